@@ -1,0 +1,47 @@
+# `make demo` shows the main job on real parts, `make test` runs every test; each sets up all that it needs.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-fast lint format generate lock bench clean
+
+PYTHON := .venv/bin/python
+export PYTHONPATH :=
+
+help: ## Show the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## Virtual environment with the locked dependencies (the other targets do this by themselves)
+	@sh dev/setup.sh
+
+demo: setup ## A node declared with kubectl is polled by a CronJob; KEEP=1 stays up and prints the kubeconfig
+	@$(PYTHON) -m dev.demo $(if $(KEEP),--keep)
+
+test: setup ## Every test: unit, real PostgreSQL, real control plane
+	@$(PYTHON) -m dev.toolchain >/dev/null
+	@B3LB_REQUIRE_CLUSTER=1 $(PYTHON) -m pytest $(PYTEST_ARGS)
+
+test-fast: setup ## Only the unit tests
+	@$(PYTHON) -m pytest tests/unit $(PYTEST_ARGS)
+
+lint: setup ## Formatting, style, types, layers, generated files
+	@.venv/bin/ruff format --check .
+	@.venv/bin/ruff check .
+	@.venv/bin/mypy b3lb operator/b3lb_operator jobs/b3lb_jobs dev tests
+	@.venv/bin/lint-imports --no-logo
+	@$(PYTHON) -m dev.generate_crds --check
+
+format: setup ## Format the code and mend what can be mended
+	@.venv/bin/ruff format .
+	@.venv/bin/ruff check --fix .
+
+generate: setup ## Custom resource definitions and their reference, from the types
+	@$(PYTHON) -m dev.generate_crds
+
+lock: setup ## Resolve the dependencies anew into requirements/
+	@sh dev/lock.sh
+
+bench: setup ## What a tick costs, beside a floor measured in the same run; writes .bench/core.json
+	@$(PYTHON) -m dev.toolchain >/dev/null
+	@$(PYTHON) -m tests.bench
+
+clean: ## Remove the virtual environment and caches of this checkout (not the binaries' cache of the user)
+	rm -rf .venv .bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
