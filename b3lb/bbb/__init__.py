@@ -1,0 +1,1 @@
+"""The BigBlueButton API: checksums, requests to nodes and their answers."""

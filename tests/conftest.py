@@ -1,0 +1,116 @@
+"""Fixtures for every kind of test: one PostgreSQL server per session, one fresh migrated database per test."""
+
+import asyncio
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from hypothesis import settings
+from psycopg import sql
+
+from b3lb.db.engine import create_engine
+from b3lb.db.migrate import migrate
+from dev.postgres import Postgres
+from dev.toolchain import ToolchainError, assets_directory
+
+TEMPLATE = "b3lb_template"
+
+_numbers = itertools.count(1)
+
+# The machine is shared with other tests: a slow example is no failure.
+settings.register_profile("b3lb", deadline=None)
+settings.load_profile("b3lb")
+
+
+def pytest_configure() -> None:
+    """Keep Python 3.11 from making an event loop of its own, which nobody would close, when plugins ask for one."""
+    asyncio.set_event_loop(None)
+
+
+@pytest.fixture(scope="session")
+def assets() -> Path:
+    """The directory of the control plane's binaries; without them a test is skipped, unless it must not be."""
+    try:
+        return assets_directory()
+    except ToolchainError as error:
+        if os.environ.get("B3LB_REQUIRE_CLUSTER"):
+            raise
+        pytest.skip(f"no control plane: {error}")
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[Postgres]:
+    """A running server; use `database_url` or `empty_database_url` unless the server itself is the point."""
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def template_database(postgres_server: Postgres) -> str:
+    """The name of a migrated database that nobody is connected to."""
+    engine = create_engine(postgres_server.create_database(TEMPLATE), application_name="b3lb-tests")
+    migrate(engine)
+    engine.dispose()
+    return TEMPLATE
+
+
+@pytest.fixture
+def create_database(postgres_server: Postgres) -> Iterator[Callable[[str], str]]:
+    """Return a function that copies the named database and returns the copy's URL; copies go after the test."""
+    with _copies(postgres_server) as copy:
+        yield copy
+
+
+@pytest.fixture(scope="module")
+def module_database_url(postgres_server: Postgres, template_database: str) -> Iterator[str]:
+    """The URL of a migrated database for a module whose tests leave nothing in it."""
+    with _copies(postgres_server) as copy:
+        yield copy(template_database)
+
+
+@pytest.fixture
+def database_url(create_database: Callable[[str], str], template_database: str) -> str:
+    """The URL of a fresh, migrated database."""
+    return create_database(template_database)
+
+
+@pytest.fixture
+def empty_database_url(create_database: Callable[[str], str]) -> str:
+    """The URL of a database without any table."""
+    return create_database("template0")
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[sa.Engine]:
+    """An engine on a fresh, migrated database, as the programs make it, with connections for several rivals."""
+    created = create_engine(database_url, application_name="b3lb-tests", pool_size=5)
+    yield created
+    created.dispose()
+
+
+@contextmanager
+def _copies(server: Postgres) -> Iterator[Callable[[str], str]]:
+    names: list[str] = []
+
+    def copy(template: str) -> str:
+        name = f"b3lb_test_{next(_numbers)}"
+        names.append(name)
+        _run(server, "CREATE DATABASE {} TEMPLATE {}", name, template)
+        return server.database_url(name)
+
+    try:
+        yield copy
+    finally:
+        for name in names:
+            _run(server, "DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
+
+
+def _run(server: Postgres, statement: str, *names: str) -> None:
+    identifiers = [sql.Identifier(name) for name in names]
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        connection.execute(sql.SQL(statement).format(*identifiers))

@@ -1,0 +1,104 @@
+"""Many nodes at once, some of which hang."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+
+import pytest
+
+from b3lb.bbb.client import SLOT_SECONDS, NodeClient
+from b3lb.health import Reason
+from tests.integration.bbb_servers import ONE, Behaviour, FakeNode, hangs, http, running, sends
+
+pytestmark = pytest.mark.integration
+
+
+def slow(seconds: float) -> Behaviour:
+    async def behave(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(seconds)
+        writer.write(http(ONE))
+
+    return behave
+
+
+async def test_a_hundred_that_hang_do_not_keep_two_hundred_from_answering_well_within_the_budget() -> None:
+    hanging, good = FakeNode(hangs(), hangs()), FakeNode(sends(http(ONE)))
+    async with running(hanging, good), NodeClient(max_in_flight=100) as client:
+        targets = [hanging.target(timeout=4)] * 100 + [good.target(timeout=4)] * 200
+        finished: list[float] = []
+        begun = time.monotonic()
+
+        async def observe(number: int) -> Reason:
+            observation = await client.observe(targets[number])
+            if observation.succeeded:
+                finished.append(time.monotonic() - begun)
+            return observation.reason
+
+        reasons = await asyncio.gather(*map(observe, range(300)))
+        total = time.monotonic() - begun
+    assert reasons == [Reason.TIMEOUT] * 100 + [Reason.RESPONDING] * 200
+    assert max(finished) < SLOT_SECONDS + 1.5
+    assert total < 4 + SLOT_SECONDS + 1
+
+
+async def test_all_hanging_are_in_flight_at_the_same_time() -> None:
+    node = FakeNode(hangs(), hangs())
+    async with running(node), NodeClient(max_in_flight=20) as client:
+        target = node.target(timeout=3)
+        begun = time.monotonic()
+        observations = await asyncio.gather(*(client.observe(target) for _ in range(80)))
+        assert time.monotonic() - begun < 3 + 4 * SLOT_SECONDS + 1
+    assert {observation.reason for observation in observations} == {Reason.TIMEOUT}
+    assert node.open_most == 160
+
+
+async def test_no_more_than_max_in_flight_are_active() -> None:
+    node = FakeNode(slow(0.1), slow(0.1))
+    async with running(node), NodeClient(max_in_flight=5) as client:
+        target = node.target(timeout=2)
+        observations = await asyncio.gather(*(client.observe(target) for _ in range(30)))
+    assert all(observation.succeeded for observation in observations)
+    assert node.open_most <= 10
+
+
+async def test_the_budget_begins_with_the_slot() -> None:
+    node = FakeNode(slow(0.3), slow(0.3))
+    async with running(node), NodeClient(max_in_flight=1) as client:
+        target = node.target(timeout=0.45)
+        observations = await asyncio.gather(*(client.observe(target) for _ in range(6)))
+    assert all(observation.succeeded for observation in observations)
+    assert all(observation.seconds < 0.45 for observation in observations)
+
+
+async def test_polls_cancelled_at_any_moment_leave_the_client_usable() -> None:
+    hanging, late, good = FakeNode(hangs(), hangs()), FakeNode(slow(0.05), slow(0.1)), FakeNode(sends(http(ONE)))
+    chance = random.Random(3)
+    async with running(hanging, late, good), NodeClient(max_in_flight=3) as client:
+        for _ in range(20):
+            tasks = [
+                asyncio.create_task(client.observe(node.target()))
+                for node in chance.sample([hanging, hanging, late, late, good, good], 6)
+            ]
+            await asyncio.sleep(chance.random() * 0.15)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        begun = time.monotonic()
+        observations = await asyncio.gather(*(client.observe(good.target()) for _ in range(20)))
+        assert all(observation.succeeded for observation in observations)
+        assert time.monotonic() - begun < 1
+        assert client._slots._semaphore._value == 3
+
+
+async def test_a_client_that_ends_with_polls_under_way_ends_quietly() -> None:
+    node = FakeNode(hangs(), hangs())
+    async with running(node):
+        async with NodeClient() as client:
+            tasks = [asyncio.create_task(client.observe(node.target(timeout=30))) for _ in range(5)]
+            await asyncio.sleep(0.1)
+            for task in tasks:
+                task.cancel()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(result, asyncio.CancelledError) for result in results)
