@@ -1,0 +1,1 @@
+"""PostgreSQL: schema, migrations, and the statements that both programs share."""

@@ -1,0 +1,136 @@
+"""Connections to PostgreSQL that survive poolers, restarts and broken networks.
+
+Nothing here leaves state in a session: limits are set per transaction, nothing is prepared, no session lock is taken.
+A pooler in transaction mode may therefore stand between the programs and the server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import psycopg
+import psycopg.conninfo
+import sqlalchemy as sa
+
+from b3lb.db.errors import InvalidDatabaseURLError
+
+CONNECT_TIMEOUT_SECONDS = 5
+POOL_TIMEOUT_SECONDS = 5
+RECYCLE_SECONDS = 600
+
+_SCHEMES = ("postgresql://", "postgres://")
+
+_LIMITS = sa.text(
+    "SELECT set_config('statement_timeout', :milliseconds, true),"
+    " set_config('idle_in_transaction_session_timeout', :milliseconds, true),"
+    " set_config('TimeZone', 'UTC', true)"
+)
+
+
+def connection_parameters(application_name: str) -> dict[str, Any]:
+    """Return the parameters of every connection, for libpq: a dead peer is noticed within about 20 seconds."""
+    return {
+        "application_name": application_name,
+        "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+        "keepalives": 1,
+        "keepalives_idle": 5,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 20_000,
+    }
+
+
+def check_url(url: str) -> str:
+    """Return ``url`` if libpq understands it (``postgresql://`` or ``postgres://``).
+
+    Raises:
+        InvalidDatabaseURLError: It does not; the message does not repeat the URL.
+    """
+    if not url.startswith(_SCHEMES):
+        raise InvalidDatabaseURLError("a database URL begins with postgresql://")
+    try:
+        psycopg.conninfo.conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        # libpq quotes the offending part, and that may be the password.
+        raise InvalidDatabaseURLError("the database URL is malformed; are special characters escaped?") from None
+    return url
+
+
+def create_engine(url: str, *, application_name: str, pool_size: int = 2) -> sa.Engine:
+    """Return an engine with a small pool; nothing is connected yet.
+
+    Args:
+        url: ``postgresql://user:password@host:port/database?…``, parsed by libpq, so that several hosts, sockets and
+            its TLS parameters work.
+        application_name: What ``pg_stat_activity`` shows.
+        pool_size: Most connections at a time.
+
+    Raises:
+        InvalidDatabaseURLError: libpq does not understand the URL.
+    """
+    conninfo = check_url(url)
+    parameters = connection_parameters(application_name)
+
+    def connect() -> psycopg.Connection[Any]:
+        # Prepared statements belong to a session, and a pooler gives every transaction another one.
+        return psycopg.connect(conninfo, prepare_threshold=None, **parameters)
+
+    return sa.create_engine(
+        "postgresql+psycopg://",
+        creator=connect,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=POOL_TIMEOUT_SECONDS,
+        pool_pre_ping=True,
+        pool_recycle=RECYCLE_SECONDS,
+        use_native_hstore=False,
+        hide_parameters=True,
+    )
+
+
+@contextmanager
+def transaction(engine: sa.Engine, *, timeout_seconds: float) -> Iterator[sa.Connection]:
+    """Open a transaction whose statements, and pauses between them, take at most ``timeout_seconds`` each.
+
+    It is committed at the end of the block and rolled back by an exception. Points in time come back in UTC.
+    """
+    with engine.begin() as connection:
+        connection.execute(_LIMITS, {"milliseconds": str(max(1, round(timeout_seconds * 1000)))})
+        yield connection
+
+
+def database_clock(connection: sa.Connection) -> datetime:
+    """Return the database's clock, UTC: the only clock whose times are stored."""
+    clock: datetime = connection.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    return clock
+
+
+@dataclass(slots=True)
+class StatementCounter:
+    """The statements that an engine sent, in order, without parameters."""
+
+    statements: list[str] = field(default_factory=list)
+
+    @property
+    def count(self) -> int:
+        """How many there were; BEGIN, COMMIT and ROLLBACK do not count."""
+        return len(self.statements)
+
+
+@contextmanager
+def count_statements(engine: sa.Engine) -> Iterator[StatementCounter]:
+    """Count the statements that ``engine`` sends within the block."""
+    counter = StatementCounter()
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_more: Any) -> None:
+        counter.statements.append(statement)
+
+    sa.event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield counter
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", note)

@@ -1,0 +1,47 @@
+"""Errors of the database, sorted and told without secrets."""
+
+from __future__ import annotations
+
+import psycopg
+import sqlalchemy.exc
+
+from b3lb.redaction import redact
+
+MESSAGE_CHARACTERS = 300
+
+_TRANSIENT_CLASSES = frozenset({"08", "40", "53", "57", "58"})
+"""SQLSTATE classes that pass: connection, rollback (deadlock), resources, operator intervention, system error."""
+
+_TRANSIENT_CODES = frozenset({"25006", "25P03", "25P04", "55P03"})
+"""A standby after a failover (read-only), transaction time-outs, lock not available."""
+
+
+class InvalidDatabaseURLError(ValueError):
+    """The database URL cannot be used; the message does not repeat it, for it holds a password."""
+
+
+def is_transient(error: BaseException) -> bool:
+    """Whether ``error`` says that the database is away or busy, so that the same call may succeed later.
+
+    Lost and refused connections, shutdown, fail-over to a read-only standby, deadlocks, exceeded time-outs and an
+    exhausted pool are transient; wrong statements, violated constraints and missing rights are not.
+    """
+    if isinstance(error, sqlalchemy.exc.TimeoutError):
+        return True
+    if isinstance(error, sqlalchemy.exc.DBAPIError):
+        if error.connection_invalidated or error.orig is None:
+            return True
+        return is_transient(error.orig)
+    if not isinstance(error, psycopg.Error):
+        return False
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return error.sqlstate[:2] in _TRANSIENT_CLASSES or error.sqlstate in _TRANSIENT_CODES
+
+
+def describe(error: BaseException) -> str:
+    """Return ``error`` in one line for people: no statement, no parameters, no password."""
+    cause = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig is not None else error
+    lines = [line.strip() for line in str(cause).splitlines()]
+    text = "; ".join(line for line in lines if line) or type(cause).__name__
+    return redact(text)[:MESSAGE_CHARACTERS]

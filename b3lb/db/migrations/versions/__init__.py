@@ -1,0 +1,1 @@
+"""One module per schema version; none is changed after its release."""

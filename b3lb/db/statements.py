@@ -1,0 +1,69 @@
+"""Building blocks of the set-based statements: many rows travel as one JSON parameter.
+
+``jsonb_to_recordset`` turns one parameter into rows, so that the number of statements never grows with the number of
+rows, and one statement's text serves any number of them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+
+def recordset(parameter: str, columns: Sequence[sa.ColumnElement[Any]]) -> sa.TableValuedAlias:
+    """Return ``jsonb_to_recordset(:parameter)`` as a table with the names and types of ``columns``."""
+    value = sa.cast(sa.bindparam(parameter, type_=sa.Text), postgresql.JSONB)
+    records = sa.func.jsonb_to_recordset(value).table_valued(
+        *[sa.column(_name(column), column.type) for column in columns], name="records"
+    )
+    return records.render_derived(with_types=True)
+
+
+def differs(table: sa.Table, other: Any, names: Iterable[str]) -> sa.ColumnElement[bool]:
+    """Return the condition that ``table`` and ``other`` differ in one of the columns; null equals null."""
+    chosen = list(names)
+    left = sa.tuple_(*[table.c[name] for name in chosen])
+    return left.is_distinct_from(sa.tuple_(*[other[name] for name in chosen]))
+
+
+def dump(value: object) -> str:
+    """Return ``value`` as JSON that PostgreSQL accepts.
+
+    Points in time become ISO 8601, bytes become ``bytea`` input, characters that PostgreSQL cannot store (NUL and lone
+    surrogates) are replaced, and numbers that JSON cannot hold become null.
+    """
+    return json.dumps(_storable(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def storable_text(text: str) -> str:
+    """Return ``text`` without the characters that PostgreSQL cannot store."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "\N{REPLACEMENT CHARACTER}")
+
+
+def _storable(value: object) -> object:
+    match value:
+        case None | bool() | int():
+            result: object = value
+        case float():
+            result = value if math.isfinite(value) else None
+        case datetime():
+            result = value.isoformat()
+        case bytes():
+            result = "\\x" + value.hex()
+        case Mapping():
+            result = {storable_text(str(key)): _storable(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            result = [_storable(item) for item in value]
+        case _:
+            result = storable_text(str(value))
+    return result
+
+
+def _name(column: sa.ColumnElement[Any]) -> str:
+    return str(column.key)

@@ -1,0 +1,224 @@
+"""The tables: configuration is written by the operator only, runtime rows by the jobs.
+
+Configuration rows are keyed by (namespace, name); the uid of the custom resource is an attribute, so a deleted and
+re-created object finds its row again. A deleted object's row keeps ``deleted_at`` for 30 days.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+SCHEMA_VERSION = 1
+"""The schema that this program was written for."""
+
+OLDEST_PROGRAM = 1
+"""The oldest program, by its SCHEMA_VERSION, that still works on this schema."""
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        "ck": "%(table_name)s_%(constraint_name)s_check",
+    }
+)
+
+
+def _timestamp(name: str, *, nullable: bool = False, now: bool = False) -> sa.Column[Any]:
+    """Return a column of a point in time, UTC, by the database's clock when ``now``."""
+    default = sa.text("now()") if now else None
+    return sa.Column(name, sa.TIMESTAMP(timezone=True), nullable=nullable, server_default=default)
+
+
+def _integer(name: str, default: int | None = None, *, nullable: bool = False) -> sa.Column[int]:
+    text = None if default is None else sa.text(str(default))
+    return sa.Column(name, sa.Integer, nullable=nullable, server_default=text)
+
+
+def _identity() -> list[sa.Column[Any]]:
+    """Return the columns that every configuration table begins with."""
+    return [
+        sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+        sa.Column("namespace", sa.Text, nullable=False),
+        sa.Column("name", sa.Text, nullable=False),
+        sa.Column("uid", sa.Text, nullable=False),
+        sa.Column("generation", sa.BigInteger, nullable=False),
+        _timestamp("deleted_at", nullable=True),
+    ]
+
+
+schema_version = sa.Table(
+    "schema_version",
+    metadata,
+    sa.Column("singleton", sa.Boolean, primary_key=True, server_default=sa.true()),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("oldest_program", sa.Integer, nullable=False),
+    sa.CheckConstraint("singleton", name="one_row"),
+)
+
+clusters = sa.Table(
+    "clusters",
+    metadata,
+    *_identity(),
+    _integer("attendee_factor", 1),
+    _integer("meeting_factor", 30),
+    _integer("cpu_terms", 6),
+    _integer("cpu_maximum", 5000),
+    sa.Column("checksum_algorithm", sa.Text, nullable=False, server_default="sha256"),
+    _integer("timeout_seconds", 5),
+    _integer("unhealthy_after", 3),
+    _integer("healthy_after", 2),
+    _integer("guard_share_percent", 50),
+    _integer("guard_minimum_nodes", 3),
+    _integer("guard_maximum_seconds", 600),
+    sa.Column("ca_certificates", sa.Text, nullable=True, comment="PEM, public; absent: the system's"),
+    sa.UniqueConstraint("namespace", "name"),
+    sa.CheckConstraint("checksum_algorithm in ('sha1', 'sha256', 'sha384', 'sha512')", name="checksum_algorithm"),
+    sa.CheckConstraint("timeout_seconds between 1 and 30", name="timeout_seconds"),
+    sa.CheckConstraint("unhealthy_after >= 1 and healthy_after >= 1", name="thresholds"),
+    sa.CheckConstraint(
+        "attendee_factor >= 0 and meeting_factor >= 0 and cpu_terms >= 1 and cpu_maximum >= 0", name="load_factors"
+    ),
+    sa.CheckConstraint(
+        "guard_share_percent between 1 and 100 and guard_minimum_nodes >= 1 and guard_maximum_seconds >= 0",
+        name="guard",
+    ),
+)
+
+nodes = sa.Table(
+    "nodes",
+    metadata,
+    *_identity(),
+    sa.Column(
+        "revision",
+        sa.BigInteger,
+        nullable=False,
+        server_default=sa.text("1"),
+        comment="grows whenever something that a poll depends on changes",
+    ),
+    _timestamp("created_at"),
+    sa.Column("cluster_id", sa.BigInteger, sa.ForeignKey("clusters.id"), nullable=True),
+    sa.Column("api_url", sa.Text, nullable=False),
+    sa.Column("load_url", sa.Text, nullable=False),
+    sa.Column("secret_ciphertext", sa.LargeBinary, nullable=True),
+    sa.Column("secret_key_id", sa.Text, nullable=True),
+    sa.Column("secret_hash", sa.LargeBinary, nullable=True),
+    sa.Column("state", sa.Text, nullable=False, server_default="Active"),
+    _integer("weight_percent", 100),
+    _integer("max_meetings", nullable=True),
+    _integer("max_attendees", nullable=True),
+    sa.Column("blocked_reason", sa.Text, nullable=True, comment="why the node cannot be polled, e.g. SecretNotFound"),
+    sa.Column("blocked_message", sa.Text, nullable=True),
+    sa.UniqueConstraint("namespace", "name"),
+    sa.CheckConstraint("state in ('Active', 'Cordoned', 'Draining', 'Disabled')", name="state"),
+    sa.CheckConstraint("weight_percent between 1 and 1000", name="weight_percent"),
+    sa.CheckConstraint("max_meetings >= 0 and max_attendees >= 0", name="limits"),
+    sa.CheckConstraint(
+        "blocked_reason is not null or (cluster_id is not null and secret_ciphertext is not null)", name="pollable"
+    ),
+    sa.CheckConstraint("num_nulls(secret_ciphertext, secret_key_id, secret_hash) in (0, 3)", name="secret"),
+)
+
+queues = sa.Table(
+    "queues",
+    metadata,
+    *_identity(),
+    sa.Column("tasks", postgresql.ARRAY(sa.Text), nullable=False),
+    _integer("tick_seconds", nullable=True),
+    _integer("max_in_flight", 100),
+    sa.Column("suspend", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.UniqueConstraint("namespace", "name"),
+    sa.CheckConstraint("tick_seconds >= 1", name="tick_seconds"),
+    sa.CheckConstraint("max_in_flight >= 1", name="max_in_flight"),
+)
+
+cluster_states = sa.Table(
+    "cluster_states",
+    metadata,
+    sa.Column("cluster_id", sa.BigInteger, sa.ForeignKey("clusters.id"), primary_key=True),
+    _timestamp("mass_failure_since", nullable=True),
+    sa.Column("mass_failure_exhausted", sa.Boolean, nullable=False, server_default=sa.false()),
+    _integer("failed", 0),
+    _integer("polled", 0),
+)
+
+node_states = sa.Table(
+    "node_states",
+    metadata,
+    sa.Column("node_id", sa.BigInteger, sa.ForeignKey("nodes.id"), primary_key=True),
+    sa.Column("revision", sa.BigInteger, nullable=False),
+    sa.Column("ready", sa.Boolean, nullable=False),
+    sa.Column("proven", sa.Boolean, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("message", sa.Text, nullable=False),
+    _integer("failures", 0),
+    _integer("successes", 0),
+    _timestamp("next_poll_at", nullable=True),
+    _timestamp("ready_changed_at"),
+    _integer("meetings", 0),
+    _integer("attendees", 0),
+    _integer("cpu", nullable=True),
+    sa.Column("load_reason", sa.Text, nullable=False),
+    sa.Column("load_message", sa.Text, nullable=False),
+    _integer("load_missed", 0),
+    sa.Column("load", sa.Double, nullable=False),
+    _timestamp("written_at", now=True),
+    sa.CheckConstraint("cpu between 0 and 10000", name="cpu"),
+    sa.CheckConstraint("meetings >= 0 and attendees >= 0", name="counts"),
+)
+
+leases = sa.Table(
+    "leases",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("token", sa.BigInteger, nullable=False, server_default=sa.text("1")),
+    _timestamp("expires_at"),
+)
+
+heartbeats = sa.Table(
+    "heartbeats",
+    metadata,
+    sa.Column("namespace", sa.Text, primary_key=True),
+    sa.Column("task", sa.Text, primary_key=True),
+    _timestamp("tick_at"),
+    _timestamp("started_at"),
+    _timestamp("finished_at"),
+    sa.Column("holder", sa.Text, nullable=False),
+    sa.Column("token", sa.BigInteger, nullable=False),
+    sa.Column("summary", postgresql.JSONB, nullable=False, server_default=sa.text("'{}'")),
+)
+
+task_runs = sa.Table(
+    "task_runs",
+    metadata,
+    sa.Column("id", sa.Uuid, primary_key=True),
+    sa.Column("namespace", sa.Text, nullable=False),
+    sa.Column("queue", sa.Text, nullable=False),
+    sa.Column("task", sa.Text, nullable=False),
+    sa.Column("pod", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("arguments", postgresql.JSONB, nullable=False, server_default=sa.text("'{}'")),
+    sa.Column("result", postgresql.JSONB, nullable=True),
+    sa.Column("error", sa.Text, nullable=True),
+    sa.Column("traceback", sa.Text, nullable=True),
+    _integer("attempts", 1),
+    _integer("ticks", 0),
+    sa.Column("last_tick_seconds", sa.Double, nullable=True),
+    sa.Column("longest_tick_seconds", sa.Double, nullable=True),
+    _timestamp("created_at", now=True),
+    _timestamp("started_at", nullable=True),
+    _timestamp("finished_at", nullable=True),
+    sa.CheckConstraint(
+        "state in ('PENDING', 'STARTED', 'SUCCESS', 'FAILURE', 'RETRY', 'REVOKED')",
+        name="state",
+    ),
+    sa.CheckConstraint("octet_length(arguments::text) <= 65536", name="arguments_size"),
+    sa.CheckConstraint("octet_length(result::text) <= 65536", name="result_size"),
+    sa.Index("task_runs_history_idx", "namespace", "task", "created_at"),
+    sa.Index("task_runs_unfinished_idx", "namespace", "pod", postgresql_where=sa.text("finished_at is null")),
+)

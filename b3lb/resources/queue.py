@@ -1,0 +1,159 @@
+"""BBBQueue: a list of tasks and when they run."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from b3lb.resources.base import Column, Resource, Rule, Schema, Status, condition_path, rules
+from b3lb.resources.conditions import QueueCondition
+
+EVERY_MINUTE = "* * * * *"
+NAME_MAXIMUM = 40
+"""Longest name of a queue: its CronJob is called b3lb-<name>, and Kubernetes allows 52 characters there."""
+
+_TASK_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+_QUANTITY_PATTERN = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]+)?$"
+_SCHEDULE_RULE = Rule(
+    "self.matches('^[0-9A-Za-z*,/?-]+( +[0-9A-Za-z*,/?-]+){4}$') || "
+    "self in ['@hourly', '@daily', '@midnight', '@weekly', '@monthly', '@yearly', '@annually']",
+    'schedule must have the five fields of cron: minute, hour, day of month, month, day of week, e.g. "*/5 * * * *"; '
+    "or be one of @hourly, @daily, @weekly, @monthly, @yearly; a time zone is written in timeZone",
+)
+_TICK_RULE = Rule(
+    f"!has(self.tickSeconds) || self.schedule == '{EVERY_MINUTE}'",
+    f'tickSeconds needs schedule: "{EVERY_MINUTE}" (a pod per minute ticks within its minute): write that, or leave '
+    "out tickSeconds",
+)
+_TIME_ZONE_RULE = Rule(
+    "self.matches('^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$') && self != 'Local'",
+    "timeZone must be a name of the IANA time zone database, e.g. Europe/Berlin or Etc/UTC",
+)
+_NAME_RULE = Rule(
+    f"self.metadata.name.size() <= {NAME_MAXIMUM}",
+    f"metadata.name must have at most {NAME_MAXIMUM} characters because the CronJob is called b3lb-<name>: write a "
+    "shorter one",
+)
+_RESOURCE_RULE = Rule(
+    "self.all(name, name in ['cpu', 'memory', 'ephemeral-storage'])", "write only cpu, memory and ephemeral-storage"
+)
+
+
+TaskName = Annotated[str, Field(min_length=1, max_length=63, pattern=_TASK_PATTERN)]
+Quantity = Annotated[
+    int | str,
+    Field(union_mode="left_to_right", json_schema_extra={"pattern": _QUANTITY_PATTERN, "maxLength": 32}),
+]
+
+
+class QueueResources(Schema):
+    """Compute resources of a pod."""
+
+    requests: dict[str, Quantity] = Field(
+        default_factory=dict,
+        max_length=3,
+        description="What the pod is sure to get, e.g. cpu: 100m and memory: 256Mi.",
+        json_schema_extra=rules(_RESOURCE_RULE),
+    )
+    limits: dict[str, Quantity] = Field(
+        default_factory=dict,
+        max_length=3,
+        description="What the pod gets at most, e.g. memory: 1Gi.",
+        json_schema_extra=rules(_RESOURCE_RULE),
+    )
+
+
+class BBBQueueSpec(Schema):
+    """Tasks and when they run."""
+
+    model_config = ConfigDict(json_schema_extra=rules(_TICK_RULE))
+
+    tasks: list[TaskName] = Field(
+        min_length=1,
+        max_length=20,
+        description="Names of the tasks, in the order in which they run, e.g. check-nodes. A task belongs to one queue "
+        "only.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+    schedule: str = Field(
+        min_length=1,
+        max_length=100,
+        description='When a pod starts: minute, hour, day of month, month and day of week, e.g. "*/5 * * * *", or '
+        "@hourly and the like.",
+        json_schema_extra=rules(_SCHEDULE_RULE),
+    )
+    time_zone: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=64,
+        description="Time zone of the schedule, e.g. Europe/Berlin; absent: Etc/UTC.",
+        json_schema_extra=rules(_TIME_ZONE_RULE),
+    )
+    tick_seconds: Literal[5, 10, 15, 20, 30, 60] | None = Field(
+        default=None,
+        description=f'How often tasks that tick run within the minute of their pod; only with schedule "{EVERY_MINUTE}"'
+        ". Absent: the task's own default.",
+    )
+    max_in_flight: int = Field(
+        default=100, ge=1, le=1000, description="Requests to nodes that are under way at the same time."
+    )
+    suspend: bool = Field(default=False, description="Whether no new pods are started; a running one goes on.")
+    image: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=512,
+        pattern=r"^\S+$",
+        description="Container image of the pods; absent: the one that the operator was started with.",
+    )
+    resources: QueueResources | None = Field(
+        default=None,
+        description="Compute resources of a pod; they take the place of the default (requests cpu 100m and memory "
+        "256Mi, limit memory 1Gi) as a whole.",
+    )
+    successful_jobs_history_limit: int = Field(
+        default=3, ge=0, le=100, description="Number of succeeded Jobs that are kept."
+    )
+    failed_jobs_history_limit: int = Field(default=5, ge=0, le=100, description="Number of failed Jobs that are kept.")
+
+
+class BBBQueueStatus(Status):
+    """What is observed of a queue."""
+
+    active: int | None = Field(default=None, ge=0, description="Jobs that run now.")
+    succeeded: int | None = Field(default=None, ge=0, description="Succeeded Jobs that are still kept.")
+    failed: int | None = Field(default=None, ge=0, description="Failed Jobs that are still kept.")
+    last_schedule_time: str | None = Field(
+        default=None,
+        max_length=64,
+        description="When a Job was last started by the schedule.",
+        json_schema_extra={"format": "date-time"},
+    )
+    last_success_time: str | None = Field(
+        default=None,
+        max_length=64,
+        description="When a Job last succeeded.",
+        json_schema_extra={"format": "date-time"},
+    )
+
+
+QUEUE = Resource(
+    kind="BBBQueue",
+    plural="bbbqueues",
+    short_name="bbbq",
+    description="Background work: tasks, and when a Job runs them.",
+    spec=BBBQueueSpec,
+    status=BBBQueueStatus,
+    columns=(
+        Column("Schedule", ".spec.schedule"),
+        Column("Tick", ".spec.tickSeconds", "integer", description="Seconds between ticks."),
+        Column("Suspend", ".spec.suspend", "boolean"),
+        Column("Active", ".status.active", "integer", description="Jobs that run now."),
+        Column("Last Success", ".status.lastSuccessTime", "date"),
+        Column("Ready", condition_path(QueueCondition.READY)),
+        Column("Reason", condition_path(QueueCondition.READY, "reason")),
+        Column("Message", condition_path(QueueCondition.READY, "message"), priority=1),
+        Column("Age", ".metadata.creationTimestamp", "date"),
+    ),
+    rules=(_NAME_RULE,),
+)

@@ -1,0 +1,42 @@
+"""The names of the tasks, the queue that each belongs to by default, and what a set of queues leaves out or doubles.
+
+Programs that only name tasks (labels, conditions, metrics) read them here; the functions behind the names are the
+jobs' own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+DEFAULT_QUEUES: Mapping[str, str] = MappingProxyType({"check-nodes": "core"})
+"""Task name → name of the queue that runs it unless the user says otherwise."""
+
+TASKS: tuple[str, ...] = tuple(DEFAULT_QUEUES)
+QUEUES: tuple[str, ...] = tuple(dict.fromkeys(DEFAULT_QUEUES.values()))
+
+
+def tasks_of(queue: str) -> tuple[str, ...]:
+    """Return the tasks that ``queue`` runs by default, in the table's order; empty for an unknown queue."""
+    return tuple(task for task, default in DEFAULT_QUEUES.items() if default == queue)
+
+
+def unknown_tasks(tasks: Iterable[str]) -> tuple[str, ...]:
+    """Return the names in ``tasks`` that are no tasks, each once, in order."""
+    return tuple(dict.fromkeys(task for task in tasks if task not in DEFAULT_QUEUES))
+
+
+def doubly_routed(queues: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
+    """Return the tasks that more than one queue runs, or one queue twice.
+
+    Args:
+        queues: Queue name → names of its tasks.
+
+    Returns:
+        Task name → the queues that run it, sorted; a queue that lists a task twice stands there twice.
+    """
+    routes: dict[str, list[str]] = {}
+    for queue, tasks in queues.items():
+        for task in tasks:
+            routes.setdefault(task, []).append(queue)
+    return {task: tuple(sorted(names)) for task, names in sorted(routes.items()) if len(names) > 1}
