@@ -1,0 +1,1 @@
+"""Pure builders: plain values in, dictionaries of the Kubernetes API out."""

@@ -1,0 +1,211 @@
+"""The CronJob of a BBBQueue: a pure function.
+
+Every field that must stay as it is stands in the result, defaults of the API server included, so that comparing it
+with the live object finds each drift. The pods meet the Pod Security Standard "restricted" and get no API token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from b3lb.resources.base import API_VERSION, GROUP
+from b3lb.resources.queue import EVERY_MINUTE, BBBQueueSpec
+
+NAME_PREFIX = "b3lb-"
+CONTAINER = "job"
+QUEUE_LABEL = f"{GROUP}/queue"
+RUN_AS = 65532
+"""User and group of the pods: the "nonroot" of common base images; the images read nothing that belongs to it."""
+
+TICKING_DEADLINE_SECONDS = 75
+"""A pod ticks for less than a minute; at 75 s something hangs, and the next slot is due."""
+
+_DEFAULT_RESOURCES = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}}
+_TEMPORARY_SIZE = "64Mi"
+_KEEP_FINISHED_SECONDS = 86400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueIdentity:
+    """The BBBQueue that owns the CronJob."""
+
+    namespace: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobDefaults:
+    """What the operator was started with.
+
+    ``image`` may be empty: then every queue has to name its own. ``database_secret`` holds the key ``url``,
+    ``encryption_secret`` the key ``keys``. ``queue_labels`` gives, by the queue's name, the value of the label
+    b3lb.io/queue where it differs from the name.
+    """
+
+    image: str
+    database_secret: str
+    encryption_secret: str
+    queue_labels: Mapping[str, str] = field(default_factory=dict)
+    log_format: str = "json"
+    log_level: str = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class _Pace:
+    """What follows from how often a queue runs; both in seconds.
+
+    ``start`` is how late a run may start before it is better left to the next slot, ``active`` how long it may take.
+    """
+
+    start: int
+    active: int
+
+
+_EACH_MINUTE = _Pace(30, TICKING_DEADLINE_SECONDS)
+_WITHIN_THE_HOUR = _Pace(120, 900)
+_RARELY = _Pace(3600, 6 * 3600)
+
+
+def cron_job_name(queue: str) -> str:
+    """Return the name of the CronJob of a queue."""
+    return f"{NAME_PREFIX}{queue}"
+
+
+def build_cronjob(spec: BBBQueueSpec, *, identity: QueueIdentity, defaults: JobDefaults) -> dict[str, Any]:
+    """Return the whole CronJob; the spec's image, where given, goes before the default.
+
+    Raises:
+        ValueError: Neither the spec nor the defaults name an image.
+    """
+    labels = _labels(identity, defaults)
+    pace = _pace(spec.schedule)
+    job = {
+        "backoffLimit": 0,
+        "activeDeadlineSeconds": pace.active,
+        "ttlSecondsAfterFinished": _KEEP_FINISHED_SECONDS,
+        "parallelism": 1,
+        "completions": 1,
+        "template": {"metadata": {"labels": labels}, "spec": _pod(spec, identity, defaults)},
+    }
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "CronJob",
+        "metadata": {
+            "namespace": identity.namespace,
+            "name": cron_job_name(identity.name),
+            "labels": labels,
+            "ownerReferences": [_owner(identity)],
+        },
+        "spec": {
+            "schedule": spec.schedule,
+            "timeZone": spec.time_zone or "Etc/UTC",
+            "suspend": spec.suspend,
+            "concurrencyPolicy": "Forbid",
+            "startingDeadlineSeconds": pace.start,
+            "successfulJobsHistoryLimit": spec.successful_jobs_history_limit,
+            "failedJobsHistoryLimit": spec.failed_jobs_history_limit,
+            "jobTemplate": {"metadata": {"labels": labels}, "spec": job},
+        },
+    }
+
+
+def _pace(schedule: str) -> _Pace:
+    """Return the pace of a schedule: each minute, several times within an hour, or at most once in an hour."""
+    fields = schedule.split()
+    if " ".join(fields) == EVERY_MINUTE:
+        return _EACH_MINUTE
+    several = any(character in fields[0] for character in "*/,-") if not schedule.startswith("@") else False
+    return _WITHIN_THE_HOUR if several else _RARELY
+
+
+def _labels(identity: QueueIdentity, defaults: JobDefaults) -> dict[str, str]:
+    """Return the recommended labels (https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/)."""
+    return {
+        "app.kubernetes.io/name": "b3lb-job",
+        "app.kubernetes.io/instance": cron_job_name(identity.name),
+        "app.kubernetes.io/component": "jobs",
+        "app.kubernetes.io/part-of": "b3lb",
+        "app.kubernetes.io/managed-by": "b3lb-operator",
+        QUEUE_LABEL: defaults.queue_labels.get(identity.name, identity.name),
+    }
+
+
+def _owner(identity: QueueIdentity) -> dict[str, Any]:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "BBBQueue",
+        "name": identity.name,
+        "uid": identity.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def _pod(spec: BBBQueueSpec, identity: QueueIdentity, defaults: JobDefaults) -> dict[str, Any]:
+    return {
+        "restartPolicy": "Never",
+        "terminationGracePeriodSeconds": 15,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": RUN_AS,
+            "runAsGroup": RUN_AS,
+            "fsGroup": RUN_AS,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(spec, identity, defaults)],
+        "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": _TEMPORARY_SIZE}}],
+    }
+
+
+def _container(spec: BBBQueueSpec, identity: QueueIdentity, defaults: JobDefaults) -> dict[str, Any]:
+    image = spec.image or defaults.image
+    if not image:
+        raise ValueError("no image: write spec.image, or start the operator with B3LB_JOB_IMAGE")
+    return {
+        "name": CONTAINER,
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["b3lb-job"],
+        "args": list(spec.tasks),
+        "env": _environment(spec, identity, defaults),
+        "resources": _resources(spec),
+        "terminationMessagePath": "/dev/termination-log",
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],  # noqa: S108 - a volume of the pod's own
+    }
+
+
+def _environment(spec: BBBQueueSpec, identity: QueueIdentity, defaults: JobDefaults) -> list[dict[str, Any]]:
+    ticks = [] if spec.tick_seconds is None else [{"name": "B3LB_TICK_SECONDS", "value": str(spec.tick_seconds)}]
+    return [
+        _from_secret("B3LB_DATABASE_URL", defaults.database_secret, "url"),
+        _from_secret("B3LB_ENCRYPTION_KEYS", defaults.encryption_secret, "keys"),
+        {"name": "B3LB_NAMESPACE", "value": identity.namespace},
+        {"name": "B3LB_QUEUE", "value": identity.name},
+        {"name": "B3LB_POD_NAME", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "metadata.name"}}},
+        *ticks,
+        {"name": "B3LB_MAX_IN_FLIGHT", "value": str(spec.max_in_flight)},
+        {"name": "B3LB_LOG_FORMAT", "value": defaults.log_format},
+        {"name": "B3LB_LOG_LEVEL", "value": defaults.log_level},
+    ]
+
+
+def _from_secret(name: str, secret: str, key: str) -> dict[str, Any]:
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+
+
+def _resources(spec: BBBQueueSpec) -> dict[str, dict[str, str]]:
+    if spec.resources is None:
+        return {kind: dict(amounts) for kind, amounts in _DEFAULT_RESOURCES.items()}
+    given = {"requests": spec.resources.requests, "limits": spec.resources.limits}
+    return {kind: {name: str(amount) for name, amount in amounts.items()} for kind, amounts in given.items() if amounts}

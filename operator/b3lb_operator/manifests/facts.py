@@ -1,0 +1,100 @@
+"""What the status builders are told and what they decide; nothing here does I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from b3lb.health import NodeState
+from b3lb.resources.conditions import ConditionStatus, NodeReason, format_time
+from b3lb.resources.node import BBBNodeSpec
+
+STALE_AFTER_SECONDS = 150
+"""Age from which on what the health checks or the database last said counts as unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Why an object cannot be worked with: a reason for programs and a message for people."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What one condition says; ``observed_generation`` only when it is not the present one."""
+
+    status: ConditionStatus
+    reason: str
+    message: str
+    observed_generation: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freshness:
+    """How fresh the database's view of a namespace is; all times are by the database's clock.
+
+    ``tick_started_at`` and ``tick_finished_at`` are of the last finished tick of the node checks (the heartbeat), None
+    before the first. ``read_at`` is when the database was last read, or when the operator started if it never was.
+    ``error`` says, without secrets, why the last attempt to read failed; it is empty when it worked.
+    """
+
+    tick_started_at: datetime | None
+    tick_finished_at: datetime | None
+    read_at: datetime
+    error: str = ""
+
+    def outdated(self, now: datetime, *, last_observation: datetime | None = None) -> Block | None:
+        """Return why nothing is known at ``now``, or None.
+
+        While the database cannot be read, ticks that may have happened meanwhile are not missed.
+
+        Args:
+            now: The database's time, as estimated when it cannot be read.
+            last_observation: When this very object was last observed, if that is known.
+        """
+        longest = timedelta(seconds=STALE_AFTER_SECONDS)
+        if self.error and self.read_at < now - longest:
+            message = f"the database cannot be read since {format_time(self.read_at)}: {self.error}"
+            return Block(NodeReason.DATABASE_UNAVAILABLE, message)
+        observations = [moment for moment in (self.tick_finished_at, last_observation) if moment is not None]
+        if observations and max(observations) < (self.read_at if self.error else now) - longest:
+            message = (
+                f"no health check since {format_time(max(observations))}: see the BBBQueue that runs check-nodes, "
+                "its CronJob and its Jobs"
+            )
+            return Block(NodeReason.STALE, message)
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeRecord:
+    """The database's rows of a node; ``observed_at`` is when its state was last written."""
+
+    revision: int
+    state: NodeState | None = None
+    load: float | None = None
+    observed_at: datetime | None = None
+
+    @property
+    def current_state(self) -> NodeState | None:
+        """The state, if it was observed with the present configuration."""
+        return self.state if self.state is not None and self.state.revision == self.revision else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeFacts:
+    """All that a node's status follows from.
+
+    ``block`` says why the node cannot be polled (a reason of ``NodeBlock``). ``record`` is None while the database
+    holds no row of the node or was never read. ``guard_holds``: the mass-failure guard of the node's cluster.
+    """
+
+    spec: BBBNodeSpec
+    generation: int
+    freshness: Freshness
+    deleting: bool = False
+    block: Block | None = None
+    record: NodeRecord | None = None
+    guard_holds: bool = False

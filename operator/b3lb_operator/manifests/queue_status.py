@@ -1,0 +1,121 @@
+"""The status of a BBBQueue from its CronJob and Jobs: a pure function."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from b3lb.resources.conditions import (
+    ConditionStatus,
+    QueueCondition,
+    QueueReason,
+    find_condition,
+    format_time,
+    parse_time,
+    set_condition,
+)
+from b3lb.resources.queue import BBBQueueSpec
+from b3lb_operator.manifests.facts import Block, Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueFacts:
+    """All that a queue's status follows from.
+
+    ``block`` says why the CronJob is not as the queue says (UnknownTask, TaskInOtherQueue, ImageMissing, Refused of
+    ``QueueReason``). ``cron_job`` is the live CronJob, None while there is none; ``jobs`` are its live Jobs, those of
+    ``kubectl create job --from`` included.
+    """
+
+    spec: BBBQueueSpec
+    generation: int
+    block: Block | None = None
+    cron_job: Mapping[str, Any] | None = None
+    jobs: Sequence[Mapping[str, Any]] = ()
+
+
+def build_queue_status(facts: QueueFacts, *, old: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """Return the whole status; keys that are absent in it are to be removed from the object.
+
+    Args:
+        facts: What is known.
+        old: The status that the object carries, {} for none.
+        now: The present time.
+    """
+    succeeded = [job for job in facts.jobs if _finished_at(job, "Complete") is not None]
+    failed = [job for job in facts.jobs if _finished_at(job, "Failed") is not None]
+    verdict = _ready(facts)
+    live = (facts.cron_job or {}).get("status", {})
+    completions = [_finished_at(job, "Complete") for job in succeeded]
+    times = {
+        "lastScheduleTime": _latest(live.get("lastScheduleTime"), old.get("lastScheduleTime")),
+        "lastSuccessTime": _latest(live.get("lastSuccessfulTime"), old.get("lastSuccessTime"), *completions),
+    }
+    conditions = set_condition(
+        old.get("conditions", ()),
+        QueueCondition.READY,
+        status=verdict.status,
+        reason=verdict.reason,
+        message=verdict.message,
+        observed_generation=facts.generation,
+        now=now,
+    )
+    return {
+        "observedGeneration": facts.generation,
+        "active": len(facts.jobs) - len(succeeded) - len(failed),
+        "succeeded": len(succeeded),
+        "failed": len(failed),
+        **{key: value for key, value in times.items() if value is not None},
+        "conditions": conditions,
+    }
+
+
+def _ready(facts: QueueFacts) -> Verdict:
+    if facts.block is not None:
+        return Verdict(status=ConditionStatus.FALSE, reason=facts.block.reason, message=facts.block.message)
+    if facts.spec.suspend:
+        message = "no new pods are started: spec.suspend is true"
+        return Verdict(status=ConditionStatus.FALSE, reason=QueueReason.SUSPENDED, message=message)
+    if facts.cron_job is None:
+        message = "the CronJob is not there yet"
+        return Verdict(status=ConditionStatus.UNKNOWN, reason=QueueReason.PENDING, message=message)
+    name = facts.cron_job["metadata"]["name"]
+    zone = f" ({facts.spec.time_zone})" if facts.spec.time_zone else ""
+    message = f'CronJob {name} runs {", ".join(facts.spec.tasks)} at "{facts.spec.schedule}"{zone}'
+    return Verdict(status=ConditionStatus.TRUE, reason=QueueReason.SCHEDULED, message=message + _last_failure(facts))
+
+
+def _last_failure(facts: QueueFacts) -> str:
+    """Return what went wrong with the Job that finished last, empty when it succeeded."""
+    finished = [(moment, job) for job in facts.jobs if (moment := _finish_time(job)) is not None]
+    if not finished:
+        return ""
+    _, job = max(finished, key=lambda pair: (pair[0], pair[1]["metadata"]["name"]))
+    condition = find_condition(job["status"]["conditions"], "Failed")
+    if condition is None or condition.get("status") != ConditionStatus.TRUE:
+        return ""
+    return f"; the last Job, {job['metadata']['name']}, failed: {condition.get('reason', '')}"
+
+
+def _finish_time(job: Mapping[str, Any]) -> datetime | None:
+    moment = _finished_at(job, "Complete") or _finished_at(job, "Failed")
+    return parse_time(moment) if moment is not None else None
+
+
+def _finished_at(job: Mapping[str, Any], type_: str) -> str | None:
+    """Return when a Job got the condition ``type_`` (Complete or Failed), or None.
+
+    https://kubernetes.io/docs/concepts/workloads/controllers/job/#terminal-job-conditions
+    """
+    condition = find_condition(job.get("status", {}).get("conditions", ()), type_)
+    if condition is None or condition["status"] != ConditionStatus.TRUE:
+        return None
+    return str(condition["lastTransitionTime"])
+
+
+def _latest(*moments: str | None) -> str | None:
+    known: Iterable[datetime] = (parse_time(moment) for moment in moments if moment)
+    latest = max(known, default=None)
+    return format_time(latest) if latest is not None else None

@@ -1,0 +1,288 @@
+"""The types of the custom resources: defaults, bounds, names in YAML, and URLs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from b3lb.health import LoadReason, Reason
+from b3lb.resources import RESOURCES, BBBClusterSpec, BBBNodeSpec, BBBQueueSpec, DesiredState
+from b3lb.resources.conditions import (
+    MESSAGE_LENGTH,
+    ClusterReason,
+    ConditionStatus,
+    NodeBlock,
+    NodeReason,
+    QueueReason,
+    find_condition,
+    format_time,
+    parse_time,
+    remove_condition,
+    set_condition,
+)
+from b3lb.resources.reasons import CLUSTER_REASONS, NODE_REASONS, QUEUE_REASONS
+from b3lb.resources.urls import normalise_url, origin
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+SECRET = {"secretRef": {"name": "bbb1"}}
+
+
+def node(**fields: Any) -> BBBNodeSpec:
+    return BBBNodeSpec.model_validate({**SECRET, **fields})
+
+
+def test_an_empty_cluster_has_every_default() -> None:
+    assert BBBClusterSpec.model_validate({}).model_dump(by_alias=True) == {
+        "load": {"attendeeFactor": 1, "meetingFactor": 30, "cpuTerms": 6, "cpuMaximum": 5000},
+        "checksumAlgorithm": "sha256",
+        "health": {"timeoutSeconds": 5, "unhealthyAfter": 3, "healthyAfter": 2},
+        "massFailureGuard": {"sharePercent": 50, "minimumNodes": 3, "maximumSeconds": 600},
+        "tls": {"caSecretRef": None},
+    }
+
+
+def test_the_ca_of_a_cluster_is_by_default_the_key_ca_crt() -> None:
+    spec = BBBClusterSpec.model_validate({"tls": {"caSecretRef": {"name": "ca"}}})
+    assert spec.tls.ca_secret_ref is not None
+    assert spec.tls.ca_secret_ref.key == "ca.crt"
+
+
+def test_a_node_needs_no_more_than_host_and_secret() -> None:
+    spec = node(host="bbb1.example.org")
+    assert spec.model_dump(by_alias=True) == {
+        "clusterRef": {"name": "default"},
+        "host": "bbb1.example.org",
+        "apiUrl": None,
+        "loadUrl": None,
+        "secretRef": {"name": "bbb1", "key": "secret"},
+        "state": "Active",
+        "drain": {"deadlineSeconds": 3600},
+        "weightPercent": 100,
+        "maxMeetings": None,
+        "maxAttendees": None,
+    }
+    assert spec.api_url == "https://bbb1.example.org/bigbluebutton/api"
+    assert spec.load_url == "https://bbb1.example.org/b3lb/load"
+
+
+@pytest.mark.parametrize(
+    ("fields", "api_url", "load_url"),
+    [
+        pytest.param(
+            {"host": "BBB1.Example.org"},
+            "https://bbb1.example.org/bigbluebutton/api",
+            "https://bbb1.example.org/b3lb/load",
+            id="host in lower case",
+        ),
+        pytest.param(
+            {"apiUrl": "HTTPS://BBB1.example.org:443/bigbluebutton/api/"},
+            "https://bbb1.example.org/bigbluebutton/api",
+            "https://bbb1.example.org/b3lb/load",
+            id="apiUrl in normal form",
+        ),
+        pytest.param(
+            {"apiUrl": "http://127.0.0.1:8080/bigbluebutton/api"},
+            "http://127.0.0.1:8080/bigbluebutton/api",
+            "http://127.0.0.1:8080/b3lb/load",
+            id="loadUrl on the origin of apiUrl",
+        ),
+        pytest.param(
+            {"host": "bbb1.example.org", "loadUrl": "http://metrics.example.org:9100/load/"},
+            "https://bbb1.example.org/bigbluebutton/api",
+            "http://metrics.example.org:9100/load",
+            id="own loadUrl",
+        ),
+        pytest.param(
+            {"apiUrl": "https://[2001:DB8::1]/bigbluebutton/api"},
+            "https://[2001:db8::1]/bigbluebutton/api",
+            "https://[2001:db8::1]/b3lb/load",
+            id="IPv6",
+        ),
+    ],
+)
+def test_the_urls_of_a_node(fields: dict[str, str], api_url: str, load_url: str) -> None:
+    spec = node(**fields)
+    assert (spec.api_url, spec.load_url) == (api_url, load_url)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({}, "exactly one of host"),
+        ({"host": "a.example.org", "apiUrl": "https://a.example.org/api"}, "exactly one of host"),
+        ({"apiUrl": "ftp://a.example.org/api"}, "begins with http"),
+        ({"apiUrl": "a.example.org/bigbluebutton/api"}, "begins with http"),
+        ({"apiUrl": "https:///bigbluebutton/api"}, "begins with http"),
+        ({"apiUrl": "https://user:word@a.example.org/api"}, "without credentials"),
+        ({"apiUrl": "https://a.example.org/api?x=1"}, "without credentials"),
+        ({"apiUrl": "https://a.example.org/api#x"}, "without credentials"),
+        ({"apiUrl": "https://a.example.org:99999/api"}, "Port out of range"),
+        ({"host": "a.example.org", "loadUrl": "load"}, "begins with http"),
+        ({"host": "a.example.org", "weightPercent": 0}, "weightPercent"),
+        ({"host": "a.example.org", "weightPercent": 1001}, "weightPercent"),
+        ({"host": "a.example.org", "maxMeetings": 0}, "maxMeetings"),
+        ({"host": "a.example.org", "state": "Broken"}, "state"),
+        ({"host": "a.example.org", "secretRef": {}}, "secretRef.name"),
+        ({"host": "a.example.org", "secretRef": {"name": "Upper_Case"}}, "secretRef.name"),
+        ({"host": "a.example.org", "drain": {"deadlineSeconds": -1}}, "drain.deadlineSeconds"),
+    ],
+)
+def test_a_node_that_makes_no_sense_is_refused(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        node(**fields)
+
+
+@pytest.mark.parametrize("url", ["https://a.example.org/x", "http://A.example.org:8080/bigbluebutton/api//"])
+def test_the_normal_form_of_a_url_is_its_own_normal_form(url: str) -> None:
+    assert normalise_url(normalise_url(url)) == normalise_url(url)
+
+
+@given(st.text(max_size=40))
+def test_whatever_is_given_as_a_url_is_normalised_or_refused_with_a_value_error(text: str) -> None:
+    for url in (text, f"https://{text}", f"http://a.example.org/{text}"):
+        try:
+            normal = normalise_url(url)
+        except ValueError:
+            continue
+        assert normal.startswith(("http://", "https://"))
+        assert normal.startswith(origin(url))
+
+
+def test_a_queue_needs_tasks_and_schedule() -> None:
+    spec = BBBQueueSpec.model_validate({"tasks": ["check-nodes"], "schedule": "* * * * *"})
+    assert spec.model_dump(by_alias=True) == {
+        "tasks": ["check-nodes"],
+        "schedule": "* * * * *",
+        "timeZone": None,
+        "tickSeconds": None,
+        "maxInFlight": 100,
+        "suspend": False,
+        "image": None,
+        "resources": None,
+        "successfulJobsHistoryLimit": 3,
+        "failedJobsHistoryLimit": 5,
+    }
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"schedule": "* * * * *"},
+        {"tasks": [], "schedule": "* * * * *"},
+        {"tasks": ["check-nodes"]},
+        {"tasks": ["Check Nodes"], "schedule": "* * * * *"},
+        {"tasks": ["check-nodes"], "schedule": "* * * * *", "tickSeconds": 7},
+        {"tasks": ["check-nodes"], "schedule": "* * * * *", "maxInFlight": 0},
+        {"tasks": ["check-nodes"], "schedule": "* * * * *", "image": "two words"},
+    ],
+)
+def test_a_queue_that_makes_no_sense_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        BBBQueueSpec.model_validate(fields)
+
+
+def test_quantities_are_kept_as_they_were_written() -> None:
+    spec = BBBQueueSpec.model_validate(
+        {"tasks": ["a"], "schedule": "@hourly", "resources": {"limits": {"cpu": 2, "memory": "1Gi"}}}
+    )
+    assert spec.resources is not None
+    assert spec.resources.limits == {"cpu": 2, "memory": "1Gi"}
+
+
+def test_a_spec_cannot_be_changed() -> None:
+    spec = node(host="a.example.org")
+    with pytest.raises(ValidationError, match="frozen"):
+        spec.state = DesiredState.DISABLED  # type: ignore[misc]  # that is what is tested
+
+
+def test_fields_of_newer_versions_are_ignored() -> None:
+    assert node(host="a.example.org", newField=1).host == "a.example.org"
+
+
+def test_kinds_plurals_and_short_names_differ() -> None:
+    names = [name for kind in RESOURCES for name in (kind.singular, kind.plural, kind.short_name)]
+    assert len(set(names)) == len(names)
+
+
+def one(now: datetime = NOW, **fields: Any) -> list[dict[str, Any]]:
+    values = {"status": ConditionStatus.TRUE, "reason": "Fine", "message": "it is", "observed_generation": 1}
+    return set_condition([], "Ready", **{**values, **fields}, now=now)
+
+
+def test_a_new_condition_is_appended_whole() -> None:
+    assert one() == [
+        {
+            "type": "Ready",
+            "status": "True",
+            "observedGeneration": 1,
+            "lastTransitionTime": "2026-03-01T12:00:00Z",
+            "reason": "Fine",
+            "message": "it is",
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "moved"), [(ConditionStatus.TRUE, False), (ConditionStatus.FALSE, True), (ConditionStatus.UNKNOWN, True)]
+)
+def test_the_transition_time_moves_only_with_the_status(status: ConditionStatus, moved: bool) -> None:
+    later = NOW + timedelta(minutes=5)
+    changed = set_condition(
+        one(), "Ready", status=status, reason="Other", message="new", observed_generation=2, now=later
+    )
+    assert changed == [
+        {
+            "type": "Ready",
+            "status": str(status),
+            "observedGeneration": 2,
+            "lastTransitionTime": format_time(later if moved else NOW),
+            "reason": "Other",
+            "message": "new",
+        }
+    ]
+
+
+def test_other_conditions_keep_their_place_and_the_input_is_not_changed() -> None:
+    before = [{"type": "A"}, *one(), {"type": "B"}]
+    copy = [dict(condition) for condition in before]
+    after = set_condition(
+        before, "Ready", status=ConditionStatus.FALSE, reason="R", message="m", observed_generation=3, now=NOW
+    )
+    assert [condition["type"] for condition in after] == ["A", "Ready", "B"]
+    assert before == copy
+    assert [condition["type"] for condition in remove_condition(after, "Ready")] == ["A", "B"]
+    assert find_condition(after, "B") == {"type": "B"}
+    assert find_condition(after, "C") is None
+
+
+def test_a_condition_without_transition_time_gets_one() -> None:
+    broken = [{"type": "Ready", "status": "True"}]
+    after = set_condition(
+        broken, "Ready", status=ConditionStatus.TRUE, reason="R", message="m", observed_generation=3, now=NOW
+    )
+    assert after[0]["lastTransitionTime"] == format_time(NOW)
+
+
+def test_a_long_message_is_cut_so_that_the_api_server_takes_it() -> None:
+    message = one(message="x" * 5000)[0]["message"]
+    assert len(message) == MESSAGE_LENGTH
+    assert message.endswith("x…")
+
+
+def test_times_are_written_in_utc_and_read_back() -> None:
+    moment = datetime(2026, 3, 1, 14, 0, 0, 999999, tzinfo=timezone(timedelta(hours=2)))
+    assert format_time(moment) == "2026-03-01T12:00:00Z"
+    assert parse_time("2026-03-01T12:00:00Z") == NOW
+    assert parse_time("2026-03-01T12:00:00.000000+00:00") == NOW
+
+
+def test_every_reason_is_explained_in_the_reference() -> None:
+    explained = {meaning.reason for meaning in (*NODE_REASONS, *CLUSTER_REASONS, *QUEUE_REASONS)}
+    known = {str(reason) for kind in (Reason, LoadReason, NodeBlock, NodeReason) for reason in kind}
+    known |= {str(reason) for kind in (ClusterReason, QueueReason) for reason in kind}
+    assert explained - {"…"} == known
