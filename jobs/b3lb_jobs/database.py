@@ -1,0 +1,134 @@
+"""The run's way to PostgreSQL: transactions that end in time whatever the server does, and its clock."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+import sqlalchemy.exc
+
+from b3lb.db.engine import create_engine, database_clock, transaction
+from b3lb.db.errors import describe, is_transient
+from b3lb.db.leases import LeaseLostError
+from b3lb.db.schema import SchemaMismatchError
+from b3lb_jobs.clock import DatabaseClock
+from b3lb_jobs.errors import TransientError
+
+STATEMENT_SECONDS = 4.0
+"""Longest time that the server may work on one statement of a tick."""
+
+_GRACE_SECONDS = 1.0
+_READ_ONLY = sa.text("SET TRANSACTION READ ONLY")
+_SCHEMA_STATES = frozenset({"42P01", "42703", "3F000"})
+
+
+class Database:
+    """One connection at a time, whose faults all come out as `TransientError` with one clear line.
+
+    ``answered`` says whether the last transaction was committed.
+
+    PostgreSQL limits its statements itself; a server that is frozen or cut off cannot, and libpq would wait for it
+    without end. A timer therefore shuts the connection down when a transaction is overdue.
+    """
+
+    def __init__(self, url: str, *, application_name: str, monotonic: Callable[[], float]) -> None:
+        self._engine = create_engine(url, application_name=application_name, pool_size=1)
+        self._monotonic = monotonic
+        self._clock: DatabaseClock | None = None
+        self._clock_is_current = False
+        self.answered = False
+        self._sockets: dict[int, socket.socket] = {}
+        sa.event.listen(self._engine, "connect", self._connected)
+        sa.event.listen(self._engine, "close", self._closing)
+
+    @property
+    def engine(self) -> sa.Engine:
+        """The engine, for counting its statements."""
+        return self._engine
+
+    @property
+    def clock(self) -> DatabaseClock:
+        """The database's clock as of the newest connection.
+
+        Raises:
+            TransientError: There was no connection yet.
+        """
+        if self._clock is None:
+            raise TransientError("the database was never reached")
+        return self._clock
+
+    @contextmanager
+    def transaction(self, *, seconds: float = STATEMENT_SECONDS, read_only: bool = False) -> Iterator[sa.Connection]:
+        """Open a transaction that is committed at the end of the block.
+
+        Args:
+            seconds: Longest time of a statement; the whole block has a second more before its connection is cut.
+            read_only: Whether PostgreSQL refuses to write anything.
+
+        Raises:
+            TransientError: The database is away, too slow, or not made for this program; or the lease is lost.
+        """
+        overdue = threading.Event()
+        timer = threading.Timer(seconds + _GRACE_SECONDS, self._cut, args=(overdue,))
+        timer.daemon = True
+        timer.start()
+        self.answered = False
+        try:
+            with transaction(self._engine, timeout_seconds=seconds) as connection:
+                if read_only:
+                    connection.execute(_READ_ONLY)
+                self._read_clock(connection)
+                yield connection
+            self.answered = True
+        except (LeaseLostError, SchemaMismatchError) as error:
+            raise TransientError(str(error)) from error
+        except sqlalchemy.exc.SQLAlchemyError as error:
+            if overdue.is_set():
+                raise TransientError(f"database: no answer within {seconds + _GRACE_SECONDS:g} s") from error
+            if is_transient(error) or _lacks_schema(error):
+                raise TransientError(f"database: {describe(error)}") from error
+            raise
+        finally:
+            timer.cancel()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._engine.dispose()
+
+    def _read_clock(self, connection: sa.Connection) -> None:
+        """Read the clock once per connection; half of the round trip is the answer's way."""
+        if self._clock_is_current:
+            return
+        before = self._monotonic()
+        time = database_clock(connection)
+        after = self._monotonic()
+        self._clock = DatabaseClock(time + timedelta(seconds=(after - before) / 2), after, self._monotonic)
+        self._clock_is_current = True
+
+    def _connected(self, connection: Any, _record: object) -> None:
+        # A descriptor of its own: the timer's thread must never hit a number that was given to something else.
+        self._sockets[id(connection)] = socket.socket(fileno=os.dup(connection.fileno()))
+        self._clock_is_current = False
+
+    def _closing(self, connection: Any, _record: object) -> None:
+        held = self._sockets.pop(id(connection), None)
+        if held is not None:
+            held.close()
+
+    def _cut(self, overdue: threading.Event) -> None:
+        overdue.set()
+        for held in list(self._sockets.values()):
+            with suppress(OSError):
+                held.shutdown(socket.SHUT_RDWR)
+
+
+def _lacks_schema(error: BaseException) -> bool:
+    """Whether a table or column is missing: the database was replaced while we ran, and its owner will restore it."""
+    state = getattr(getattr(error, "orig", None), "sqlstate", None)
+    return state in _SCHEMA_STATES

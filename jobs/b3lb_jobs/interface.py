@@ -1,0 +1,81 @@
+"""What a task is to the runner: it loads, works without the database, and returns what is to be written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
+
+import sqlalchemy as sa
+
+from b3lb.crypto import KeyRing
+from b3lb.db.node_states import GuardRow, StateRow
+
+Loaded = TypeVar("Loaded")
+
+
+@dataclass(frozen=True, slots=True)
+class TaskContext:
+    """What every task may know of the run."""
+
+    namespace: str
+    keys: KeyRing
+    tick_seconds: int
+    max_in_flight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something worth a log line once it is committed."""
+
+    message: str
+    fields: Mapping[str, Any]
+    warning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a tick found.
+
+    ``summary`` becomes the heartbeat's: numbers about the whole, nothing about single objects. ``states`` and
+    ``guards`` hold changed rows only. ``changes`` says the same for people, one flat mapping per row, for a dry run.
+    """
+
+    summary: Mapping[str, Any]
+    states: Sequence[StateRow] = ()
+    guards: Sequence[GuardRow] = ()
+    events: Sequence[Event] = ()
+    changes: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+
+
+class Task(Protocol[Loaded]):
+    """A task within one run; its clients are opened once and serve every tick."""
+
+    async def __aenter__(self) -> Self:
+        """Open what the ticks share."""
+        ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        ...
+
+    def load(self, connection: sa.Connection, at: datetime) -> Loaded:
+        """Read what the tick due at ``at`` works on; a constant number of statements."""
+        ...
+
+    def seconds_needed(self, loaded: Loaded) -> float:
+        """Return the longest that `work` takes if every remote side hangs."""
+        ...
+
+    async def work(self, loaded: Loaded, *, at: datetime, seconds: float) -> Findings:
+        """Do the work of the tick due at ``at`` within ``seconds``; may be cancelled at any time.
+
+        Raises:
+            TransientError: Nothing can be written now.
+            PermanentError: Nothing will ever be written without a change from outside.
+        """
+        ...

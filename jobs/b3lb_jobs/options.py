@@ -1,0 +1,34 @@
+"""What a run was asked to do; light enough to be imported for ``--help``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from b3lb_jobs.task_table import TaskEntry
+
+if TYPE_CHECKING:
+    from b3lb.crypto import KeyRing
+
+DEFAULT_IN_FLIGHT = 100
+MOST_IN_FLIGHT = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """A run's tasks and settings.
+
+    ``queue`` is the label of its task runs and the name of the row that decides ``tick_seconds`` and ``max_in_flight``
+    where they are None. ``holder`` is the name by which the run holds leases; it belongs to this process alone.
+    """
+
+    entries: tuple[TaskEntry, ...]
+    namespace: str
+    queue: str
+    pod: str
+    holder: str
+    database_url: str = field(repr=False)
+    keys: KeyRing
+    tick_seconds: int | None = None
+    max_in_flight: int | None = None
+    once: bool = False

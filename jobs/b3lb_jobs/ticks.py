@@ -1,0 +1,70 @@
+"""When a run ticks: pure scheduling on the database's clock, without I/O.
+
+A CronJob starts at most one pod a minute, so the pod ticks inside its minute. Tick times are aligned to the minute;
+the last one is at :45 at the latest and the run is over by :55, so that the next pod finds the field free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+TICK_SECONDS = (5, 10, 15, 20, 30, 60)
+DEFAULT_TICK_SECONDS = 15
+LAST_TICK = timedelta(seconds=45)
+END_OF_RUN = timedelta(seconds=55)
+LATE_RUN = timedelta(seconds=10)
+SINGLE_RUN = timedelta(seconds=50)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The ticks of one run, ascending; the first is to begin at once. ``ends_at`` is the deadline of everything."""
+
+    ticks: tuple[datetime, ...]
+    ends_at: datetime
+
+
+def plan_run(started_at: datetime, tick_seconds: int) -> Plan:
+    """Return the ticks of a run that fills the rest of its minute.
+
+    The first tick is the current one, whose time has passed already; whether it is done is the heartbeat's to say. A
+    run that starts after :45 has exactly one tick, of its own second, and ends 10 s later at the latest.
+
+    Args:
+        started_at: The database's time.
+        tick_seconds: One of ``TICK_SECONDS``.
+
+    Raises:
+        ValueError: ``tick_seconds`` does not divide the minute into allowed ticks.
+    """
+    if tick_seconds not in TICK_SECONDS:
+        raise ValueError(f"the seconds of a tick are one of {', '.join(map(str, TICK_SECONDS))}, not {tick_seconds}")
+    minute = started_at.replace(second=0, microsecond=0)
+    if started_at > minute + LAST_TICK:
+        return Plan((started_at.replace(microsecond=0),), started_at + LATE_RUN)
+    current = started_at.second - started_at.second % tick_seconds
+    last = int(LAST_TICK.total_seconds())
+    ticks = tuple(minute + timedelta(seconds=second) for second in range(current, last + 1, tick_seconds))
+    return Plan(ticks, minute + END_OF_RUN)
+
+
+def plan_single(started_at: datetime) -> Plan:
+    """Return the one tick of a run that is not bound to a minute, by hand or of a task that does not tick."""
+    return Plan((started_at.replace(microsecond=0),), started_at + SINGLE_RUN)
+
+
+def next_tick(ticks: Sequence[datetime], last: datetime | None, now: datetime) -> datetime | None:
+    """Return the tick to wait for, or None at the end.
+
+    A tick whose time passed while an earlier one was still at work is left out: ticks are skipped, never stacked.
+
+    Args:
+        ticks: The plan's ticks.
+        last: The tick that was begun last, or None before the first.
+        now: The database's time.
+    """
+    if last is None:
+        return ticks[0] if ticks else None
+    return next((tick for tick in ticks if tick > last and tick >= now), None)

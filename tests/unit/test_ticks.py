@@ -1,0 +1,196 @@
+"""When a run ticks: aligned to the minute, at once at the start, skipped and never stacked, over by :55."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from b3lb_jobs.clock import DatabaseClock
+from b3lb_jobs.opening import patience
+from b3lb_jobs.runner import follow
+from b3lb_jobs.ticks import TICK_SECONDS, Plan, next_tick, plan_run, plan_single
+
+MINUTE = datetime(2026, 11, 23, 10, 30, tzinfo=UTC)
+moments = st.datetimes(min_value=datetime(2020, 1, 1), max_value=datetime(2030, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - hypothesis takes naive bounds
+lengths = st.sampled_from(TICK_SECONDS)
+
+
+def at(second: float) -> datetime:
+    return MINUTE + timedelta(seconds=second)
+
+
+def seconds(plan: Plan) -> list[int]:
+    return [tick.second for tick in plan.ticks]
+
+
+@pytest.mark.parametrize(
+    ("started", "length", "ticks"),
+    [
+        (0, 15, [0, 15, 30, 45]),
+        (3.2, 15, [0, 15, 30, 45]),
+        (15, 15, [15, 30, 45]),
+        (44.9, 15, [30, 45]),
+        (45, 15, [45]),
+        (1, 5, [0, 5, 10, 15, 20, 25, 30, 35, 40, 45]),
+        (1, 10, [0, 10, 20, 30, 40]),
+        (43, 10, [40]),
+        (1, 20, [0, 20, 40]),
+        (1, 30, [0, 30]),
+        (1, 60, [0]),
+        (44, 60, [0]),
+    ],
+)
+def test_a_run_ticks_from_the_current_tick_to_second_45(started: float, length: int, ticks: list[int]) -> None:
+    plan = plan_run(at(started), length)
+    assert seconds(plan) == ticks
+    assert plan.ends_at == at(55)
+
+
+@pytest.mark.parametrize("length", TICK_SECONDS)
+def test_a_run_that_starts_after_second_45_has_one_tick_of_its_own_and_ten_seconds(length: int) -> None:
+    assert plan_run(at(50.5), length) == Plan((at(50),), at(60.5))
+
+
+def test_a_run_by_hand_has_one_tick_of_its_own_wherever_in_the_minute() -> None:
+    assert plan_single(at(31.7)) == Plan((at(31),), at(81.7))
+
+
+@pytest.mark.parametrize("length", [0, 1, 7, 45, 61, -15])
+def test_other_lengths_of_a_tick_are_refused(length: int) -> None:
+    with pytest.raises(ValueError, match="5, 10, 15, 20, 30, 60"):
+        plan_run(MINUTE, length)
+
+
+@given(moments, lengths)
+def test_every_plan_is_aligned_bounded_and_begins_at_once(started: datetime, length: int) -> None:
+    plan = plan_run(started, length)
+    minute = started.replace(second=0, microsecond=0)
+    late = started > minute + timedelta(seconds=45)
+    assert plan.ticks[0] <= started
+    assert all(first < second for first, second in zip(plan.ticks, plan.ticks[1:], strict=False))
+    assert late or all(tick.second % length == 0 and tick.second <= 45 for tick in plan.ticks)
+    assert len(plan.ticks) == 1 if late else plan.ends_at == minute + timedelta(seconds=55)
+    assert started < plan.ends_at <= started + timedelta(seconds=55)
+
+
+@given(moments, lengths, st.lists(st.floats(min_value=0, max_value=70), min_size=12, max_size=12))
+def test_ticks_are_skipped_and_never_stacked_however_long_each_takes(
+    started: datetime, length: int, durations: list[float]
+) -> None:
+    plan = plan_run(started, length)
+    now, last, begun = started, None, []
+    for duration in durations:
+        tick = next_tick(plan.ticks, last, now)
+        if tick is None:
+            break
+        now = max(now, tick)
+        begun.append((tick, now))
+        now += timedelta(seconds=duration)
+        last = tick
+    assert [tick for tick, _ in begun] == sorted({tick for tick, _ in begun})
+    assert begun[0][1] == started
+    # Every tick but the first begins exactly at its time.
+    assert all(tick == begins for tick, begins in begun[1:])
+
+
+def test_a_tick_whose_time_passed_is_left_out() -> None:
+    ticks = plan_run(at(0), 15).ticks
+    assert next_tick(ticks, at(0), at(15.001)) == at(30)
+    assert next_tick(ticks, at(0), at(15)) == at(15)
+    assert next_tick(ticks, at(45), at(46)) is None
+    assert next_tick((), None, at(0)) is None
+
+
+def loop_clock(database_time: datetime) -> DatabaseClock:
+    loop = asyncio.get_running_loop()
+    return DatabaseClock(database_time, loop.time(), loop.time)
+
+
+@pytest.mark.looptime
+async def test_the_loop_begins_ticks_at_their_times_by_the_database_clock() -> None:
+    clock = loop_clock(at(3))
+    begun: list[tuple[float, float]] = []
+
+    async def tick(due: datetime) -> bool:
+        begun.append((due.second, clock.now().timestamp() - MINUTE.timestamp()))
+        await asyncio.sleep(0.4)
+        return True
+
+    missed = await follow(plan_run(clock.now(), 15), lambda: clock, tick)
+    assert missed == 0
+    assert [due for due, _ in begun] == [0, 15, 30, 45]
+    assert [moment for _, moment in begun] == pytest.approx([3, 15, 30, 45], abs=0.01)
+    assert clock.now() < at(46)
+
+
+@pytest.mark.looptime
+async def test_a_tick_that_takes_too_long_costs_the_next_one_and_is_counted() -> None:
+    clock = loop_clock(at(0))
+    begun: list[int] = []
+
+    async def tick(due: datetime) -> bool:
+        begun.append(due.second)
+        await asyncio.sleep(16)
+        return True
+
+    assert await follow(plan_run(clock.now(), 15), lambda: clock, tick) == 2
+    assert begun == [0, 30]
+
+
+@pytest.mark.looptime
+async def test_the_loop_ends_when_no_other_tick_is_wanted() -> None:
+    clock = loop_clock(at(16))
+    begun: list[int] = []
+
+    async def tick(due: datetime) -> bool:
+        begun.append(due.second)
+        return len(begun) < 2
+
+    assert await follow(plan_run(clock.now(), 15), lambda: clock, tick) == 0
+    assert begun == [15, 30]
+
+
+@pytest.mark.looptime
+async def test_a_run_that_was_frozen_beyond_its_end_does_not_tick_any_more() -> None:
+    begun: list[int] = []
+    clocks = [loop_clock(at(0)), loop_clock(at(0)), loop_clock(at(200))]
+
+    async def tick(due: datetime) -> bool:
+        begun.append(due.second)
+        return True
+
+    missed = await follow(plan_run(at(0), 60), lambda: clocks.pop(0) if len(clocks) > 1 else clocks[0], tick)
+    assert begun == []
+    assert missed == 1
+
+
+@pytest.mark.looptime
+async def test_a_new_reading_of_the_database_clock_moves_the_following_ticks() -> None:
+    readings = [loop_clock(at(0))]
+    loop = asyncio.get_running_loop()
+    begun: list[float] = []
+    start = loop.time()
+
+    async def tick(_due: datetime) -> bool:
+        begun.append(loop.time() - start)
+        # After a reconnect the database turns out to be five seconds ahead.
+        readings[0] = DatabaseClock(at(loop.time() - start + 5), loop.time(), loop.time)
+        return True
+
+    await follow(plan_run(at(0), 30), lambda: readings[0], tick)
+    assert begun == pytest.approx([0, 25], abs=0.01)
+
+
+@pytest.mark.parametrize(("second", "once", "expected"), [(10, False, 45), (50, False, 10), (10, True, 10)])
+def test_a_run_waits_for_its_database_until_its_slot_ends(second: int, once: bool, expected: float) -> None:
+    assert patience(at(second), once=once) == expected
+
+
+@pytest.mark.looptime
+async def test_the_clock_goes_on_between_readings() -> None:
+    clock = loop_clock(at(1))
+    await asyncio.sleep(2.5)
+    assert clock.now() == at(3.5)
+    assert clock.until(at(11)) == pytest.approx(7.5)
