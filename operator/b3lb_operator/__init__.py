@@ -1,0 +1,1 @@
+"""The operator: the only bridge between the Kubernetes API and the database."""

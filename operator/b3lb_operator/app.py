@@ -1,0 +1,214 @@
+"""The operator's parts put together, and the tasks that run them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+import structlog
+
+from b3lb.bbb.client import NodeClient
+from b3lb.db.configuration import Action, Changed
+from b3lb.db.configuration import Kind as RowKind
+from b3lb.db.schema import SchemaMismatchError
+from b3lb_operator.database import Database
+from b3lb_operator.dispatch import Dispatcher
+from b3lb_operator.events import EventRecorder
+from b3lb_operator.http import Check
+from b3lb_operator.kinds import CUSTOM_KINDS, LEASE, NODE, QUEUE, Key, Kind
+from b3lb_operator.kube import Kube, KubeError
+from b3lb_operator.liveness import LeaseRenewer, LoopMonitor, WatchMonitor
+from b3lb_operator.mirror import Mirror
+from b3lb_operator.probe import Prober
+from b3lb_operator.reconcilers.node import NodeReconciler
+from b3lb_operator.reconcilers.queue import QueueReconciler
+from b3lb_operator.settings import OperatorSettings
+from b3lb_operator.status import StatusWriter
+from b3lb_operator.store import Store
+from b3lb_operator.sync import Sync
+from b3lb_operator.view import View
+from b3lb_operator.workqueue import WorkQueue
+
+EXIT_OK = 0
+EXIT_FAILURE = 1
+EXIT_TRANSIENT = 75
+DEFINITIONS_SECONDS = 2.0
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class Operator:
+    """All parts; the watches feed ``observe``, everything else follows."""
+
+    def __init__(self, settings: OperatorSettings, *, kube: Kube, client: NodeClient) -> None:
+        """Put the parts together; nothing runs yet."""
+        clock = asyncio.get_running_loop().time
+        keys = settings.key_ring
+        self._kube = kube
+        self.namespaces = settings.namespaces
+        self.stop_flag = asyncio.Event()
+        self.exit_code = EXIT_OK
+        self._definitions = False
+        self._lease_seen = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self._loop_monitor = LoopMonitor(clock)
+        self._watch_monitor = WatchMonitor(clock)
+        self._lease = LeaseRenewer(kube, self._watch_monitor, namespace=self.namespaces[0], identity=settings.identity)
+        self._store = Store(Dispatcher(self).dispatch)
+        self._database = Database(
+            url=settings.url, direct_url=settings.direct_url, on_notify=self.mirror, on_connected=self._connected
+        )
+        self._prober = Prober(database=self._database, client=client, keys=keys, on_stored=self.mirror)
+        self._sync = Sync(
+            kube=kube,
+            store=self._store,
+            database=self._database,
+            keys=keys,
+            namespaces=self.namespaces,
+            on_stored=self._stored,
+            on_compared=self._compared,
+        )
+        self._events = EventRecorder(kube, instance=settings.identity)
+        writer = StatusWriter(kube, self._store, self._events, clock=clock)
+        self._nodes = WorkQueue("nodes", NodeReconciler(kube, self._store, self._view).reconcile)
+        queues = QueueReconciler(kube=kube, store=self._store, writer=writer, defaults=settings.job_defaults)
+        self._queues = WorkQueue("queues", queues.reconcile)
+        self._mirrors = {
+            namespace: Mirror(
+                namespace,
+                store=self._store,
+                database=self._database,
+                writer=writer,
+                clusters=self._sync,
+                on_deleting=self._nodes.add,
+            )
+            for namespace in self.namespaces
+        }
+
+    def observe(self, kind: Kind, event_type: str | None, manifest: Mapping[str, object]) -> None:
+        """Take in what a watch shows; ``event_type`` is None for an object of a list.
+
+        A watch that lost its place (410 Gone, after every restart of an API server) begins anew with a list, which says
+        nothing of objects that went meanwhile. The Lease is always there, so its second list is the sign of that.
+        """
+        if kind == LEASE:
+            if event_type is None and self._lease_seen:
+                self._sync.request_full()
+            self._lease_seen = True
+        self._store.observe(kind, event_type, manifest)
+
+    @property
+    def live_checks(self) -> tuple[Check, ...]:
+        """What ``/livez`` asks: whether a restart would help."""
+        return self._loop_monitor.problem, self._watch_monitor.problem
+
+    @property
+    def ready_checks(self) -> tuple[Check, ...]:
+        """What ``/readyz`` asks: whether the operator does its work."""
+        return self._definitions_problem, self._database.problem, self._sync.problem
+
+    async def wait_for_definitions(self) -> None:
+        """Wait until the API server serves the custom resources; the watches look for them only once."""
+        wanted = {kind.plural for kind in CUSTOM_KINDS}
+        reported = ""
+        while not self._definitions:
+            try:
+                missing = wanted - await self._kube.served(CUSTOM_KINDS[0].api_version)
+                problem = f"no definition of {', '.join(sorted(missing))}" if missing else ""
+            except KubeError as error:
+                problem = str(error)
+            self._definitions = not problem
+            if problem and problem != reported:
+                _log.warning("waiting for the custom resource definitions", problem=problem)
+            reported = problem
+            if problem:
+                await asyncio.sleep(DEFINITIONS_SECONDS)
+
+    def start(self) -> None:
+        """Start all tasks."""
+        runs: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+            "loop monitor": self._loop_monitor.run,
+            "lease": self._lease.run,
+            "database": self._database.run,
+            "synchronisation": self._sync.run,
+            "probes": self._prober.run,
+            "events": self._events.run,
+            "nodes": self._nodes.run,
+            "queues": self._queues.run,
+            **{f"mirror of {namespace}": mirror.run for namespace, mirror in self._mirrors.items()},
+        }
+        for name, run in runs.items():
+            task = asyncio.create_task(run(), name=name)
+            task.add_done_callback(self._ended)
+            self._tasks.append(task)
+
+    async def stop(self) -> None:
+        """End all tasks; nothing is lost, for everything follows from the cluster and the database."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+        self._database.close()
+        # kopf waits for its own waiter on this flag before it lets the process go.
+        self.stop_flag.set()
+
+    def sync(self, kind: Kind, key: Key, uid: str) -> None:
+        """See ``Sinks``."""
+        self._sync.mark(kind, key, uid)
+
+    def reconcile_node(self, key: Key) -> None:
+        """See ``Sinks``."""
+        self._nodes.add(key)
+
+    def reconcile_queue(self, key: Key) -> None:
+        """See ``Sinks``."""
+        self._queues.add(key)
+
+    def reconcile_queues(self, namespace: str) -> None:
+        """See ``Sinks``."""
+        for key, _ in self._store.in_namespace(QUEUE, namespace):
+            self._queues.add(key)
+
+    def mirror(self, namespace: str) -> None:
+        """See ``Sinks``; namespaces of other operators that share the database are none of ours."""
+        if namespace in self._mirrors:
+            self._mirrors[namespace].request()
+
+    def seen(self, renew_time: str) -> None:
+        """See ``Sinks``."""
+        self._watch_monitor.seen(renew_time)
+
+    def _view(self, namespace: str) -> View:
+        return self._mirrors[namespace].view()
+
+    def _connected(self) -> None:
+        self._sync.request_full()
+        for mirror in self._mirrors.values():
+            mirror.request()
+
+    def _stored(self, namespace: str, changes: list[Changed]) -> None:
+        fresh = [item for item in changes if item.kind is RowKind.NODE and item.repoll and item.action != Action.DELETE]
+        self._prober.request(namespace, [item.id for item in fresh])
+        self.mirror(namespace)
+
+    def _compared(self, namespace: str) -> None:
+        for key, _ in self._store.in_namespace(NODE, namespace):
+            self._nodes.add(key)
+        self.reconcile_queues(namespace)
+
+    def _definitions_problem(self) -> str | None:
+        return None if self._definitions else "the custom resource definitions are not there yet"
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Stop the process when a task ended by itself: each is made to run for ever."""
+        if task.cancelled():
+            return
+        error = task.exception()
+        if isinstance(error, SchemaMismatchError):
+            _log.error("the database does not fit", reason=str(error))
+            self.exit_code = EXIT_TRANSIENT
+        else:
+            _log.critical("a task ended", task=task.get_name(), exc_info=error)
+            self.exit_code = EXIT_FAILURE
+        self.stop_flag.set()

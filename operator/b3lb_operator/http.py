@@ -1,0 +1,40 @@
+"""The two end points that Kubernetes asks: ``/livez`` (restart me) and ``/readyz`` (I do my work)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+Check = Callable[[], str | None]
+"""Returns what is wrong, or None."""
+
+
+def application(*, live: Sequence[Check], ready: Sequence[Check]) -> web.Application:
+    """Return the application; every answer is plain text that says what fails, 200 or 503."""
+    app = web.Application()
+    app.router.add_get("/livez", _handler(live))
+    app.router.add_get("/readyz", _handler(ready))
+    return app
+
+
+def _handler(checks: Sequence[Check]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def handle(_: web.Request) -> web.StreamResponse:
+        problems = [problem for check in checks if (problem := check()) is not None]
+        text = "\n".join(problems) if problems else "ok"
+        return web.Response(text=text + "\n", status=503 if problems else 200)
+
+    return handle
+
+
+@asynccontextmanager
+async def serve(app: web.Application, *, address: str, port: int) -> AsyncIterator[int]:
+    """Serve until the block ends; yields the port, which is chosen when ``port`` is 0."""
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, address, port).start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,156 @@
+"""How kopf is used: as the engine that watches. Handlers hand over and do nothing else.
+
+Nothing of kopf's own is written to any object, no annotation, no finalizer and no last state: there are only
+low-level handlers, which need none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import random
+import signal
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import kopf
+
+from b3lb.bbb.client import NodeClient
+from b3lb_operator.app import Operator
+from b3lb_operator.http import application, serve
+from b3lb_operator.kinds import CRON_JOB, JOB, KINDS, LEASE, PART_OF_LABEL, SECRET, SECRET_FIELDS, Kind
+from b3lb_operator.kube import connect, in_cluster
+from b3lb_operator.liveness import LEASE_NAME
+from b3lb_operator.settings import OperatorSettings
+
+PROBES_IN_FLIGHT = 50
+LOGIN_SECONDS = 1.0
+_NEVER = timedelta(days=3650)
+
+REGISTRY = kopf.OperatorRegistry()
+
+
+class Backoffs:
+    """Pauses between attempts of a watch: jittered, at most 3 s, without end."""
+
+    def __iter__(self) -> Iterator[float]:
+        for longest in (0.2, 0.5, 1.0, 2.0):
+            yield random.uniform(longest / 2, longest)  # noqa: S311 - spreads retries, no cryptography
+        while True:
+            yield random.uniform(1.5, 3.0)  # noqa: S311 - spreads retries, no cryptography
+
+
+def kopf_settings() -> kopf.OperatorSettings:
+    """Return how kopf behaves."""
+    settings = kopf.OperatorSettings()
+    settings.peering.standalone = True
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.process.ultimate_exiting_timeout = 8
+    settings.networking.connect_timeout = 5
+    settings.networking.request_timeout = 30
+    settings.networking.error_backoffs = Backoffs()
+    # Streams through load balancers fall silent without an end: the server ends them regularly.
+    settings.watching.server_timeout = 300
+    settings.watching.client_timeout = 310
+    settings.watching.chunk_size = 500
+    settings.watching.field_selectors[SECRET.group_version_plural] = SECRET_FIELDS
+    settings.watching.field_selectors[LEASE.group_version_plural] = f"metadata.name={LEASE_NAME}"
+    settings.watching.label_selectors[CRON_JOB.group_version_plural] = PART_OF_LABEL
+    settings.watching.label_selectors[JOB.group_version_plural] = PART_OF_LABEL
+    # A worker serves one object for as long as events come: with hundreds of objects at the start, not 5 s each.
+    settings.queueing.idle_timeout = 0.5
+    settings.queueing.exit_timeout = 1
+    settings.queueing.worker_limit = 500
+    return settings
+
+
+@kopf.on.startup(registry=REGISTRY)
+async def start(memo: kopf.Memo, **_: Any) -> None:
+    """Start the operator's own tasks."""
+    memo.operator.start()
+
+
+@kopf.on.cleanup(registry=REGISTRY)
+async def stop(memo: kopf.Memo, **_: Any) -> None:
+    """End the operator's own tasks."""
+    await memo.operator.stop()
+
+
+@kopf.on.login(registry=REGISTRY, backoff=LOGIN_SECONDS)
+async def login(memo: kopf.Memo, **arguments: Any) -> kopf.ConnectionInfo:
+    """Read the credentials, and anew whenever the API server refuses them.
+
+    While an API server starts it may refuse good ones. kopf gives up when it is handed refused ones again, so each
+    answer differs from the one before, in a date that never comes.
+    """
+    if "logged_in" in memo:
+        await asyncio.sleep(LOGIN_SECONDS)
+    memo.logged_in = True
+    log_in = kopf.login_with_service_account if in_cluster() else kopf.login_with_kubeconfig
+    info = log_in(**arguments)
+    if info is None:
+        raise kopf.TemporaryError("there are no credentials yet", delay=LOGIN_SECONDS)
+    return dataclasses.replace(info, expiration=datetime.now(UTC) + _NEVER)
+
+
+def _watch(kind: Kind) -> None:
+    group, version, plural = kind.group_version_plural
+
+    @kopf.on.event(group, version, plural, id=plural, registry=REGISTRY)
+    async def observe(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
+        memo.operator.observe(kind, event["type"], event["object"])
+
+
+for _kind in KINDS:
+    _watch(_kind)
+
+
+async def run(settings: OperatorSettings) -> int:
+    """Run the operator until SIGTERM or SIGINT; return the exit code.
+
+    Raises:
+        KubeConfigError: there is no access to a Kubernetes API.
+        OSError: the HTTP port cannot be opened.
+    """
+    async with connect() as kube, NodeClient(PROBES_IN_FLIGHT) as client:
+        operator = Operator(settings, kube=kube, client=client)
+        app = application(live=operator.live_checks, ready=operator.ready_checks)
+        async with serve(app, address=settings.http_address, port=settings.http_port), _stopping(operator):
+            if await _unless_stopped(operator, operator.wait_for_definitions()):
+                await kopf.operator(
+                    registry=REGISTRY,
+                    settings=kopf_settings(),
+                    namespaces=list(settings.namespaces),
+                    memo=kopf.Memo(operator=operator),
+                    stop_flag=operator.stop_flag,
+                )
+        return operator.exit_code
+
+
+@contextlib.asynccontextmanager
+async def _stopping(operator: Operator) -> AsyncIterator[None]:
+    """Let signals end the operator while kopf does not run yet, and end its tasks when kopf could not."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, operator.stop_flag.set)
+    try:
+        yield
+    finally:
+        await operator.stop()
+
+
+async def _unless_stopped(operator: Operator, work: Coroutine[Any, Any, None]) -> bool:
+    """Do something before kopf runs; return False when the operator was told to stop meanwhile."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(operator.stop_flag.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+    finally:
+        for task in (working, stopping):
+            task.cancel()
+        await asyncio.gather(working, stopping, return_exceptions=True)
+    return not operator.stop_flag.is_set()

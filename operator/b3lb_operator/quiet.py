@@ -1,0 +1,44 @@
+"""Keeps the log readable: kopf tells of every event, and of every attempt of every watch while the API is away."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Callable
+
+REPEAT_SECONDS = 30.0
+
+_ATTEMPT = re.compile(r"^Request attempt #\S+ (failed; .*?): (\w+ \S+?)(?:\?\S*)?(?: -> (.*))?$", re.DOTALL)
+
+
+class RepeatedFailures(logging.Filter):
+    """Lets kopf's report of a failed request through once per resource and half a minute, as a warning.
+
+    kopf logs each attempt as an error although it goes on trying; with us it tries for ever.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._seen: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Decide about one record."""
+        match = _ATTEMPT.match(record.getMessage()) if record.name.startswith("kopf.") else None
+        if match is None:
+            return True
+        target, now = match[2], self._clock()
+        if now - self._seen.get(target, -REPEAT_SECONDS) < REPEAT_SECONDS:
+            return False
+        self._seen[target] = now
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        return True
+
+
+def install() -> None:
+    """Filter what all handlers of the root logger write, and drop kopf's line about each event."""
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    quiet = RepeatedFailures()
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(quiet)

@@ -1,0 +1,195 @@
+"""BBBNode: its status, the finalizer that keeps it while meetings may run, and when it may go.
+
+Whether a deleted node may go follows from the object and the database alone, so that a restart changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+
+from b3lb.db.mirror import NodeMirror
+from b3lb.resources import BBBNodeSpec, DesiredState
+from b3lb.resources.conditions import (
+    ConditionStatus,
+    NodeCondition,
+    find_condition,
+    parse_time,
+    set_condition,
+)
+from b3lb_operator.kinds import NODE, Key, Manifest, is_deleting
+from b3lb_operator.kube import Kube, NotFoundError
+from b3lb_operator.manifests.facts import Block, NodeFacts, NodeRecord
+from b3lb_operator.manifests.node_status import build_node_status
+from b3lb_operator.resolve import parse_spec
+from b3lb_operator.store import Store
+from b3lb_operator.view import View
+
+FINALIZER = "b3lb.io/drain"
+FORCE_ANNOTATION = "b3lb.io/force-delete"
+UNHEALTHY_SECONDS = 600
+RECHECK_SECONDS = 5.0
+_DEFAULT_DEADLINE_SECONDS = 3600
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+def node_status(manifest: Manifest, view: View) -> dict[str, Any] | None:
+    """Return the status that a BBBNode should have.
+
+    None while its row lags behind: the rows follow within a moment, and then there is more to say.
+    """
+    metadata = manifest["metadata"]
+    old = manifest.get("status") or {}
+    spec = parse_spec(BBBNodeSpec, manifest)
+    if isinstance(spec, Block):
+        return _unreadable_status(spec, old=old, generation=metadata["generation"], now=view.now)
+    row = view.node(metadata["name"], metadata["uid"])
+    if row is not None and row.generation != metadata["generation"] and not view.freshness.error:
+        return None
+    cluster = view.cluster(row.cluster) if row is not None else None
+    facts = NodeFacts(
+        spec=spec,
+        generation=metadata["generation"],
+        freshness=view.freshness,
+        deleting=is_deleting(manifest),
+        block=_block(row),
+        record=_record(row),
+        guard_holds=cluster is not None and cluster.guard.holds,
+    )
+    return build_node_status(facts, old=old, now=view.now)
+
+
+def release_reason(manifest: Manifest, view: View) -> str | None:
+    """Return why a node that is being deleted may go now, None if it may not.
+
+    At the first of: the force annotation; nothing ever known of meetings on it and nothing to be learnt; a good poll
+    after the deletion that found none; the end of the drain's time; ten minutes not Ready.
+    """
+    metadata = manifest["metadata"]
+    deleted_at = parse_time(metadata["deletionTimestamp"])
+    if metadata.get("annotations", {}).get(FORCE_ANNOTATION) == "true":
+        return f"annotation {FORCE_ANNOTATION}"
+    status = node_status(manifest, view) or manifest.get("status") or {}
+    if view.now >= _deadline(manifest, status, deleted_at):
+        return "the drain's time is over"
+    row = view.node(metadata["name"], metadata["uid"])
+    if row is None or row.generation != metadata["generation"] or view.freshness.error:
+        # What was read before the deletion says nothing of meetings that began after it.
+        return None
+    return _nothing_to_learn(row) or _drained(status, view, deleted_at) or _given_up(status, row, view.now)
+
+
+def _nothing_to_learn(row: NodeMirror) -> str | None:
+    if row.state is None:
+        return "never polled"
+    polled = row.blocked_reason is None and row.desired_state != DesiredState.DISABLED
+    return None if polled or row.state.meetings else "not polled, and the last poll found no meetings"
+
+
+def _drained(status: Mapping[str, Any], view: View, deleted_at: datetime) -> str | None:
+    tick = view.freshness.tick_started_at
+    # Deletion times are cut to whole seconds.
+    fresh = tick is not None and tick >= deleted_at + timedelta(seconds=1)
+    condition = find_condition(status.get("conditions", ()), NodeCondition.DRAINED)
+    drained = condition is not None and condition["status"] == ConditionStatus.TRUE
+    return "no meetings" if fresh and drained else None
+
+
+def _given_up(status: Mapping[str, Any], row: NodeMirror, now: datetime) -> str | None:
+    condition = find_condition(status.get("conditions", ()), NodeCondition.READY)
+    if condition is None or condition["status"] != ConditionStatus.FALSE:
+        return None
+    since = parse_time(condition["lastTransitionTime"])
+    if row.state is not None and not row.state.ready:
+        since = min(since, row.state.ready_changed_at)
+    return f"not Ready for {UNHEALTHY_SECONDS} s" if now - since >= timedelta(seconds=UNHEALTHY_SECONDS) else None
+
+
+class NodeReconciler:
+    """Adds the finalizer to every node, and takes it from deleted nodes that may go."""
+
+    def __init__(self, kube: Kube, store: Store, view_of: Callable[[str], View]) -> None:
+        """Take the parts; ``view_of`` returns the last view of a namespace."""
+        self._kube = kube
+        self._store = store
+        self._view_of = view_of
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Bring one node's finalizer to where it should be; return after how many seconds to look again."""
+        manifest = self._store.get(NODE, key)
+        if manifest is None:
+            return None
+        held = FINALIZER in manifest["metadata"].get("finalizers", ())
+        if not is_deleting(manifest):
+            if not held:
+                await self._change(key, manifest, _with_finalizer)
+            return None
+        if not held:
+            return None
+        reason = release_reason(manifest, self._view_of(key.namespace))
+        if reason is None and await self._is_terminating(key.namespace):
+            reason = "the namespace is terminating"
+        if reason is None:
+            return RECHECK_SECONDS
+        await self._change(key, manifest, _without_finalizer)
+        _log.info("node released", namespace=key.namespace, node=key.name, reason=reason)
+        return None
+
+    async def _change(self, key: Key, manifest: Manifest, change: Callable[[list[str]], list[str]]) -> None:
+        try:
+            answer = await self._kube.patch_finalizers(NODE, key, uid=manifest["metadata"]["uid"], change=change)
+        except NotFoundError:
+            return
+        self._store.accept(NODE, answer)
+
+    async def _is_terminating(self, namespace: str) -> bool:
+        return is_deleting(await self._kube.get_namespace(namespace))
+
+
+def _with_finalizer(finalizers: list[str]) -> list[str]:
+    return finalizers if FINALIZER in finalizers else [*finalizers, FINALIZER]
+
+
+def _without_finalizer(finalizers: list[str]) -> list[str]:
+    return [name for name in finalizers if name != FINALIZER]
+
+
+def _block(row: NodeMirror | None) -> Block | None:
+    if row is None or row.blocked_reason is None:
+        return None
+    return Block(row.blocked_reason, row.blocked_message or "")
+
+
+def _record(row: NodeMirror | None) -> NodeRecord | None:
+    if row is None:
+        return None
+    return NodeRecord(revision=row.revision, state=row.state, load=row.load, observed_at=row.written_at)
+
+
+def _unreadable_status(block: Block, *, old: Mapping[str, Any], generation: int, now: datetime) -> dict[str, Any]:
+    """Return the status of a node whose spec this program cannot read."""
+    conditions = list(old.get("conditions", ()))
+    for type_ in (NodeCondition.READY, NodeCondition.SCHEDULABLE):
+        conditions = set_condition(
+            conditions,
+            type_,
+            status=ConditionStatus.FALSE,
+            reason=block.reason,
+            message=block.message,
+            observed_generation=generation,
+            now=now,
+        )
+    return {"observedGeneration": generation, "conditions": conditions}
+
+
+def _deadline(manifest: Manifest, status: Mapping[str, Any], deleted_at: datetime) -> datetime:
+    """Return when meetings are waited for no longer: from the deletion on, or from a drain that began before it."""
+    spec = parse_spec(BBBNodeSpec, manifest)
+    seconds = _DEFAULT_DEADLINE_SECONDS if isinstance(spec, Block) else spec.drain.deadline_seconds
+    deadline = deleted_at + timedelta(seconds=seconds)
+    drain = status.get("drain", {}).get("deadlineAt")
+    return deadline if drain is None else min(deadline, parse_time(drain))

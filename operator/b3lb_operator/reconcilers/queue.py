@@ -1,0 +1,191 @@
+"""BBBQueue: its CronJob is kept as the queue says, whoever changes it, and its status follows from CronJob and Jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from b3lb.resources import BBBQueueSpec
+from b3lb.resources.conditions import ConditionStatus, QueueCondition, QueueReason, set_condition
+from b3lb.tasks import TASKS, unknown_tasks
+from b3lb_operator.covers import covers, replacement
+from b3lb_operator.kinds import CRON_JOB, FIELD_MANAGER, JOB, QUEUE, Key, Manifest, is_deleting, key_of
+from b3lb_operator.kube import ForbiddenError, Kube, NotFoundError, RefusedError
+from b3lb_operator.manifests.cronjob import JobDefaults, QueueIdentity, build_cronjob, cron_job_name
+from b3lb_operator.manifests.facts import Block
+from b3lb_operator.manifests.queue_status import QueueFacts, build_queue_status
+from b3lb_operator.resolve import parse_spec
+from b3lb_operator.status import StatusWriter
+from b3lb_operator.store import Store
+
+REFUSED_SECONDS = 30.0
+"""When to try again what the API server refused, for quotas and rights change without an event here."""
+
+_MANAGED_BY = "app.kubernetes.io/managed-by"
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+def task_block(manifest: Manifest, spec: BBBQueueSpec, queues: Iterable[Manifest]) -> Block | None:
+    """Return why a queue must not run its tasks: one is unknown, or an older queue of the namespace runs it."""
+    unknown = unknown_tasks(spec.tasks)
+    if unknown:
+        message = f"there is no task {', '.join(unknown)}; the tasks are {', '.join(TASKS)}"
+        return Block(QueueReason.UNKNOWN_TASK, message)
+    for other in sorted(queues, key=_age):
+        if _age(other) >= _age(manifest):
+            return None
+        shared = [task for task in spec.tasks if task in _tasks_of(other)]
+        if shared:
+            message = f"BBBQueue {other['metadata']['name']} is older and runs {', '.join(shared)} already"
+            return Block(QueueReason.TASK_IN_OTHER_QUEUE, message)
+    return None
+
+
+def owned_jobs(jobs: Iterable[Manifest], cron_job: Manifest | None) -> list[Manifest]:
+    """Return the Jobs that a CronJob owns."""
+    uid = None if cron_job is None else cron_job["metadata"]["uid"]
+    return [job for job in jobs if any(owner.get("uid") == uid for owner in _owners(job))]
+
+
+def is_leftover(cron_job: Manifest, identity: QueueIdentity) -> bool:
+    """Whether a CronJob belongs to a deleted queue of the same name."""
+    return any(
+        (owner.get("kind"), owner.get("name")) == (QUEUE.name, identity.name) and owner.get("uid") != identity.uid
+        for owner in _owners(cron_job)
+    )
+
+
+def may_take(cron_job: Manifest, identity: QueueIdentity) -> bool:
+    """Whether a CronJob is a queue's own, or one of ours that lost its owner (``kubectl delete --cascade=orphan``)."""
+    owners = list(_owners(cron_job))
+    if any(owner.get("uid") == identity.uid for owner in owners):
+        return True
+    ours = cron_job["metadata"].get("labels", {}).get(_MANAGED_BY) == FIELD_MANAGER
+    return ours and not any(owner.get("controller") for owner in owners)
+
+
+class QueueReconciler:
+    """Makes CronJobs equal to their queues; pods that run already are never touched."""
+
+    def __init__(self, *, kube: Kube, store: Store, writer: StatusWriter, defaults: JobDefaults) -> None:
+        """Take the parts; ``defaults`` go into every CronJob."""
+        self._kube = kube
+        self._store = store
+        self._writer = writer
+        self._defaults = defaults
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Bring one queue's CronJob and status to where they should be; return after how many seconds to look again."""
+        manifest = self._store.get(QUEUE, key)
+        if manifest is None or is_deleting(manifest):
+            return None
+        spec = parse_spec(BBBQueueSpec, manifest)
+        if isinstance(spec, Block):
+            return await self._writer.write(QUEUE, key, _unreadable_status(manifest, spec))
+        queues = (queue for other, queue in self._store.in_namespace(QUEUE, key.namespace) if other != key)
+        block = task_block(manifest, spec, queues)
+        cron_job = await self._live(key)
+        if block is None:
+            cron_job, block = await self._ensure(manifest, spec, cron_job)
+        elif cron_job is not None:
+            await self._suspend(cron_job)
+        delay = await self._write_status(manifest, spec, cron_job, block)
+        if block is not None and block.reason == QueueReason.REFUSED:
+            return REFUSED_SECONDS if delay is None else min(delay, REFUSED_SECONDS)
+        return delay
+
+    async def _live(self, key: Key) -> Manifest | None:
+        """Return the CronJob of a queue, also one whose label was taken away, so that no watch shows it."""
+        name = Key(key.namespace, cron_job_name(key.name))
+        known = self._store.get(CRON_JOB, name)
+        if known is not None:
+            return known
+        try:
+            return await self._kube.get(CRON_JOB, name)
+        except NotFoundError:
+            return None
+
+    async def _ensure(
+        self, manifest: Manifest, spec: BBBQueueSpec, live: Manifest | None
+    ) -> tuple[Manifest | None, Block | None]:
+        """Return the CronJob as it is afterwards, and why it is not as it should be."""
+        metadata = manifest["metadata"]
+        identity = QueueIdentity(namespace=metadata["namespace"], name=metadata["name"], uid=metadata["uid"])
+        try:
+            desired = build_cronjob(spec, identity=identity, defaults=self._defaults)
+        except ValueError as error:
+            return live, Block(QueueReason.IMAGE_MISSING, str(error))
+        if live is not None and covers(desired, live):
+            return live, None
+        if live is not None and is_leftover(live, identity):
+            # The garbage collector is about to delete it, and its end wakes this queue again.
+            return None, None
+        if live is not None and not may_take(live, identity):
+            message = f"there is a CronJob {live['metadata']['name']} already that is not this queue's: delete it"
+            return None, Block(QueueReason.REFUSED, message)
+        try:
+            answer = await self._kube.apply(CRON_JOB, desired)
+            if not covers(desired, answer):
+                answer = await self._kube.replace(CRON_JOB, replacement(desired, answer))
+        except (RefusedError, ForbiddenError) as error:
+            return live, Block(QueueReason.REFUSED, f"the API server refuses the CronJob: {error}")
+        _log.info("CronJob written", namespace=identity.namespace, queue=identity.name)
+        self._store.accept(CRON_JOB, answer)
+        return answer, None
+
+    async def _suspend(self, cron_job: Manifest) -> None:
+        """Let a CronJob start nothing more; deleting it would kill a pod that runs."""
+        if not cron_job["spec"].get("suspend"):
+            answer = await self._kube.patch(CRON_JOB, key_of(cron_job), {"spec": {"suspend": True}})
+            self._store.accept(CRON_JOB, answer)
+
+    async def _write_status(
+        self, manifest: Manifest, spec: BBBQueueSpec, cron_job: Manifest | None, block: Block | None
+    ) -> float | None:
+        key = key_of(manifest)
+        jobs = (job for _, job in self._store.in_namespace(JOB, key.namespace))
+        facts = QueueFacts(
+            spec=spec,
+            generation=manifest["metadata"]["generation"],
+            block=block,
+            cron_job=cron_job,
+            jobs=owned_jobs(jobs, cron_job),
+        )
+        old = manifest.get("status") or {}
+        return await self._writer.write(QUEUE, key, build_queue_status(facts, old=old, now=datetime.now(UTC)))
+
+
+def _age(manifest: Manifest) -> tuple[str, str]:
+    """Return what sorts queues from the oldest on; all times have the same form."""
+    metadata = manifest["metadata"]
+    return metadata["creationTimestamp"], metadata["name"]
+
+
+def _tasks_of(manifest: Manifest) -> list[str]:
+    spec = parse_spec(BBBQueueSpec, manifest)
+    return [] if isinstance(spec, Block) or is_deleting(manifest) else spec.tasks
+
+
+def _owners(manifest: Manifest) -> Iterable[Mapping[str, Any]]:
+    owners: Iterable[Mapping[str, Any]] = manifest["metadata"].get("ownerReferences", ())
+    return owners
+
+
+def _unreadable_status(manifest: Manifest, block: Block) -> dict[str, Any]:
+    """Return the status of a queue whose spec this program cannot read; its CronJob stays as it is."""
+    old = manifest.get("status") or {}
+    generation = manifest["metadata"]["generation"]
+    conditions = set_condition(
+        old.get("conditions", ()),
+        QueueCondition.READY,
+        status=ConditionStatus.FALSE,
+        reason=block.reason,
+        message=block.message,
+        observed_generation=generation,
+        now=datetime.now(UTC),
+    )
+    return {**old, "observedGeneration": generation, "conditions": conditions}

@@ -1,0 +1,108 @@
+"""Writes of ``status``: only what changed, conditions at once, numbers at most every so often."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from b3lb_operator.events import EventRecorder
+from b3lb_operator.kinds import QUEUE, Key, Kind
+from b3lb_operator.kube import ConflictError, Kube, NotFoundError
+from b3lb_operator.store import Store
+
+NUMBERS_SECONDS = 30.0
+QUEUE_NUMBERS_SECONDS = 60.0
+_REMEMBERED = 2000
+
+
+class StatusWriter:
+    """Compares the status that an object should have with the one it has, and writes the difference when it is due."""
+
+    def __init__(self, kube: Kube, store: Store, events: EventRecorder, *, clock: Callable[[], float]) -> None:
+        """Take the parts.
+
+        Args:
+            kube: Where to write.
+            store: The live objects; the answer to a write goes back into it.
+            events: Told of every written transition.
+            clock: Monotonic seconds.
+        """
+        self._kube = kube
+        self._store = store
+        self._events = events
+        self._clock = clock
+        self._numbers_written: dict[tuple[Kind, Key], float] = {}
+
+    async def write(self, kind: Kind, key: Key, desired: Mapping[str, Any]) -> float | None:
+        """Give an object its status.
+
+        Returns:
+            The seconds after which a change of numbers alone may be written; None when there is nothing to do.
+
+        Raises:
+            KubeError: it could not be written.
+        """
+        live = self._store.get(kind, key)
+        if live is None:
+            return None
+        old = live.get("status") or {}
+        if not is_wanted(old, desired):
+            return None
+        urgent = is_urgent(old, desired)
+        delay = 0.0 if urgent else self._delay(kind, key)
+        if delay > 0:
+            return delay
+        try:
+            answer = await self._kube.patch_status(
+                kind, key, uid=live["metadata"]["uid"], status=merge_patch(old, desired)
+            )
+        except (NotFoundError, ConflictError):
+            # The object went or was replaced; the watch will tell.
+            return None
+        if not urgent:
+            self._note_numbers(kind, key)
+        self._store.accept(kind, answer)
+        self._events.record(kind, answer, old)
+        return None
+
+    def _note_numbers(self, kind: Kind, key: Key) -> None:
+        now = self._clock()
+        if len(self._numbers_written) >= _REMEMBERED:
+            recent = {item: at for item, at in self._numbers_written.items() if now - at < QUEUE_NUMBERS_SECONDS}
+            self._numbers_written = recent
+        self._numbers_written[(kind, key)] = now
+
+    def _delay(self, kind: Kind, key: Key) -> float:
+        written = self._numbers_written.get((kind, key))
+        period = QUEUE_NUMBERS_SECONDS if kind == QUEUE else NUMBERS_SECONDS
+        return 0.0 if written is None else written + period - self._clock()
+
+
+def is_wanted(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether ``new`` says anything else than ``old``, and is not made from an older generation of the object."""
+    return new != old and int(new.get("observedGeneration", 0)) >= int(old.get("observedGeneration", 0))
+
+
+def is_urgent(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether a condition or the observed generation changed; messages of the same condition are no hurry."""
+    return _marks(old) != _marks(new)
+
+
+def _marks(status: Mapping[str, Any]) -> list[Any]:
+    fields = ("type", "status", "reason", "observedGeneration")
+    conditions = [tuple(condition.get(field) for field in fields) for condition in status.get("conditions", ())]
+    return [status.get("observedGeneration"), *sorted(conditions, key=str)]
+
+
+def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the JSON merge patch (RFC 7396) that turns ``old`` into ``new``; lists are replaced as a whole."""
+    patch: dict[str, Any] = dict.fromkeys(old.keys() - new.keys())
+    for name, value in new.items():
+        before = old.get(name)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            inner = merge_patch(before, value)
+            if inner:
+                patch[name] = inner
+        elif name not in old or before != value:
+            patch[name] = value
+    return patch

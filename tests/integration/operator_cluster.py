@@ -1,0 +1,232 @@
+"""The operator as a process, under its own service account, on a real control plane and a real database."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import http.client
+import itertools
+import json
+import os
+import re
+import secrets
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import sqlalchemy as sa
+
+from b3lb.db.engine import create_engine, database_clock, transaction
+from b3lb.db.leases import Lease
+from b3lb.db.node_states import load_polls, notify, write_states
+from b3lb.db.ticks import heartbeat
+from b3lb.health import LoadReason, NodeState, Reason
+from dev.controlplane import ControlPlane
+from dev.farm.messages import FarmNode
+from dev.postgres import Postgres
+from dev.processes import ManagedProcess, free_ports, wait_until
+
+ROOT = Path(__file__).resolve().parents[2]
+API_VERSION = "b3lb.io/v1alpha1"
+_NAMESPACES = itertools.count(1)
+_UNEXPECTED = re.compile(r'Traceback|"level": ?"(error|critical)"|unclosed|was never (awaited|retrieved)')
+
+
+class OperatorCluster:
+    """A namespace with the operator's rights, a database, and the operator; a context manager that ends it."""
+
+    def __init__(
+        self, plane: ControlPlane, postgres: Postgres, directory: Path, *, administrator: bool = False
+    ) -> None:
+        """Prepare everything; the operator is not started yet.
+
+        Args:
+            plane: The control plane, with the custom resource definitions.
+            postgres: Where the database is created.
+            directory: Where the log goes.
+            administrator: Whether the operator has all rights instead of those of its service account.
+        """
+        self.plane = plane
+        self.namespace = f"farm-{next(_NAMESPACES)}"
+        self.log = directory / f"{self.namespace}.log"
+        self.port = free_ports(1)[0]
+        plane.kubectl("create", "namespace", self.namespace)
+        rights = (ROOT / "deploy" / "rbac.yaml").read_text().replace("namespace: b3lb", f"namespace: {self.namespace}")
+        self.kubectl("apply", "-f", "-", input=rights)
+        url = postgres.create_database(self.namespace.replace("-", "_"))
+        self.engine: sa.Engine = create_engine(url, application_name="tests")
+        self._directory = directory
+        self._environment = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "HOME": str(directory),
+            "KUBECONFIG": str(plane.kubeconfig if administrator else self._own_kubeconfig()),
+            "B3LB_DATABASE_URL": url,
+            "B3LB_ENCRYPTION_KEYS": f"k1:{base64.b64encode(secrets.token_bytes(32)).decode()}",
+            "B3LB_NAMESPACES": self.namespace,
+            "B3LB_JOB_IMAGE": "b3lb:test",
+            "B3LB_HTTP_ADDRESS": "127.0.0.1",
+            "B3LB_HTTP_PORT": str(self.port),
+        }
+        self.process = self.new_process(self.log)
+
+    def new_process(self, log: Path) -> ManagedProcess:
+        """Return an operator that is not started yet."""
+        command = [sys.executable, "-m", "b3lb_operator.cli"]
+        return ManagedProcess("operator", command, log=log, environment=self._environment, directory=self._directory)
+
+    def _own_kubeconfig(self) -> Path:
+        return self.plane.kubeconfig_for(self.namespace, "b3lb-operator")
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.stop()
+        self.engine.dispose()
+
+    def start(self) -> None:
+        """Start the operator and wait until it is ready."""
+        self.process.start()
+        self.process.wait_ready(lambda: self.probe("/readyz")[0] == http.client.OK, timeout=60)
+
+    def probe(self, path: str) -> tuple[int, str]:
+        """Return status and text of an end point; status 0 when nobody answers."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
+        except (OSError, http.client.HTTPException):
+            return 0, ""
+        finally:
+            connection.close()
+
+    def kubectl(self, *arguments: str, input: str | None = None, check: bool = True) -> str:  # noqa: A002 - as in subprocess
+        """Run kubectl as administrator in the namespace."""
+        return self.plane.kubectl(f"--namespace={self.namespace}", *arguments, input=input, check=check)
+
+    def apply(self, *objects: Mapping[str, Any]) -> None:
+        """Apply objects."""
+        self.kubectl("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
+
+    def patch(self, kind: str, name: str, patch: Mapping[str, Any]) -> None:
+        """Merge a patch into an object."""
+        self.kubectl("patch", kind, name, "--type=merge", "-p", json.dumps(patch))
+
+    def get(self, kind: str, name: str) -> dict[str, Any]:
+        """Return an object, {} when there is none."""
+        text = self.kubectl("get", kind, name, "--ignore-not-found", "-o", "json")
+        answer: dict[str, Any] = json.loads(text) if text.strip() else {}
+        return answer
+
+    def condition(self, kind: str, name: str, type_: str = "Ready") -> str:
+        """Return a condition as `Status/Reason`; empty when there is none."""
+        conditions = self.get(kind, name).get("status", {}).get("conditions", [])
+        return next((f"{item['status']}/{item['reason']}" for item in conditions if item["type"] == type_), "")
+
+    def expect(self, what: str, check: Callable[[], bool], *, within: float) -> float:
+        """Wait for something and return how many seconds it took."""
+        began = time.monotonic()
+        assert wait_until(check, timeout=within, interval=0.1), f"{what}: not within {within:g} s\n{self.tail()}"
+        return time.monotonic() - began
+
+    def expect_condition(self, kind: str, name: str, value: str, *, within: float, type_: str = "Ready") -> float:
+        """Wait until a condition is `Status/Reason`."""
+        what = f"{type_} of {kind} {name} is {value}"
+        return self.expect(what, lambda: self.condition(kind, name, type_) == value, within=within)
+
+    def versions(self) -> dict[str, str]:
+        """Return the resource versions of everything that the operator could write to."""
+        kinds = "bbbclusters,bbbnodes,bbbqueues,cronjobs"
+        items = json.loads(self.kubectl("get", kinds, "-o", "json"))["items"]
+        return {f"{item['kind']}/{item['metadata']['name']}": item["metadata"]["resourceVersion"] for item in items}
+
+    def events(self) -> list[tuple[str, str]]:
+        """Return regarded object and reason of all Events."""
+        items = json.loads(self.kubectl("get", "events.events.k8s.io", "-o", "json"))["items"]
+        ours = [item for item in items if item.get("reportingController") == "b3lb-operator"]
+        return sorted((item["regarding"]["name"], item["reason"]) for item in ours)
+
+    def tick(self, **changes: Any) -> None:
+        """Do what a tick of the node checks does to the database, for all nodes that can be polled."""
+        with transaction(self.engine, timeout_seconds=10) as connection:
+            now = database_clock(connection)
+            fresh = NodeState(
+                revision=1,
+                ready=True,
+                proven=True,
+                reason=Reason.RESPONDING,
+                message="",
+                failures=0,
+                successes=2,
+                next_poll_at=None,
+                ready_changed_at=now,
+                meetings=0,
+                attendees=0,
+                cpu=1000,
+                load_reason=LoadReason.REPORTED,
+                load_message="",
+                load_missed=0,
+            )
+            polls = load_polls(connection, self.namespace)
+            rows = [
+                (poll.node_id, dataclasses.replace(poll.state or fresh, revision=poll.revision, **changes), 1.0)
+                for poll in polls
+            ]
+            write_states(connection, rows)
+            lease = Lease(name="test", holder="test", token=1)
+            heartbeat(connection, self.namespace, "check-nodes", tick_at=now, started_at=now, lease=lease, summary={})
+            notify(connection, self.namespace)
+
+    def tail(self) -> str:
+        """Return the end of the operator's log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
+
+    def problems(self, *expected: str) -> list[str]:
+        """Return the lines of the operator's log that speak of errors, without those that are expected."""
+        lines = self.log.read_text(errors="replace").splitlines()
+        return [
+            line
+            for line in lines
+            if _UNEXPECTED.search(line) and not any(re.search(pattern, line) for pattern in expected)
+        ]
+
+
+def new_plane(directory: Path, assets: Path) -> ControlPlane:
+    """Return a started control plane with the custom resource definitions."""
+    plane = ControlPlane(directory, assets=assets)
+    plane.start()
+    install_definitions(plane)
+    return plane
+
+
+def install_definitions(plane: ControlPlane) -> None:
+    """Apply the custom resource definitions and wait until they are served."""
+    plane.kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
+    plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(ROOT / "crds"))
+
+
+def bbb_cluster(name: str = "default", **spec: Any) -> dict[str, Any]:
+    """Return a BBBCluster."""
+    return {"apiVersion": API_VERSION, "kind": "BBBCluster", "metadata": {"name": name}, "spec": spec}
+
+
+def bbb_node(node: FarmNode, **spec: Any) -> dict[str, Any]:
+    """Return the BBBNode of a simulated node."""
+    fields = {"apiUrl": node.api_url, "secretRef": {"name": node.name}, **spec}
+    return {"apiVersion": API_VERSION, "kind": "BBBNode", "metadata": {"name": node.name}, "spec": fields}
+
+
+def bbb_queue(name: str = "core", **spec: Any) -> dict[str, Any]:
+    """Return a BBBQueue that starts nothing by itself."""
+    fields = {"tasks": ["check-nodes"], "schedule": "* * * * *", "suspend": True, **spec}
+    return {"apiVersion": API_VERSION, "kind": "BBBQueue", "metadata": {"name": name}, "spec": fields}
+
+
+def api_secret(node: FarmNode) -> dict[str, Any]:
+    """Return the core Secret with the API secret of a simulated node."""
+    metadata = {"name": node.name}
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"secret": node.secret}}

@@ -1,0 +1,173 @@
+"""The operator's side of the database: connecting, migrating, notifications, loss, and what it stores."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from b3lb.crypto import KeyRing
+from b3lb.db.configuration import ClusterRow, Kind
+from b3lb.db.engine import transaction
+from b3lb.db.schema import SchemaMismatchError
+from b3lb_operator.apply import store_configuration
+from b3lb_operator.database import Database, DatabaseUnavailableError
+from b3lb_operator.manifests.facts import Block
+from b3lb_operator.resolve import Configuration
+
+pytestmark = [pytest.mark.integration]
+
+END_CONNECTIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'b3lb-operator'"
+
+
+class Fixture:
+    """A database that notes what it is told."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.notified: list[str] = []
+        self.connections = 0
+        self.database = Database(
+            url=url, direct_url=url, on_notify=self.notified.append, on_connected=self._on_connected
+        )
+
+    def _on_connected(self) -> None:
+        self.connections += 1
+
+    async def execute(self, statement: str) -> None:
+        """Run a statement as somebody else."""
+        async with await psycopg.AsyncConnection.connect(self.url, autocommit=True) as connection:
+            await connection.execute(statement.encode())
+
+    async def until(self, check: Callable[[], bool], *, within: float) -> None:
+        async with asyncio.timeout(within):
+            while not check():  # noqa: ASYNC110 - the checks are of the server's doing, and have no event
+                await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def running(url: str) -> AsyncIterator[Fixture]:
+    fixture = Fixture(url)
+    task = asyncio.create_task(fixture.database.run())
+    try:
+        yield fixture
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        fixture.database.close()
+
+
+def count_nodes(connection: sa.Connection) -> int:
+    number: int = connection.exec_driver_sql("SELECT count(*) FROM nodes").scalar_one()
+    return number
+
+
+async def test_an_empty_database_is_migrated_and_then_used(empty_database_url: str) -> None:
+    async with running(empty_database_url) as fixture:
+        assert "not connected" in (fixture.database.problem() or "")
+        await asyncio.wait_for(fixture.database.connected.wait(), 20)
+        assert fixture.database.problem() is None
+        assert await fixture.database.call(count_nodes) == 0
+        assert fixture.connections == 1
+
+
+async def test_notifications_arrive_at_once_with_their_namespace(database_url: str) -> None:
+    async with running(database_url) as fixture:
+        await asyncio.wait_for(fixture.database.connected.wait(), 10)
+        await fixture.execute("SELECT pg_notify('b3lb', 'farm')")
+        await fixture.until(lambda: fixture.notified == ["farm"], within=1)
+
+
+async def test_a_lost_connection_is_back_within_two_seconds_and_told(database_url: str) -> None:
+    async with running(database_url) as fixture:
+        await asyncio.wait_for(fixture.database.connected.wait(), 10)
+        await fixture.execute(END_CONNECTIONS)
+        await fixture.until(lambda: fixture.connections == 2, within=2.5)
+        await fixture.execute("SELECT pg_notify('b3lb', 'farm')")
+        await fixture.until(lambda: fixture.notified == ["farm"], within=1)
+        assert await fixture.database.call(count_nodes) == 0
+
+
+async def test_a_server_that_is_not_there_is_unavailable_without_its_password(database_url: str) -> None:
+    password = urlsplit(database_url).password
+    assert password
+    port = urlsplit(database_url).port
+    async with running(database_url.replace(f":{port}/", ":9/")) as fixture:
+        await fixture.until(lambda: "not connected" not in fixture.database.error, within=5)
+        assert "refused" in fixture.database.error
+        with pytest.raises(DatabaseUnavailableError) as caught:
+            await fixture.database.call(count_nodes)
+        assert password not in str(caught.value)
+
+
+async def test_a_wrong_password_is_waited_for(database_url: str) -> None:
+    password = urlsplit(database_url).password
+    async with running(database_url.replace(f":{password}@", ":wrong@")) as fixture:
+        await fixture.until(lambda: "authentication failed" in fixture.database.error, within=5)
+        assert "wrong" not in fixture.database.error
+
+
+async def test_a_database_that_no_longer_serves_this_program_ends_it(database_url: str) -> None:
+    fixture = Fixture(database_url)
+    await fixture.execute("UPDATE schema_version SET version = 99, oldest_program = 99")
+    with pytest.raises(SchemaMismatchError, match="this program is too old"):
+        await asyncio.wait_for(fixture.database.run(), 10)
+    fixture.database.close()
+
+
+async def test_a_newer_database_that_still_serves_this_program_is_used(database_url: str) -> None:
+    async with running(database_url) as fixture:
+        await fixture.execute("UPDATE schema_version SET version = 99")
+        await asyncio.wait_for(fixture.database.connected.wait(), 10)
+
+
+async def test_a_failing_call_makes_it_not_ready_until_one_succeeds(database_url: str) -> None:
+    async with running(database_url) as fixture:
+        await asyncio.wait_for(fixture.database.connected.wait(), 10)
+        with pytest.raises(DatabaseUnavailableError):
+            await fixture.database.call(lambda connection: connection.exec_driver_sql(END_CONNECTIONS).all())
+        assert fixture.database.problem() is not None
+        await fixture.until(lambda: fixture.connections == 2, within=3)
+        await fixture.database.call(count_nodes)
+        assert fixture.database.problem() is None
+
+
+async def test_a_wrong_statement_is_no_outage(database_url: str) -> None:
+    async with running(database_url) as fixture:
+        await asyncio.wait_for(fixture.database.connected.wait(), 10)
+        with pytest.raises(sa.exc.ProgrammingError):
+            await fixture.database.call(lambda connection: connection.exec_driver_sql("SELECT nonsense"))
+        assert fixture.database.problem() is None
+
+
+def test_certificates_that_cannot_be_had_now_stay_as_they_are_in_the_database(engine: sa.Engine) -> None:
+    keys = KeyRing.generate()
+    row = ClusterRow(name="default", uid="u", generation=1, ca_certificates="PEM")
+
+    def store(configuration: Configuration) -> tuple[str | None, int]:
+        with transaction(engine, timeout_seconds=10) as connection:
+            store_configuration(connection, "farm", configuration, complete=True, keys=keys, gone={})
+            found = connection.exec_driver_sql("SELECT ca_certificates, timeout_seconds FROM clusters").one()
+            return found.ca_certificates, found.timeout_seconds
+
+    assert store(Configuration(clusters=[row])) == ("PEM", 5)
+    without = dataclasses.replace(row, ca_certificates=None, timeout_seconds=9)
+    blocked = Configuration(clusters=[without], blocks={"default": Block("SecretNotFound", "")})
+    assert store(blocked) == ("PEM", 9)
+    assert store(Configuration(clusters=[without])) == (None, 9)
+
+
+def test_a_new_cluster_whose_certificates_cannot_be_had_has_none(engine: sa.Engine) -> None:
+    row = ClusterRow(name="default", uid="u", generation=1)
+    configuration = Configuration(clusters=[row], blocks={"default": Block("SecretNotFound", "")})
+    with transaction(engine, timeout_seconds=10) as connection:
+        changes = store_configuration(
+            connection, "farm", configuration, complete=False, keys=KeyRing.generate(), gone={}
+        )
+    assert [(change.kind, change.name) for change in changes] == [(Kind.CLUSTER, "default")]

@@ -1,0 +1,40 @@
+"""The end points for Kubernetes' probes."""
+
+from __future__ import annotations
+
+import aiohttp
+import pytest
+
+from b3lb_operator.http import application, serve
+
+
+async def ask(port: int, path: str) -> tuple[int, str]:
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}{path}") as answer:
+        assert answer.content_type == "text/plain"
+        return answer.status, await answer.text()
+
+
+async def test_each_end_point_says_what_fails_in_plain_text() -> None:
+    problems: dict[str, str | None] = {"loop": None, "database": None}
+    live, database = (lambda: problems["loop"]), (lambda: problems["database"])
+    async with serve(application(live=[live], ready=[live, database]), address="127.0.0.1", port=0) as port:
+        assert await ask(port, "/livez") == (200, "ok\n")
+        assert await ask(port, "/readyz") == (200, "ok\n")
+        problems["database"] = "the database is away"
+        assert await ask(port, "/livez") == (200, "ok\n")
+        assert await ask(port, "/readyz") == (503, "the database is away\n")
+        problems["loop"] = "the event loop is 6.0 s late"
+        assert await ask(port, "/livez") == (503, "the event loop is 6.0 s late\n")
+        assert await ask(port, "/readyz") == (503, "the event loop is 6.0 s late\nthe database is away\n")
+
+
+async def test_other_paths_are_not_found() -> None:
+    async with serve(application(live=[], ready=[]), address="127.0.0.1", port=0) as port:
+        assert (await ask(port, "/metrics"))[0] == 404
+
+
+async def test_a_port_that_is_taken_is_an_error() -> None:
+    async with serve(application(live=[], ready=[]), address="127.0.0.1", port=0) as port:
+        with pytest.raises(OSError, match="address already in use"):
+            async with serve(application(live=[], ready=[]), address="127.0.0.1", port=port):
+                pass

@@ -1,0 +1,274 @@
+"""Statuses follow the database: at once by notification, slowly in any case, and not a write more than that."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import structlog.testing
+
+from b3lb.db.mirror import Snapshot
+from b3lb_operator.events import EventRecorder
+from b3lb_operator.kinds import CLUSTER, NODE, Key, Manifest
+from b3lb_operator.kube import UnavailableError
+from b3lb_operator.manifests.facts import Block
+from b3lb_operator.mirror import Mirror
+from b3lb_operator.status import StatusWriter
+from b3lb_operator.store import Store
+from tests.unit.operator_fakes import (
+    NOW,
+    FakeDatabase,
+    FakeKube,
+    cluster_manifest,
+    key,
+    node_manifest,
+    node_row,
+    node_state,
+    snapshot_of,
+)
+
+pytestmark = [pytest.mark.looptime]
+
+
+class Clusters:
+    """What the synchronisation knows of clusters."""
+
+    def __init__(self) -> None:
+        self.known = True
+        self.blocks: dict[Key, Block] = {}
+
+    def compared(self, namespace: str) -> bool:
+        return self.known and namespace == "farm"
+
+    def cluster_block(self, name: Key) -> Block | None:
+        return self.blocks.get(name)
+
+
+class Fixture:
+    """A running mirror of a namespace with a cluster and some nodes, on an API server in memory."""
+
+    def __init__(self, *names: str) -> None:
+        self.kube = FakeKube()
+        self.database = FakeDatabase()
+        self.store = Store(lambda _: None)
+        self.clusters = Clusters()
+        self.deleting: list[Key] = []
+        self.reads: list[float] = []
+        self.loop = asyncio.get_running_loop()
+        self.start = self.loop.time()
+        self.rows = {name: node_row(node_manifest(name)) for name in names}
+        self.tick_lag = timedelta(seconds=5)
+        self.ticking = True
+        self.store.observe(CLUSTER, "ADDED", self.kube.put(CLUSTER, cluster_manifest()))
+        for name in names:
+            self.store.observe(NODE, "ADDED", self.kube.put(NODE, node_manifest(name)))
+        self.database.answer = self._read
+        writer = StatusWriter(self.kube, self.store, EventRecorder(self.kube, instance="pod"), clock=self.loop.time)
+        self.mirror = Mirror(
+            "farm",
+            store=self.store,
+            database=self.database,
+            writer=writer,
+            clusters=self.clusters,
+            on_deleting=self.deleting.append,
+        )
+
+    def _read(self) -> Snapshot:
+        elapsed = timedelta(seconds=self.loop.time() - self.start)
+        self.reads.append(self.loop.time() - self.start)
+        now = NOW + elapsed
+        return snapshot_of(*self.rows.values(), now=now, tick_at=now - self.tick_lag if self.ticking else NOW)
+
+    def set(self, name: str, **fields: Any) -> None:
+        """Write a node's state into the database."""
+        self.rows[name] = node_row(node_manifest(name), state=node_state(**fields))
+
+    def status(self, name: str) -> Any:
+        return self.kube.object(NODE, name).get("status")
+
+    def condition(self, name: str, type_: str = "Ready") -> str:
+        (found,) = (item for item in self.status(name)["conditions"] if item["type"] == type_)
+        return f"{found['status']}/{found['reason']}"
+
+    def node_writes(self, name: str) -> list[Manifest]:
+        return [body["status"] for _, path, body in self.kube.writes if path == f"{NODE.path('farm', name)}/status"]
+
+
+@asynccontextmanager
+async def running(fixture: Fixture) -> AsyncIterator[None]:
+    task = asyncio.create_task(fixture.mirror.run())
+    fixture.mirror.request()
+    await asyncio.sleep(1)
+    yield
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_the_first_look_writes_every_status_once_and_then_rests() -> None:
+    fixture = Fixture("a", "b")
+    async with running(fixture):
+        assert fixture.condition("a") == "True/Responding"
+        assert fixture.kube.object(CLUSTER, "default")["status"]["nodes"]["summary"] == "2/2"
+        writes = len(fixture.kube.writes)
+        await asyncio.sleep(600)
+    assert len(fixture.kube.writes) == writes == 3
+
+
+async def test_a_restart_writes_nothing() -> None:
+    fixture = Fixture("a")
+    async with running(fixture):
+        pass
+    again = Fixture("a")
+    again.rows = fixture.rows
+    for kind, name in ((NODE, "a"), (CLUSTER, "default")):
+        again.store.observe(kind, "MODIFIED", again.kube.put(kind, fixture.kube.object(kind, name)))
+    async with running(again):
+        await asyncio.sleep(60)
+    assert again.kube.requests == []
+
+
+async def test_a_changed_condition_is_written_within_a_moment_of_the_notification() -> None:
+    fixture = Fixture("a")
+    async with running(fixture):
+        fixture.set("a", ready=False, failures=3)
+        fixture.mirror.request()
+        await asyncio.sleep(0.5)
+        assert fixture.condition("a").startswith("False/")
+
+
+async def test_without_a_notification_it_is_written_within_ten_seconds() -> None:
+    fixture = Fixture("a")
+    async with running(fixture):
+        fixture.set("a", ready=False, failures=3)
+        await asyncio.sleep(11)
+        assert fixture.condition("a").startswith("False/")
+
+
+async def test_a_storm_of_notifications_costs_at_most_five_reads_a_second() -> None:
+    fixture = Fixture("a")
+    async with running(fixture):
+        fixture.reads.clear()
+        for _ in range(1000):
+            fixture.mirror.request()
+            await asyncio.sleep(0.002)
+    assert len(fixture.reads) <= 12
+    assert all(later - earlier >= 0.199 for earlier, later in zip(fixture.reads, fixture.reads[1:], strict=False))
+
+
+async def test_numbers_are_written_every_thirty_seconds_at_most_and_the_last_ones_are_never_lost() -> None:
+    fixture = Fixture("a")
+    async with running(fixture):
+        for number in range(1, 26):
+            fixture.set("a", meetings=number)
+            fixture.mirror.request()
+            await asyncio.sleep(2)
+        assert len(fixture.node_writes("a")) == 3
+        await asyncio.sleep(30)
+        assert len(fixture.node_writes("a")) == 4
+        assert fixture.status("a")["meetings"] == 25
+
+
+async def test_a_condition_takes_its_numbers_along_at_once() -> None:
+    fixture = Fixture("a")
+    async with running(fixture):
+        for number in (6, 7):
+            fixture.set("a", meetings=number)
+            fixture.mirror.request()
+            await asyncio.sleep(1)
+        assert fixture.status("a")["meetings"] == 6
+        fixture.set("a", meetings=8, failures=1)
+        fixture.mirror.request()
+        await asyncio.sleep(1)
+        assert fixture.condition("a", "Schedulable") == "False/Suspect"
+        assert fixture.status("a")["meetings"] == 8
+
+
+async def test_a_database_that_is_away_leaves_all_statuses_for_150_s_and_then_they_say_so() -> None:
+    fixture = Fixture("a")
+    async with running(fixture):
+        writes = len(fixture.kube.writes)
+        fixture.database.fail = "connection refused"
+        await asyncio.sleep(140)
+        assert len(fixture.kube.writes) == writes
+        await asyncio.sleep(30)
+        assert fixture.condition("a") == "Unknown/DatabaseUnavailable"
+        fixture.database.fail = ""
+        fixture.mirror.request()
+        await asyncio.sleep(1)
+        assert fixture.condition("a") == "True/Responding"
+
+
+async def test_an_operator_that_starts_without_a_database_leaves_what_was_said_for_150_s() -> None:
+    fixture = Fixture("a")
+    async with running(fixture):
+        pass
+    again = Fixture("a")
+    again.store.observe(NODE, "MODIFIED", again.kube.put(NODE, fixture.kube.object(NODE, "a")))
+    again.clusters.known = False
+    again.database.fail = "connection refused"
+    async with running(again):
+        await asyncio.sleep(140)
+        assert again.kube.requests == []
+        await asyncio.sleep(30)
+        assert again.condition("a") == "Unknown/DatabaseUnavailable"
+
+
+async def test_health_checks_that_stopped_150_s_ago_make_ready_unknown() -> None:
+    fixture = Fixture("a")
+    fixture.ticking = False
+    async with running(fixture):
+        await asyncio.sleep(140)
+        assert fixture.condition("a") == "True/Responding"
+        await asyncio.sleep(25)
+        assert fixture.condition("a") == "Unknown/Stale"
+
+
+async def test_clusters_wait_until_it_is_known_which_can_be_used() -> None:
+    """Else each restart would call a cluster without certificates fine for a moment."""
+    fixture = Fixture("a")
+    fixture.clusters.known = False
+    fixture.clusters.blocks[key("default")] = Block("SecretNotFound", "Secret ca does not exist")
+    async with running(fixture):
+        assert "status" not in fixture.kube.object(CLUSTER, "default")
+        fixture.clusters.known = True
+        fixture.mirror.request()
+        await asyncio.sleep(1)
+    (ready, _) = fixture.kube.object(CLUSTER, "default")["status"]["conditions"]
+    assert (ready["status"], ready["reason"]) == ("False", "SecretNotFound")
+
+
+async def test_nodes_that_are_being_deleted_are_reported_after_each_look() -> None:
+    fixture = Fixture("a", "b")
+    metadata = {"deletionTimestamp": "2026-03-01T11:59:00Z", "generation": 2}
+    fixture.store.observe(NODE, "MODIFIED", fixture.kube.put(NODE, node_manifest("b", metadata=metadata)))
+    async with running(fixture):
+        assert fixture.deleting == [key("b")]
+
+
+async def test_while_the_api_server_is_away_one_request_fails_and_all_is_written_later() -> None:
+    fixture = Fixture(*(f"n{number}" for number in range(50)))
+    fixture.kube.failure = lambda _method, _path: UnavailableError("away")
+    with structlog.testing.capture_logs() as logs:
+        async with running(fixture):
+            await asyncio.sleep(20)
+            assert [line["event"] for line in logs] == ["statuses not written"]
+            assert len(fixture.kube.requests) <= 16 * 4 * 10
+            fixture.kube.failure = lambda _method, _path: None
+            await asyncio.sleep(10)
+            assert fixture.condition("n49") == "True/Responding"
+
+
+async def test_a_bug_does_not_end_the_mirror() -> None:
+    fixture = Fixture("a")
+    answer = fixture.database.answer
+    fixture.database.answer = lambda: 1 / 0
+    with structlog.testing.capture_logs() as logs:
+        async with running(fixture):
+            fixture.database.answer = answer
+            await asyncio.sleep(11)
+            assert fixture.condition("a") == "True/Responding"
+    assert [line["event"] for line in logs] == ["mirror failed"]

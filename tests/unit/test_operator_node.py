@@ -1,0 +1,285 @@
+"""The finalizer of nodes, and when a deleted node may go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from b3lb.db.mirror import NodeMirror
+from b3lb.health import GuardState
+from b3lb.resources.conditions import format_time
+from b3lb_operator.kinds import NODE, Manifest
+from b3lb_operator.kube import UnavailableError
+from b3lb_operator.reconcilers.node import FINALIZER, NodeReconciler, node_status, release_reason
+from b3lb_operator.store import Store
+from b3lb_operator.view import View
+from tests.unit.operator_fakes import (
+    NOW,
+    FakeKube,
+    key,
+    node_manifest,
+    node_row,
+    node_state,
+    snapshot_of,
+    view_of,
+)
+
+DELETED_AT = NOW - timedelta(seconds=60)
+
+
+def deleted(
+    *, at: datetime = DELETED_AT, status: dict[str, Any] | None = None, annotations: Any = None, **spec: Any
+) -> Manifest:
+    """Return a node that is being deleted, as it is once its status says so."""
+    metadata = {
+        "deletionTimestamp": format_time(at),
+        "finalizers": [FINALIZER],
+        "generation": 2,
+        "annotations": annotations or {},
+    }
+    drain = {"startedAt": format_time(at), "deadlineAt": format_time(at + timedelta(hours=1))}
+    return node_manifest(status={"drain": drain, "conditions": [], **(status or {})}, metadata=metadata, **spec)
+
+
+def condition(type_: str, status: str, reason: str = "X", *, since: datetime = NOW) -> dict[str, Any]:
+    return {
+        "type": type_,
+        "status": status,
+        "reason": reason,
+        "message": "",
+        "lastTransitionTime": format_time(since),
+        "observedGeneration": 2,
+    }
+
+
+def test_a_good_poll_after_the_deletion_that_found_no_meetings_lets_it_go() -> None:
+    manifest = deleted()
+    assert release_reason(manifest, view_of(node_row(manifest))) == "no meetings"
+
+
+def test_meetings_hold_it() -> None:
+    manifest = deleted()
+    assert release_reason(manifest, view_of(node_row(manifest, state=node_state(meetings=1)))) is None
+
+
+def test_a_poll_from_before_the_deletion_proves_nothing() -> None:
+    manifest = deleted()
+    assert release_reason(manifest, view_of(node_row(manifest), tick_at=DELETED_AT - timedelta(seconds=1))) is None
+
+
+def test_a_poll_in_the_second_of_the_deletion_proves_nothing_for_times_are_cut() -> None:
+    manifest = deleted()
+    assert release_reason(manifest, view_of(node_row(manifest), tick_at=DELETED_AT)) is None
+
+
+def test_a_node_that_was_drained_before_still_needs_a_poll_after_the_deletion() -> None:
+    manifest = deleted(
+        status={
+            "drain": {
+                "startedAt": format_time(NOW - timedelta(minutes=30)),
+                "deadlineAt": format_time(NOW + timedelta(minutes=30)),
+            },
+            "conditions": [condition("Drained", "True", "NoMeetings")],
+        }
+    )
+    row = node_row(manifest)
+    assert release_reason(manifest, view_of(row, tick_at=DELETED_AT - timedelta(seconds=1))) is None
+    assert release_reason(manifest, view_of(row, tick_at=DELETED_AT + timedelta(seconds=1))) == "no meetings"
+
+
+def test_a_suspect_node_is_not_believed() -> None:
+    manifest = deleted()
+    row = node_row(manifest, state=node_state(failures=1))
+    assert release_reason(manifest, view_of(row)) is None
+
+
+def test_while_the_mass_failure_guard_holds_nobody_is_believed() -> None:
+    manifest = deleted()
+    snapshot = snapshot_of(node_row(manifest))
+    cluster = snapshot.clusters["default"]
+    held = {"default": type(cluster)(1, "default", cluster.uid, 1, GuardState(since=NOW, failed=3, polled=3))}
+    guarded = type(snapshot)(snapshot.now, snapshot.heartbeats, held, snapshot.nodes)
+    view = View.of(guarded, age=timedelta(0), error="", now=NOW)
+    assert release_reason(manifest, view) is None
+
+
+def test_a_node_that_was_never_polled_goes_at_once() -> None:
+    manifest = deleted()
+    assert release_reason(manifest, view_of(node_row(manifest, state=None))) == "never polled"
+
+
+@pytest.mark.parametrize("fields", [{"blocked_reason": "SecretNotFound"}, {"desired_state": "Disabled"}])
+def test_a_node_that_is_not_polled_goes_at_once_unless_meetings_are_known(fields: dict[str, Any]) -> None:
+    manifest = deleted()
+    empty, busy = (node_row(manifest, state=node_state(meetings=number), **fields) for number in (0, 2))
+    assert release_reason(manifest, view_of(empty)) == "not polled, and the last poll found no meetings"
+    assert release_reason(manifest, view_of(busy)) is None
+
+
+def test_the_end_of_the_drains_time_lets_it_go_whatever_runs() -> None:
+    manifest = deleted(at=NOW - timedelta(seconds=3600))
+    row = node_row(manifest, state=node_state(meetings=5))
+    assert release_reason(manifest, view_of(row)) == "the drain's time is over"
+
+
+def test_the_end_of_the_drains_time_needs_no_database() -> None:
+    manifest = deleted(at=NOW - timedelta(seconds=3600))
+    view = View.of(None, age=timedelta(0), error="away", now=NOW)
+    assert release_reason(manifest, view) == "the drain's time is over"
+
+
+def test_the_drains_time_counts_from_the_deletion_although_the_operator_saw_it_late() -> None:
+    late = {"startedAt": format_time(NOW), "deadlineAt": format_time(NOW + timedelta(hours=1))}
+    manifest = deleted(at=NOW - timedelta(seconds=100), status={"drain": late}, drain={"deadlineSeconds": 90})
+    row = node_row(manifest, state=node_state(meetings=5))
+    assert release_reason(manifest, view_of(row)) == "the drain's time is over"
+
+
+@pytest.mark.parametrize(("minutes", "reason"), [(9, None), (11, "not Ready for 600 s")])
+def test_ten_minutes_not_ready_let_it_go(minutes: int, reason: str | None) -> None:
+    manifest = deleted(status={"conditions": [condition("Ready", "False", since=NOW - timedelta(minutes=5))]})
+    changed_at = NOW - timedelta(minutes=minutes)
+    state = node_state(ready=False, failures=9, meetings=4, ready_changed_at=changed_at)
+    assert release_reason(manifest, view_of(node_row(manifest, state=state))) == reason
+
+
+def test_a_blocked_node_with_known_meetings_goes_ten_minutes_after_it_was_blocked() -> None:
+    status = {"conditions": [condition("Ready", "False", "SecretNotFound", since=NOW - timedelta(minutes=11))]}
+    manifest = deleted(status=status)
+    row = node_row(manifest, state=node_state(meetings=4), blocked_reason="SecretNotFound", blocked_message="gone")
+    assert release_reason(manifest, view_of(row)) == "not Ready for 600 s"
+
+
+def test_a_node_of_which_nothing_was_heard_for_long_is_not_called_unhealthy() -> None:
+    """Stale is Unknown: the health checks are ill, not the node."""
+    manifest = deleted()
+    state = node_state(ready=False, failures=9, meetings=4, ready_changed_at=NOW - timedelta(minutes=30))
+    old = NOW - timedelta(minutes=20)
+    row = node_row(manifest, state=state, written_at=old)
+    assert release_reason(manifest, view_of(row, tick_at=old)) is None
+
+
+@pytest.mark.parametrize(
+    "row_of",
+    [
+        lambda manifest: node_row(manifest, generation=1),
+        lambda manifest: node_row(manifest, uid="another"),
+        lambda manifest: node_row(manifest, name="other"),
+    ],
+)
+def test_a_row_that_does_not_know_of_the_deletion_yet_proves_nothing(row_of: Callable[[Manifest], NodeMirror]) -> None:
+    manifest = deleted()
+    assert release_reason(manifest, view_of(row_of(manifest))) is None
+
+
+def test_what_was_read_before_the_database_went_away_proves_nothing() -> None:
+    manifest = deleted()
+    assert release_reason(manifest, view_of(node_row(manifest), error="away")) is None
+
+
+@pytest.mark.parametrize(("value", "goes"), [("true", True), ("false", False), ("", False)])
+def test_the_force_annotation_lets_it_go_at_once(value: str, *, goes: bool) -> None:
+    manifest = deleted(annotations={"b3lb.io/force-delete": value})
+    reason = release_reason(manifest, View.of(None, age=timedelta(0), error="away", now=NOW))
+    assert (reason is not None) is goes
+
+
+def test_a_node_with_a_spec_that_cannot_be_read_goes_when_it_was_never_polled() -> None:
+    manifest = {**deleted(), "spec": {}}
+    row = node_row(manifest, state=None, blocked_reason="InvalidSpec", blocked_message="spec.secretRef: missing")
+    assert release_reason(manifest, view_of(row)) == "never polled"
+
+
+def test_the_status_waits_for_a_row_that_lags_behind_but_not_for_a_database_that_is_away() -> None:
+    manifest = node_manifest(metadata={"generation": 3}, state="Cordoned")
+    row = node_row(manifest, generation=2)
+    assert node_status(manifest, view_of(row)) is None
+    status = node_status(manifest, view_of(row, error="away"))
+    assert status is not None
+    assert {item["type"]: item["reason"] for item in status["conditions"]}["Schedulable"] == "Cordoned"
+
+
+def test_a_spec_that_cannot_be_read_is_a_condition() -> None:
+    manifest = {**node_manifest(), "spec": {"host": 5}}
+    status = node_status(manifest, view_of())
+    assert status is not None
+    assert [(item["type"], item["status"], item["reason"]) for item in status["conditions"]] == [
+        ("Ready", "False", "InvalidSpec"),
+        ("Schedulable", "False", "InvalidSpec"),
+    ]
+
+
+class Fixture:
+    """A reconciler on an API server in memory with one node and its namespace in it."""
+
+    def __init__(self, manifest: Manifest, view: View | None = None) -> None:
+        self.kube = FakeKube()
+        self.kube.objects["/api/v1/namespaces/farm"] = {"metadata": {"name": "farm"}}
+        self.store = Store(lambda _: None)
+        self.store.observe(NODE, "ADDED", self.kube.put(NODE, manifest))
+        self.reconciler = NodeReconciler(self.kube, self.store, lambda _: view or view_of())
+
+    async def reconcile(self) -> float | None:
+        return await self.reconciler.reconcile(key("one"))
+
+    @property
+    def finalizers(self) -> Any:
+        return self.kube.object(NODE, "one")["metadata"].get("finalizers", [])
+
+
+async def test_every_node_gets_the_finalizer_once_beside_those_of_others() -> None:
+    fixture = Fixture(node_manifest(metadata={"finalizers": ["others/own"]}))
+    assert await fixture.reconcile() is None
+    assert fixture.finalizers == ["others/own", FINALIZER]
+    assert await fixture.reconcile() is None
+    assert len(fixture.kube.writes) == 1
+
+
+async def test_a_node_that_may_go_loses_our_finalizer_only() -> None:
+    manifest = deleted()
+    manifest["metadata"]["finalizers"] = [FINALIZER, "others/own"]
+    fixture = Fixture(manifest, view_of(node_row(manifest)))
+    assert await fixture.reconcile() is None
+    assert fixture.finalizers == ["others/own"]
+
+
+async def test_a_node_that_may_not_go_is_looked_at_again_soon() -> None:
+    manifest = deleted()
+    fixture = Fixture(manifest, view_of(node_row(manifest, state=node_state(meetings=1))))
+    assert await fixture.reconcile() == 5
+    assert fixture.kube.writes == []
+
+
+async def test_a_terminating_namespace_is_not_held_up() -> None:
+    manifest = deleted()
+    fixture = Fixture(manifest, view_of(node_row(manifest, state=node_state(meetings=1))))
+    fixture.kube.objects["/api/v1/namespaces/farm"]["metadata"]["deletionTimestamp"] = format_time(NOW)
+    assert await fixture.reconcile() is None
+    assert fixture.finalizers == []
+
+
+async def test_a_deleted_node_that_others_hold_is_none_of_our_business() -> None:
+    manifest = deleted()
+    manifest["metadata"]["finalizers"] = ["others/own"]
+    fixture = Fixture(manifest)
+    assert await fixture.reconcile() is None
+    assert fixture.kube.requests == []
+
+
+async def test_a_node_that_went_meanwhile_is_no_error() -> None:
+    fixture = Fixture(node_manifest())
+    fixture.kube.objects.clear()
+    assert await fixture.reconcile() is None
+    fixture.store.observe(NODE, "DELETED", node_manifest(metadata={"resourceVersion": "99"}))
+    assert await fixture.reconcile() is None
+
+
+@pytest.mark.looptime
+async def test_an_api_server_that_is_away_is_the_queues_business() -> None:
+    fixture = Fixture(node_manifest())
+    fixture.kube.failure = lambda _method, _path: UnavailableError("away")
+    with pytest.raises(UnavailableError):
+        await fixture.reconcile()

@@ -1,0 +1,42 @@
+"""kopf's reports of failed requests: once per resource and half a minute, as warnings."""
+
+from __future__ import annotations
+
+import logging
+
+from b3lb_operator.quiet import RepeatedFailures
+
+_WATCH = "GET https://10.0.0.1/apis/b3lb.io/v1alpha1/namespaces/farm/bbbnodes?watch=true&resourceVersion="
+_ERROR = " -> ClientConnectorError(ConnectionRefusedError(111))"
+
+
+def record(message: str, name: str = "kopf._cogs.clients.watching") -> logging.LogRecord:
+    return logging.LogRecord(name, logging.ERROR, "", 0, message, None, None)
+
+
+def test_the_first_failure_passes_as_a_warning_and_its_repetitions_do_not() -> None:
+    now = 0.0
+    quiet = RepeatedFailures(lambda: now)
+    first = record(f"Request attempt #1 failed; will retry: {_WATCH}1{_ERROR}")
+    assert quiet.filter(first)
+    assert (first.levelno, first.levelname) == (logging.WARNING, "WARNING")
+    for attempt in range(2, 10):
+        now += 3
+        assert not quiet.filter(record(f"Request attempt #{attempt} failed; will retry: {_WATCH}2{_ERROR}"))
+    now = 31.0
+    assert quiet.filter(record(f"Request attempt #11/12 failed; escalating: {_WATCH}3{_ERROR}"))
+
+
+def test_each_resource_is_reported() -> None:
+    quiet = RepeatedFailures(lambda: 0.0)
+    assert quiet.filter(record(f"Request attempt #1 failed; will retry: {_WATCH}1{_ERROR}"))
+    other = _WATCH.replace("bbbnodes", "bbbqueues")
+    assert quiet.filter(record(f"Request attempt #1 failed; will retry: {other}1{_ERROR}"))
+
+
+def test_everything_else_passes_as_it_is() -> None:
+    quiet = RepeatedFailures(lambda: 0.0)
+    for item in (record("Watcher has failed"), record(f"Request attempt #1 failed; will retry: {_WATCH}1", "others")):
+        assert quiet.filter(item)
+        assert quiet.filter(item)
+        assert item.levelno == logging.ERROR
