@@ -16,10 +16,10 @@ demo: setup ## A node declared with kubectl is polled by a CronJob; KEEP=1 stays
 
 test: setup ## Every test: unit, real PostgreSQL, real control plane
 	@$(PYTHON) -m dev.toolchain >/dev/null
-	@B3LB_REQUIRE_CLUSTER=1 $(PYTHON) -m pytest $(PYTEST_ARGS)
+	@B3LB_REQUIRE_CLUSTER=1 $(PYTHON) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-fast: setup ## Only the unit tests
-	@$(PYTHON) -m pytest tests/unit $(PYTEST_ARGS)
+	@$(PYTHON) -m pytest tests/unit -n 2 $(PYTEST_ARGS)
 
 lint: setup ## Formatting, style, types, layers, generated files
 	@.venv/bin/ruff format --check .

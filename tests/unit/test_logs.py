@@ -69,8 +69,8 @@ def test_context_variables_are_in_the_lines_of_libraries_too(lines: Lines) -> No
 
 def test_a_record_about_an_object_names_it(lines: Lines) -> None:
     reference = {"kind": "BBBNode", "namespace": "default", "name": "bbb-1", "uid": "u"}
-    logging.getLogger("kopf.objects").info("handled", extra={"k8s_ref": reference, "settings": object()})
-    logging.getLogger("kopf.objects").info("handled", extra={"k8s_ref": {"kind": "Namespace", "name": "x"}})
+    logging.getLogger("library.objects").info("handled", extra={"k8s_ref": reference, "settings": object()})
+    logging.getLogger("library.objects").info("handled", extra={"k8s_ref": {"kind": "Namespace", "name": "x"}})
     assert [line["object"] for line in lines()] == ["BBBNode/default/bbb-1", "Namespace/x"]
     assert "settings" not in lines()[0]
 

@@ -48,7 +48,7 @@ STATES = st.builds(
     load_reason=st.sampled_from(list(LoadReason)),
     load_message=st.sampled_from(["", "HTTP 500"]),
     load_missed=st.integers(0, 4),
-)
+).filter(lambda state: state.cpu is not None or state.load_reason is not LoadReason.REPORTED)
 RECORDS = st.none() | st.builds(
     NodeRecord,
     revision=st.just(7),

@@ -1,0 +1,225 @@
+"""`make demo`: the main job on real parts, shown by live kubectl output.
+
+A simulated farm stands in for the BBB servers; everything else is what a user runs: a Kubernetes control plane, the
+operator under its service account, the CronJob and its pods, PostgreSQL. A state that does not come ends it with 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dev.controlplane.plane import KubectlError
+from dev.environment import REPOSITORY, Environment, Installation
+from dev.farm.process import Farm
+from dev.processes import ProcessError, last_lines
+from dev.scenario import SEAM_SECONDS, TICK_SECONDS, NotSeenError, Scenario
+from dev.toolchain import ToolchainError
+
+NAMESPACE = "b3lb"
+LOG_LINES = 30
+
+
+class Demo:
+    """The steps of the demo, each printing what a user would type and what answers."""
+
+    def __init__(self, installation: Installation, farm: Farm) -> None:
+        """Prepare; nothing is applied yet."""
+        self.installation = installation
+        self.farm = farm
+        self.scenario = Scenario(installation, farm)
+        self.began = time.monotonic()
+
+    def say(self, text: str) -> None:
+        """Print a headline with the seconds since the beginning."""
+        print(f"\n\033[1m[{time.monotonic() - self.began:5.1f} s] {text}\033[0m", flush=True)
+
+    def kubectl(self, *arguments: str, show: str | None = None) -> str:
+        """Show and run a kubectl command."""
+        print(f"$ kubectl {show or ' '.join(arguments)}", flush=True)
+        output = self.installation.kubectl(*arguments)
+        print(output.rstrip(), flush=True)
+        return output
+
+    def expect(self, what: str, check: Callable[[], bool], *, within: float) -> None:
+        """Wait for a state and say how long it took.
+
+        Raises:
+            NotSeenError: It did not come within so many seconds.
+        """
+        seconds = self.scenario.expect(what, check, within=within)
+        print(f"  ✓ {what} ({seconds:.1f} s)", flush=True)
+
+    def expect_condition(self, what: str, node: str, kind: str, value: str, *, within: float) -> None:
+        """Wait until a node's condition is `Status/Reason` and say how long it took.
+
+        Raises:
+            NotSeenError: It did not come within so many seconds.
+        """
+        seconds = self.scenario.expect_condition(node, kind, value, within=within)
+        print(f"  ✓ {what} ({seconds:.1f} s)", flush=True)
+
+    def run(self) -> None:
+        """Run all steps."""
+        self.apply()
+        self.ticks()
+        self.failure_and_recovery()
+        self.cordon_and_drain()
+        self.say("that was the main job: declared with kubectl, polled by a CronJob, true in `kubectl get bbbnodes`")
+
+    def apply(self) -> None:
+        """Declare a cluster, its nodes and the core queue, and see the first true status."""
+        self.say(f"apply examples/minimal.yaml, its hosts replaced by the simulated farm, ticks every {TICK_SECONDS} s")
+        self.installation.kubectl("apply", "-f", "-", input=self.manifests())
+        self.kubectl("get", "b3lb")
+        for node in self.nodes():
+            self.expect_condition(f"{node} is Ready", node, "Ready", "True/Responding", within=7)
+        self.kubectl("get", "bbbnodes")
+
+    def manifests(self) -> str:
+        """Return the example with the farm's addresses and secrets, and short ticks."""
+        documents = list(yaml.safe_load_all((REPOSITORY / "examples" / "minimal.yaml").read_text(encoding="utf-8")))
+        simulated = iter(self.farm.nodes)
+        for document in documents:
+            if document["kind"] == "BBBNode":
+                node = next(simulated)
+                spec: dict[str, Any] = document["spec"]
+                spec.pop("host")
+                spec["apiUrl"] = node.api_url
+                for secret in documents:
+                    if secret["kind"] == "Secret" and secret["metadata"]["name"] == spec["secretRef"]["name"]:
+                        secret["stringData"] = {"secret": node.secret}
+            if document["kind"] == "BBBQueue":
+                document["spec"]["tickSeconds"] = TICK_SECONDS
+        return yaml.safe_dump_all(documents)
+
+    def nodes(self) -> list[str]:
+        """Return the names of the nodes that are declared."""
+        return self.installation.kubectl("get", "bbbnodes", "-o", "jsonpath={.items[*].metadata.name}").split()
+
+    def ticks(self) -> None:
+        """Start the queue's Job at once and see its ticks change the numbers."""
+        self.say("poll now instead of at the next full minute: a Job made from the CronJob")
+        self.kubectl("create", "job", "now", "--from=cronjob/b3lb-core")
+        self.expect(
+            "the pod runs",
+            lambda: "Running" in self.installation.kubectl("get", "pods") or self.job_complete("now"),
+            within=15,
+        )
+        before = self.numbers()
+        self.expect("people came and went, and the status says so", lambda: self.numbers() != before, within=60)
+        self.kubectl("get", "cronjobs,jobs,pods")
+        self.kubectl("get", "bbbnodes")
+
+    def numbers(self) -> str:
+        """Return the meetings and attendees of all nodes, as their statuses have them."""
+        path = "jsonpath={range .items[*]}{.status.meetings}/{.status.attendees} {end}"
+        return self.installation.kubectl("get", "bbbnodes", "-o", path)
+
+    def job_complete(self, name: str) -> bool:
+        """Whether a Job has succeeded."""
+        return self.installation.kubectl("get", "job", name, "-o", "jsonpath={.status.succeeded}") == "1"
+
+    def failure_and_recovery(self) -> None:
+        """Close a node's port, see the exact reason, open it again."""
+        node = self.nodes()[0]
+        simulated = self.farm.nodes[0].name
+        self.say(f"{node} refuses connections from now on")
+        self.farm.control.set_behaviour(simulated, "refused")
+        self.expect_condition(
+            f"{node} takes no new rooms after the first failed poll",
+            node,
+            "Schedulable",
+            "False/",
+            within=TICK_SECONDS + SEAM_SECONDS,
+        )
+        self.kubectl("get", "bbbnodes")
+        self.expect_condition(
+            f"{node} is not Ready, with the exact reason",
+            node,
+            "Ready",
+            "False/Refused",
+            within=3 * TICK_SECONDS + SEAM_SECONDS,
+        )
+        self.kubectl("get", "bbbnodes")
+        self.kubectl("get", "events", "--field-selector", "involvedObject.kind=BBBNode")
+        self.say(f"{node} answers again")
+        self.farm.control.set_behaviour(simulated, "ok")
+        self.expect_condition(
+            f"{node} is Ready again", node, "Ready", "True/Responding", within=4 * TICK_SECONDS + SEAM_SECONDS
+        )
+        self.kubectl("get", "bbbnodes")
+
+    def cordon_and_drain(self) -> None:
+        """Cordon a node, drain another one until its last meeting ended, and delete it."""
+        first, second = self.nodes()[:2]
+        self.say(f"cordon {first}: no new rooms, running ones stay")
+        patch = '{"spec":{"state":"Cordoned"}}'
+        self.kubectl("patch", "bbbnode", first, "--type=merge", "-p", patch)
+        self.expect_condition(f"{first} is cordoned", first, "Schedulable", "False/Cordoned", within=5)
+        self.say(f"delete {second}: it drains first")
+        self.kubectl("delete", "bbbnode", second, "--wait=false")
+        self.expect_condition(f"{second} waits for its meetings", second, "Drained", "False/", within=10)
+        self.kubectl("get", "bbbnodes")
+        self.say("its last meeting ends")
+        self.farm.control.set_frozen(frozen=True)
+        self.farm.control.end_meetings(self.farm.nodes[1].name)
+        self.expect(f"{second} is gone", lambda: second not in self.nodes(), within=2 * TICK_SECONDS + SEAM_SECONDS)
+        self.kubectl("get", "b3lb")
+
+
+def main() -> int:
+    """Run the demo; 0 when every state came, 1 otherwise."""
+    parser = argparse.ArgumentParser(prog="make demo", description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--keep", action="store_true", help="stay up at the end and print the kubeconfig")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    with tempfile.TemporaryDirectory(prefix="b3lb-demo-", ignore_cleanup_errors=True) as directory:
+        try:
+            return show(Path(directory), keep=arguments.keep)
+        except (NotSeenError, ProcessError, KubectlError, ToolchainError) as error:
+            print(f"\ndemo: {error}", file=sys.stderr)
+            for log in sorted(Path(directory).glob("log/*.log")):
+                print(f"\n--- {log.name}\n{last_lines(log, LOG_LINES)}", file=sys.stderr)
+            return 1
+
+
+def show(directory: Path, *, keep: bool) -> int:
+    """Bring everything up, run the steps, and stay up if asked to."""
+    print(
+        "bringing up etcd, kube-apiserver, controllers, scheduler, a node, PostgreSQL and a simulated farm …",
+        flush=True,
+    )
+    Path(directory).chmod(0o755)
+    with (
+        Farm(nodes=3, seed=7, meetings=4, attendees=12, step_seconds=4, start_time="now") as farm,
+        Environment(directory) as environment,
+        Installation(environment, NAMESPACE) as installation,
+    ):
+        Demo(installation, farm).run()
+        if keep:
+            kubeconfig = environment.control_plane.kubeconfig
+            print(f"\nstays up until Ctrl-C; the farm is controlled at {farm.control.url}")
+            print(f"export KUBECONFIG={kubeconfig}; kubectl config set-context --current --namespace={NAMESPACE}")
+            wait_for_interrupt()
+    return 0
+
+
+def wait_for_interrupt() -> None:
+    """Return on Ctrl-C."""
+    try:
+        signal.pause()
+    except KeyboardInterrupt:
+        print("stopping")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,127 @@
+"""A farm declared in an installation, and what the demo and the end-to-end tests ask of it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dev.environment import Installation
+from dev.farm.messages import FarmNode
+from dev.farm.process import Farm
+
+API_VERSION = "b3lb.io/v1alpha1"
+TICK_SECONDS = 5
+# From the last tick of a pod to the first one of the next minute's: 15 s between them and the pod's start.
+SEAM_SECONDS = 20
+
+
+class NotSeenError(AssertionError):
+    """A state did not come in time."""
+
+
+class Scenario:
+    """Applies custom resources for simulated nodes and waits for states."""
+
+    def __init__(self, installation: Installation, farm: Farm) -> None:
+        """Describe the scenario; nothing is applied yet."""
+        self.installation = installation
+        self.farm = farm
+        self._jobs = itertools.count(1)
+
+    def apply(self, *objects: dict[str, Any]) -> None:
+        """Apply objects in one go."""
+        content = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+        self.installation.kubectl("apply", "-f", "-", input=json.dumps(content))
+
+    def declare(self, nodes: Sequence[FarmNode] | None = None, **queue: Any) -> None:
+        """Apply a cluster `default`, a node with its Secret for each simulated node, and the queue `core`.
+
+        Args:
+            nodes: Simulated nodes; None declares the whole farm.
+            **queue: Further fields of the queue's specification.
+        """
+        objects = [cluster()]
+        for node in self.farm.nodes if nodes is None else nodes:
+            objects += [secret(node.name, node.secret), bbb_node(node)]
+        self.apply(*objects, core_queue(**queue))
+
+    def start_job(self) -> str:
+        """Make a Job from the core queue's CronJob and return its name."""
+        name = f"now-{next(self._jobs)}"
+        self.expect("the CronJob exists", lambda: self.exists("cronjob", "b3lb-core"), within=10)
+        self.installation.kubectl("create", "job", name, "--from=cronjob/b3lb-core")
+        return name
+
+    def exists(self, kind: str, name: str) -> bool:
+        """Whether an object exists."""
+        return bool(self.installation.kubectl("get", kind, name, "--ignore-not-found", "-o", "name").strip())
+
+    def get(self, kind: str, name: str) -> dict[str, Any]:
+        """Return an object."""
+        answer: dict[str, Any] = json.loads(self.installation.kubectl("get", kind, name, "-o", "json"))
+        return answer
+
+    def patch(self, kind: str, name: str, spec: dict[str, Any]) -> None:
+        """Merge fields into an object's specification."""
+        patch = json.dumps({"spec": spec})
+        self.installation.kubectl("patch", kind, name, "--type=merge", "-p", patch)
+
+    def requests(self, node: str) -> int:
+        """Return how many requests a simulated node has had since the counters were reset; a poll makes two."""
+        return sum(self.farm.control.counters().nodes[node].requests.values())
+
+    def condition(self, name: str, kind: str, *, of: str = "bbbnode") -> str:
+        """Return a condition as `Status/Reason`; empty when there is none."""
+        path = f'{{range .status.conditions[?(@.type=="{kind}")]}}{{.status}}/{{.reason}}{{end}}'
+        return self.installation.kubectl("get", of, name, "--ignore-not-found", "-o", f"jsonpath={path}")
+
+    def expect(self, what: str, check: Callable[[], bool], *, within: float) -> float:
+        """Wait for a state and return the seconds that it took.
+
+        Raises:
+            NotSeenError: It did not come within so many seconds.
+        """
+        began = time.monotonic()
+        if not self.installation.wait_until(check, timeout=within):
+            raise NotSeenError(f"{what}: did not come within {within:g} s")
+        return time.monotonic() - began
+
+    def expect_condition(self, name: str, kind: str, value: str, *, within: float, of: str = "bbbnode") -> float:
+        """Wait until a condition is `Status/Reason`, or starts with `Status/`, and return the seconds it took.
+
+        Raises:
+            NotSeenError: It did not come in time; the message has what was there instead.
+        """
+        try:
+            return self.expect(
+                f"{name} {kind}={value}",
+                lambda: self.condition(name, kind, of=of).startswith(value),
+                within=within,
+            )
+        except NotSeenError as error:
+            raise NotSeenError(f"{error}; it is {self.condition(name, kind, of=of) or 'absent'}") from None
+
+
+def cluster(name: str = "default", **spec: Any) -> dict[str, Any]:
+    """Return a BBBCluster."""
+    return {"apiVersion": API_VERSION, "kind": "BBBCluster", "metadata": {"name": name}, "spec": spec}
+
+
+def secret(name: str, value: str) -> dict[str, Any]:
+    """Return a core Secret with a node's API secret."""
+    return {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {"secret": value}}
+
+
+def bbb_node(node: FarmNode, **spec: Any) -> dict[str, Any]:
+    """Return a BBBNode for a simulated node."""
+    fields = {"apiUrl": node.api_url, "secretRef": {"name": node.name}, **spec}
+    return {"apiVersion": API_VERSION, "kind": "BBBNode", "metadata": {"name": node.name}, "spec": fields}
+
+
+def core_queue(**spec: Any) -> dict[str, Any]:
+    """Return the BBBQueue `core` with short ticks."""
+    fields = {"tasks": ["check-nodes"], "schedule": "* * * * *", "tickSeconds": TICK_SECONDS, **spec}
+    return {"apiVersion": API_VERSION, "kind": "BBBQueue", "metadata": {"name": "core"}, "spec": fields}

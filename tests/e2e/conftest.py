@@ -1,0 +1,95 @@
+"""One environment for all end-to-end tests; each test has an installation in a namespace of its own, and a farm."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dev.environment import Environment, Installation
+from dev.farm.process import Farm
+from dev.scenario import SEAM_SECONDS, TICK_SECONDS, Scenario
+
+_NAMESPACES = itertools.count(1)
+_UNEXPECTED = re.compile(
+    r"Traceback|\"level\": ?\"(error|critical)\"|unclosed|was never (awaited|retrieved)|Task was destroyed"
+)
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory, assets: Path) -> Iterator[Environment]:
+    """Control plane, node and PostgreSQL of the session."""
+    directory = tmp_path_factory.mktemp("environment")
+    with Environment(directory, assets=assets) as running:
+        yield running
+
+
+@pytest.fixture
+def expected_errors() -> list[str]:
+    """Regular expressions of log lines that the test announces; a line that none of them matches fails it."""
+    return []
+
+
+@pytest.fixture
+def installation(environment: Environment, expected_errors: list[str]) -> Iterator[Installation]:
+    """b3lb in a namespace of its own; its logs are searched for unannounced errors at the end."""
+    namespace = f"e2e-{next(_NAMESPACES)}"
+    with Installation(environment, namespace) as running:
+        yield running
+        _remove(running)
+    problems = list(_problems(environment, running, [re.compile(pattern) for pattern in expected_errors]))
+    assert not problems, "unannounced errors in the logs:\n" + "\n".join(problems[:20])
+
+
+@pytest.fixture
+def start_farm() -> Iterator[Callable[..., Farm]]:
+    """Return a function that starts a farm, stopped at the end of the test."""
+    farms: list[Farm] = []
+
+    def start(*, nodes: int = 3, meetings: int = 3, attendees: int = 5, frozen: bool = True) -> Farm:
+        farm = Farm(nodes=nodes, meetings=meetings, attendees=attendees, frozen=frozen)
+        farm.start()
+        farms.append(farm)
+        return farm
+
+    yield start
+    for farm in farms:
+        farm.stop()
+
+
+@pytest.fixture
+def scenario(installation: Installation, start_farm: Callable[..., Farm]) -> Scenario:
+    """An installation and a farm of three nodes that does not change by itself."""
+    return Scenario(installation, start_farm(frozen=True))
+
+
+@pytest.fixture
+def ticking(installation: Installation, start_farm: Callable[..., Farm]) -> Scenario:
+    """A farm of four healthy nodes, one of which refuses connections, polled by a running pod."""
+    scenario = Scenario(installation, start_farm(nodes=5, frozen=True))
+    scenario.declare()
+    for node in scenario.farm.nodes:
+        scenario.expect_condition(node.name, "Ready", "True/Responding", within=10)
+    scenario.farm.control.set_behaviour(scenario.farm.nodes[0].name, "refused")
+    scenario.start_job()
+    within = 3 * TICK_SECONDS + SEAM_SECONDS + 10
+    scenario.expect_condition(scenario.farm.nodes[0].name, "Ready", "False/Refused", within=within)
+    return scenario
+
+
+def _remove(installation: Installation) -> None:
+    """Take queues and Jobs away, so that no pod runs on; the rest stays in its namespace, which nobody watches."""
+    installation.kubectl("delete", "bbbqueues", "--all", "--wait=true", "--timeout=20s")
+    installation.kubectl("delete", "jobs", "--all", "--wait=true", "--timeout=20s", "--cascade=foreground")
+
+
+def _problems(environment: Environment, installation: Installation, expected: list[re.Pattern[str]]) -> Iterator[str]:
+    """Yield the lines of the operator's and the pods' logs that speak of an error that nobody announced."""
+    pods = environment.directory / "kubelet" / "pods"
+    for log in [installation.log, *pods.glob(f"{installation.namespace}_*/*.log")]:
+        for line in log.read_text(errors="replace").splitlines() if log.exists() else []:
+            if _UNEXPECTED.search(line) and not any(pattern.search(line) for pattern in expected):
+                yield f"{log.name}: {line[:400]}"

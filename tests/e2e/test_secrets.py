@@ -1,0 +1,58 @@
+"""A secret value stands in core Secrets only."""
+
+from __future__ import annotations
+
+import json
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from dev.scenario import SEAM_SECONDS, Scenario, secret
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+
+KINDS = "bbbnodes,bbbclusters,bbbqueues,events,cronjobs,jobs,pods,leases,configmaps"
+
+
+def dump(url: str) -> str:
+    """Return the content of every table as text; bytes are in hexadecimal."""
+    with psycopg.connect(url) as connection:
+        tables = [row[0] for row in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")]
+        parts = []
+        for table in tables:
+            statement = sql.SQL("COPY {} TO STDOUT").format(sql.Identifier(table))
+            with connection.cursor().copy(statement) as copy:
+                parts += [bytes(block).decode() for block in copy]
+    return "".join(parts)
+
+
+def test_no_secret_value_is_found_outside_core_secrets(scenario: Scenario) -> None:
+    scenario.declare()
+    node = scenario.farm.nodes[0]
+    wrong = "a-wrong-value-that-must-not-leak"
+    scenario.expect_condition(node.name, "Ready", "True/Responding", within=5)
+    job = scenario.start_job()
+    scenario.expect("the job polls", lambda: scenario.requests(node.name) >= 4, within=SEAM_SECONDS)
+    scenario.apply(secret(node.name, wrong))
+    scenario.expect_condition(node.name, "Ready", "False/ChecksumError", within=5)
+    scenario.expect("the job ends", lambda: scenario.get("job", job)["status"].get("succeeded") == 1, within=75)
+    installation = scenario.installation
+    password = installation.database_url.split(":")[2].split("@")[0]
+    keys = installation.encryption_keys.split(":", 1)[1]
+    values = [wrong, password, keys, *(simulated.secret for simulated in scenario.farm.nodes)]
+    logs = [installation.log, *(installation.environment.directory / "kubelet" / "pods").rglob("*.log")]
+    places = {
+        "the API": installation.kubectl("get", KINDS, "-o", "json"),
+        "the logs": "".join(log.read_text(errors="replace") for log in logs),
+        "the database": dump(installation.database_url),
+    }
+    assert json.loads(places["the API"])["items"]
+    assert node.api_url in places["the database"]
+    found = [
+        (place, value[:4] + "…")
+        for place, text in places.items()
+        for value in values
+        if value in text or value.encode().hex() in text
+    ]
+    assert found == []
