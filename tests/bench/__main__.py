@@ -1,0 +1,144 @@
+"""`make bench`: what a tick costs on the way that a user's ticks go, beside a floor measured in the same run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from b3lb.crypto import KeyRing
+from b3lb.db.configuration import apply_clusters, apply_nodes
+from b3lb.db.engine import create_engine, transaction
+from b3lb.db.rows import ClusterRow, NodeRow
+from dev.environment import REPOSITORY, Environment
+from dev.farm.messages import FarmNode
+from dev.farm.process import Farm
+from dev.postgres import Postgres
+from tests.bench.idle import measure_idle, measure_start
+from tests.bench.scenarios import TICKS, Figures, TickScenario, table
+from tests.bench.ticks import NAMESPACE
+
+MIB = 1024 * 1024
+
+
+def main() -> None:
+    """Measure what was asked for, print the table, write the report."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--only", nargs="+", metavar="SCENARIO", help="names of scenarios; default: all")
+    parser.add_argument("--output", type=Path, default=REPOSITORY / ".bench" / "core.json")
+    arguments = parser.parse_args()
+    names = [*(scenario.name for scenario in TICKS), "idle"]
+    unknown = set(arguments.only or ()) - set(names)
+    if unknown:
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    chosen = arguments.only or names
+    rows = []
+    with tempfile.TemporaryDirectory(prefix="b3lb-bench-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        with Postgres(directory / "postgres") as postgres:
+            for scenario in TICKS:
+                if scenario.name in chosen:
+                    print(f"{scenario.name}: {scenario.nodes} nodes, {scenario.ticks} ticks …", file=sys.stderr)
+                    rows.append(measure_ticks(scenario, postgres))
+            print(f"fixed cost of `b3lb-job core --once` without nodes: {measure_start(postgres):.2f} s CPU")
+        if "idle" in chosen:
+            print("idle: the operator with 300 nodes in which nothing changes …", file=sys.stderr)
+            with Environment(directory / "environment") as environment:
+                rows.append(measure_idle(environment))
+    print(table(rows))
+    cores = os.cpu_count()
+    print(f"{datetime.now(UTC):%Y-%m-%d}, {cores} cores, Python {platform.python_version()}; `idle` is per second")
+    arguments.output.parent.mkdir(exist_ok=True)
+    arguments.output.write_text(json.dumps([row.as_json() for row in rows], indent=1) + "\n")
+
+
+def measure_ticks(scenario: TickScenario, postgres: Postgres) -> Figures:
+    """Return the medians of a scenario's ticks; the first tick, in which every node is new, does not count."""
+    url = postgres.create_database(f"bench_{scenario.name}")
+    migrate(url)
+    keys = KeyRing.generate("bench")
+    with Farm(nodes=scenario.nodes, meetings=scenario.meetings, attendees=scenario.attendees, frozen=True) as farm:
+        declare(url, keys, farm.nodes)
+        command = [sys.executable, "-m", "tests.bench.ticks", url, keys.export()]
+        with subprocess.Popen(
+            command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as child:
+            tick(child)
+            hanging = [node.name for node in farm.nodes[: scenario.hanging]]
+            if hanging:
+                farm.control.set_behaviours(dict.fromkeys(hanging, "hang"))
+            measured = []
+            for _ in range(scenario.ticks):
+                farm.control.step(1)
+                cpu, wal = postgres.cpu_seconds(), postgres.wal_bytes()
+                figures = tick(child)
+                figures["pg_cpu"] = postgres.cpu_seconds() - cpu
+                figures["wal"] = (postgres.wal_bytes() - wal) / MIB
+                measured.append(figures)
+            end = ask(child, "end")
+    return Figures(
+        scenario=scenario.name,
+        cpu_s=statistics.median(figures["cpu"] for figures in measured),
+        floor_cpu_s=statistics.median(end["floor"]),
+        pg_cpu_s=statistics.median(figures["pg_cpu"] for figures in measured),
+        wall_s=statistics.median(figures["wall"] for figures in measured),
+        peak_rss_mib=end["peak_rss_mib"],
+        statements=max(figures["statements"] for figures in measured),
+        wal_mib=statistics.median(figures["wal"] for figures in measured),
+    )
+
+
+def tick(child: subprocess.Popen[str]) -> dict[str, Any]:
+    """Let the measured process do a tick and return its figures."""
+    return ask(child, "tick")
+
+
+def ask(child: subprocess.Popen[str], what: str) -> dict[str, Any]:
+    """Write a line to the measured process and read its answer."""
+    if child.stdin is None or child.stdout is None:
+        raise RuntimeError("the measured process has no pipes")
+    child.stdin.write(f"{what}\n")
+    child.stdin.flush()
+    answer: dict[str, Any] = json.loads(child.stdout.readline())
+    return answer
+
+
+def migrate(url: str) -> None:
+    """Create the schema as the operator does."""
+    subprocess.run([sys.executable, "-m", "b3lb.db.migrate"], env={**os.environ, "B3LB_DATABASE_URL": url}, check=True)
+
+
+def declare(url: str, keys: KeyRing, farm: list[FarmNode]) -> None:
+    """Write a cluster and the farm's nodes into the configuration tables, as the operator does."""
+    engine = create_engine(url, application_name="b3lb-bench")
+    created_at = datetime.now(UTC)
+    rows = [
+        NodeRow(
+            name=node.name,
+            uid=node.name,
+            generation=1,
+            cluster="default",
+            api_url=node.api_url,
+            load_url=node.load_url,
+            secret=node.secret,
+            created_at=created_at,
+        )
+        for node in farm
+    ]
+    with transaction(engine, timeout_seconds=30) as connection:
+        apply_clusters(connection, NAMESPACE, [ClusterRow("default", "default", 1)], complete=True)
+        apply_nodes(connection, NAMESPACE, rows, complete=True, keys=keys)
+    engine.dispose()
+
+
+if __name__ == "__main__":
+    main()
