@@ -81,7 +81,9 @@ class Environment:
 
     def _kubelet(self) -> ManagedProcess:
         images = self.directory / "images.json"
-        images.write_text(json.dumps({IMAGE: {"path": [str(_PROGRAMS)], "entrypoint": ["b3lb-job"]}}))
+        # A checkout below /tmp would vanish behind the pods' own /tmp.
+        keep = [str(REPOSITORY), sys.prefix, sys.base_prefix]
+        images.write_text(json.dumps({IMAGE: {"path": [str(_PROGRAMS)], "entrypoint": ["b3lb-job"], "keep": keep}}))
         command = [sys.executable, "-m", "dev.kubelet", "--kubeconfig", str(self.control_plane.kubeconfig)]
         command += ["--node", "local", "--directory", str(self.directory / "kubelet"), "--images", str(images)]
         command += ["--start-delay", str(self._start_delay_seconds)]

@@ -59,7 +59,8 @@ class StatusWriter:
         except (NotFoundError, ConflictError):
             # The object went or was replaced; the watch will tell.
             return None
-        if not urgent:
+        # A queue's run ends every minute: with numbers in between it would be written twice as often.
+        if kind == QUEUE or not urgent:
             self._note_numbers(kind, key)
         self._store.accept(kind, answer)
         self._events.record(kind, answer, old)
@@ -84,14 +85,20 @@ def is_wanted(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
 
 
 def is_urgent(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether a condition or the observed generation changed; messages of the same condition are no hurry."""
+    """Whether a condition, the observed generation, a count of nodes or a finished run changed.
+
+    Those change seldom, and are what one looks for; messages of the same condition and other numbers are no hurry.
+    """
     return _marks(old) != _marks(new)
+
+
+_SELDOM = ("observedGeneration", "nodes", "lastSuccessTime", "failed")
 
 
 def _marks(status: Mapping[str, Any]) -> list[Any]:
     fields = ("type", "status", "reason", "observedGeneration")
     conditions = [tuple(condition.get(field) for field in fields) for condition in status.get("conditions", ())]
-    return [status.get("observedGeneration"), *sorted(conditions, key=str)]
+    return [*(status.get(field) for field in _SELDOM), *sorted(conditions, key=str)]
 
 
 def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

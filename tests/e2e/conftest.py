@@ -90,6 +90,10 @@ def _problems(environment: Environment, installation: Installation, expected: li
     """Yield the lines of the operator's and the pods' logs that speak of an error that nobody announced."""
     pods = environment.directory / "kubelet" / "pods"
     for log in [installation.log, *pods.glob(f"{installation.namespace}_*/*.log")]:
-        for line in log.read_text(errors="replace").splitlines() if log.exists() else []:
+        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+        for number, line in enumerate(lines):
             if _UNEXPECTED.search(line) and not any(pattern.search(line) for pattern in expected):
-                yield f"{log.name}: {line[:400]}"
+                # A traceback says what happened in its last line.
+                following = lines[number + 1 : number + 30]
+                end = next((text for text in following if not text.startswith((" ", "\t"))), "")
+                yield f"{log.name}: {line[:400]} {end[:400]}"

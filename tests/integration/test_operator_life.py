@@ -247,7 +247,12 @@ def test_a_restart_writes_nothing_and_repeats_no_event(cluster: OperatorCluster,
     cluster.apply(bbb_node(node), bbb_node(farm.nodes[2]))
     cluster.expect_condition("bbbnode", node.name, "True/Responding", within=5)
     cluster.expect_condition("bbbnode", farm.nodes[2].name, "True/Responding", within=5)
-    time.sleep(3)
+    # Numbers alone are written every 30 s at most.
+    cluster.expect(
+        "the cluster counts both",
+        lambda: cluster.get("bbbcluster", "default")["status"]["nodes"]["summary"] == "2/2",
+        within=35,
+    )
     before, events, rows = cluster.versions(), cluster.events(), revisions(cluster)
     began = time.monotonic()
     cluster.process.stop(signal_number=signal.SIGTERM)

@@ -86,9 +86,15 @@ def test_a_status_from_an_older_generation_is_not_wanted() -> None:
         (status(1, condition(generation=2)), True),
         (status(1, generation=2), True),
         ({"observedGeneration": 1, "load": 1, "conditions": []}, True),
+        ({**status(1), "nodes": {"total": 2, "ready": 1}}, True),
+        ({**status(1), "lastSuccessTime": "2026-11-23T07:25:46Z"}, True),
+        ({**status(1), "failed": 1}, True),
+        ({**status(1), "active": 1}, False),
     ],
 )
-def test_conditions_are_urgent_and_numbers_and_words_are_not(new: Manifest, *, urgent: bool) -> None:
+def test_conditions_counts_of_nodes_and_finished_runs_are_urgent_and_other_numbers_and_words_are_not(
+    new: Manifest, *, urgent: bool
+) -> None:
     assert is_urgent(status(1), new) is urgent
 
 
