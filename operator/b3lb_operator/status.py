@@ -60,7 +60,7 @@ class StatusWriter:
             # The object went or was replaced; the watch will tell.
             return None
         # A queue's run ends every minute: with numbers in between it would be written twice as often.
-        if kind == QUEUE or not urgent:
+        if not urgent or any(old.get(field) != desired.get(field) for field in _RUN_ENDED):
             self._note_numbers(kind, key)
         self._store.accept(kind, answer)
         self._events.record(kind, answer, old)
@@ -92,7 +92,8 @@ def is_urgent(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     return _marks(old) != _marks(new)
 
 
-_SELDOM = ("observedGeneration", "nodes", "lastSuccessTime", "failed")
+_RUN_ENDED = ("lastSuccessTime", "failed")
+_SELDOM = ("observedGeneration", "nodes", *_RUN_ENDED)
 
 
 def _marks(status: Mapping[str, Any]) -> list[Any]:

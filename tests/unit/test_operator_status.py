@@ -111,6 +111,16 @@ async def test_only_the_difference_is_sent_and_removed_numbers_are_null() -> Non
     assert fixture.status == status(2)
 
 
+async def test_a_queue_whose_run_ends_every_minute_is_written_once_a_minute() -> None:
+    fixture = Fixture(QUEUE, queue_manifest())
+    await fixture.write({**status(1), "active": 1})
+    ended = {**status(1), "active": 0, "lastSuccessTime": "2026-11-23T07:25:46Z"}
+    assert await fixture.write(ended) is None
+    assert fixture.status == ended
+    assert await fixture.write({**ended, "active": 1}) == 60
+    assert fixture.status == ended
+
+
 @pytest.mark.parametrize(("kind", "manifest", "period"), [(NODE, node_manifest(), 30), (QUEUE, queue_manifest(), 60)])
 async def test_numbers_wait_for_their_period_and_say_how_long(kind: Kind, manifest: Manifest, period: float) -> None:
     """A condition that went out meanwhile does not count: the first numbers after it follow at once."""
