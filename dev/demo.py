@@ -22,7 +22,7 @@ from dev.environment import REPOSITORY, Environment, Installation
 from dev.farm.process import Farm
 from dev.processes import ProcessError, last_lines
 from dev.scenario import SEAM_SECONDS, TICK_SECONDS, NotSeenError, Scenario
-from dev.toolchain import ToolchainError
+from dev.toolchain import ToolchainError, kubectl_path
 
 NAMESPACE = "b3lb"
 LOG_LINES = 30
@@ -187,8 +187,8 @@ def main() -> int:
             return show(Path(directory), keep=arguments.keep)
         except (NotSeenError, ProcessError, KubectlError, ToolchainError) as error:
             print(f"\ndemo: {error}", file=sys.stderr)
-            for log in sorted(Path(directory).glob("log/*.log")):
-                print(f"\n--- {log.name}\n{last_lines(log, LOG_LINES)}", file=sys.stderr)
+            for log in sorted([*Path(directory).glob("log/*.log"), *Path(directory).glob("kubelet/pods/*/*.log")]):
+                print(f"\n--- {log.parent.name}/{log.name}\n{last_lines(log, LOG_LINES)}", file=sys.stderr)
             return 1
 
 
@@ -208,7 +208,11 @@ def show(directory: Path, *, keep: bool) -> int:
         if keep:
             kubeconfig = environment.control_plane.kubeconfig
             print(f"\nstays up until Ctrl-C; the farm is controlled at {farm.control.url}")
-            print(f"export KUBECONFIG={kubeconfig}; kubectl config set-context --current --namespace={NAMESPACE}")
+            print(f"export KUBECONFIG={kubeconfig} PATH={kubectl_path().parent}:$PATH")
+            print(f"kubectl config set-context --current --namespace={NAMESPACE}")
+            print(
+                f"pods are processes here: `kubectl logs` cannot reach them, their output is in {environment.pod_logs}"
+            )
             wait_for_interrupt()
     return 0
 

@@ -79,6 +79,11 @@ class Environment:
         self.control_plane.stop()
         self.postgres.remove()
 
+    @property
+    def pod_logs(self) -> Path:
+        """Directory with the output of all pods: NAMESPACE_POD_UID/CONTAINER.log."""
+        return self.directory / "kubelet" / "pods"
+
     def _kubelet(self) -> ManagedProcess:
         images = self.directory / "images.json"
         # A checkout below /tmp would vanish behind the pods' own /tmp.

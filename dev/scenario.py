@@ -16,6 +16,10 @@ API_VERSION = "b3lb.io/v1alpha1"
 TICK_SECONDS = 5
 # From the last tick of a pod to the first one of the next minute's: 15 s between them and the pod's start.
 SEAM_SECONDS = 20
+_GROUPS = {
+    **dict.fromkeys(("bbbcluster", "bbbnode", "bbbqueue"), f"/apis/{API_VERSION}"),
+    **dict.fromkeys(("cronjob", "job"), "/apis/batch/v1"),
+}
 
 
 class NotSeenError(AssertionError):
@@ -55,14 +59,25 @@ class Scenario:
         self.installation.kubectl("create", "job", name, "--from=cronjob/b3lb-core")
         return name
 
+    def find(self, kind: str, name: str) -> dict[str, Any] | None:
+        """Return an object, None if there is none; a kind as kubectl calls one object (`bbbnode`)."""
+        path = f"{_GROUPS[kind]}/namespaces/{self.installation.namespace}/{kind}s/{name}"
+        return self.installation.environment.control_plane.find(path)
+
     def exists(self, kind: str, name: str) -> bool:
         """Whether an object exists."""
-        return bool(self.installation.kubectl("get", kind, name, "--ignore-not-found", "-o", "name").strip())
+        return self.find(kind, name) is not None
 
     def get(self, kind: str, name: str) -> dict[str, Any]:
-        """Return an object."""
-        answer: dict[str, Any] = json.loads(self.installation.kubectl("get", kind, name, "-o", "json"))
-        return answer
+        """Return an object.
+
+        Raises:
+            NotSeenError: There is none.
+        """
+        found = self.find(kind, name)
+        if found is None:
+            raise NotSeenError(f"there is no {kind} {name}")
+        return found
 
     def patch(self, kind: str, name: str, spec: dict[str, Any]) -> None:
         """Merge fields into an object's specification."""
@@ -75,8 +90,9 @@ class Scenario:
 
     def condition(self, name: str, kind: str, *, of: str = "bbbnode") -> str:
         """Return a condition as `Status/Reason`; empty when there is none."""
-        path = f'{{range .status.conditions[?(@.type=="{kind}")]}}{{.status}}/{{.reason}}{{end}}'
-        return self.installation.kubectl("get", of, name, "--ignore-not-found", "-o", f"jsonpath={path}")
+        status = (self.find(of, name) or {}).get("status", {})
+        found = (item for item in status.get("conditions", ()) if item["type"] == kind)
+        return next((f"{item['status']}/{item['reason']}" for item in found), "")
 
     def expect(self, what: str, check: Callable[[], bool], *, within: float) -> float:
         """Wait for a state and return the seconds that it took.

@@ -88,7 +88,7 @@ def _remove(installation: Installation) -> None:
 
 def _problems(environment: Environment, installation: Installation, expected: list[re.Pattern[str]]) -> Iterator[str]:
     """Yield the lines of the operator's and the pods' logs that speak of an error that nobody announced."""
-    pods = environment.directory / "kubelet" / "pods"
+    pods = environment.pod_logs
     for log in [installation.log, *pods.glob(f"{installation.namespace}_*/*.log")]:
         lines = log.read_text(errors="replace").splitlines() if log.exists() else []
         for number, line in enumerate(lines):

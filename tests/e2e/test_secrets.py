@@ -41,7 +41,7 @@ def test_no_secret_value_is_found_outside_core_secrets(scenario: Scenario) -> No
     password = installation.database_url.split(":")[2].split("@")[0]
     keys = installation.encryption_keys.split(":", 1)[1]
     values = [wrong, password, keys, *(simulated.secret for simulated in scenario.farm.nodes)]
-    logs = [installation.log, *(installation.environment.directory / "kubelet" / "pods").rglob("*.log")]
+    logs = [installation.log, *installation.environment.pod_logs.rglob("*.log")]
     places = {
         "the API": installation.kubectl("get", KINDS, "-o", "json"),
         "the logs": "".join(log.read_text(errors="replace") for log in logs),
