@@ -37,31 +37,33 @@ _UNEXPECTED = re.compile(r'Traceback|"level": ?"(error|critical)"|unclosed|was n
 class OperatorCluster:
     """A namespace with the operator's rights, a database, and the operator; a context manager that ends it."""
 
-    def __init__(
-        self, plane: ControlPlane, postgres: Postgres, directory: Path, *, administrator: bool = False
-    ) -> None:
+    def __init__(self, plane: ControlPlane, postgres: Postgres, directory: Path, *, home: str | None = None) -> None:
         """Prepare everything; the operator is not started yet.
 
         Args:
             plane: The control plane, with the custom resource definitions.
             postgres: Where the database is created.
             directory: Where the log goes.
-            administrator: Whether the operator has all rights instead of those of its service account.
+            home: Another namespace in which the operator lives, with rights that outlive the one that it watches.
         """
         self.plane = plane
         self.namespace = f"farm-{next(_NAMESPACES)}"
         self.log = directory / f"{self.namespace}.log"
         self.port = free_ports(1)[0]
         plane.kubectl("create", "namespace", self.namespace)
-        rights = (ROOT / "deploy" / "rbac.yaml").read_text().replace("namespace: b3lb", f"namespace: {self.namespace}")
-        self.kubectl("apply", "-f", "-", input=rights)
+        self._home = home or self.namespace
+        self.kubectl("apply", "-f", "-", input=self._rights("rbac.yaml"))
+        if home is not None:
+            plane.kubectl("create", "namespace", home)
+            plane.kubectl("create", "serviceaccount", "b3lb-operator", f"--namespace={home}")
+            self.kubectl("apply", "-f", "-", input=self._rights("rbac-namespace-deletion.yaml"))
         url = postgres.create_database(self.namespace.replace("-", "_"))
         self.engine: sa.Engine = create_engine(url, application_name="tests")
         self._directory = directory
         self._environment = {
             "PATH": os.environ.get("PATH", os.defpath),
             "HOME": str(directory),
-            "KUBECONFIG": str(plane.kubeconfig if administrator else self._own_kubeconfig()),
+            "KUBECONFIG": str(self._own_kubeconfig()),
             "B3LB_DATABASE_URL": url,
             "B3LB_ENCRYPTION_KEYS": f"k1:{base64.b64encode(secrets.token_bytes(32)).decode()}",
             "B3LB_NAMESPACES": self.namespace,
@@ -71,13 +73,16 @@ class OperatorCluster:
         }
         self.process = self.new_process(self.log)
 
+    def _rights(self, name: str) -> str:
+        return (ROOT / "deploy" / name).read_text().replace("namespace: b3lb", f"namespace: {self._home}")
+
     def new_process(self, log: Path) -> ManagedProcess:
         """Return an operator that is not started yet."""
         command = [sys.executable, "-m", "b3lb_operator.cli"]
         return ManagedProcess("operator", command, log=log, environment=self._environment, directory=self._directory)
 
     def _own_kubeconfig(self) -> Path:
-        return self.plane.kubeconfig_for(self.namespace, "b3lb-operator")
+        return self.plane.kubeconfig_for(self._home, "b3lb-operator")
 
     def __enter__(self) -> Self:
         self.start()

@@ -234,7 +234,7 @@ def test_a_namespace_with_busy_nodes_is_deleted_by_an_operator_whose_rights_outl
     plane: ControlPlane, postgres_server: Postgres, tmp_path: Path, node: FarmNode
 ) -> None:
     """Rights inside of the namespace are deleted with it, before the operator can use them."""
-    with OperatorCluster(plane, postgres_server, tmp_path, administrator=True) as cluster:
+    with OperatorCluster(plane, postgres_server, tmp_path, home="operators") as cluster:
         cluster.apply(bbb_cluster(), api_secret(node), bbb_node(node), bbb_queue())
         cluster.expect_condition("bbbnode", node.name, "True/Responding", within=5)
         cluster.tick(meetings=5)
