@@ -44,7 +44,7 @@ class Environment:
         """
         self.directory = directory.resolve()
         self.control_plane = ControlPlane(self.directory / "control-plane", assets=assets)
-        self.postgres = Postgres(self.directory / "postgres")
+        self.postgres = Postgres(self.directory / "postgres", preload=("pg_stat_statements",))
         self._start_delay_seconds = start_delay_seconds
         self.kubelet: ManagedProcess | None = None
 

@@ -55,8 +55,8 @@ def main() -> None:
             with Environment(directory / "environment") as environment:
                 rows.append(measure_idle(environment))
     print(table(rows))
-    cores = os.cpu_count()
-    print(f"{datetime.now(UTC):%Y-%m-%d}, {cores} cores, Python {platform.python_version()}; `idle` is per second")
+    print(f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    print("idle: CPU per second, statements and WAL per minute")
     arguments.output.parent.mkdir(exist_ok=True)
     arguments.output.write_text(json.dumps([row.as_json() for row in rows], indent=1) + "\n")
 

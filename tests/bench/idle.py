@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import psycopg
+
 from b3lb.crypto import KeyRing
 from dev.environment import REPOSITORY, Environment, Installation
 from dev.farm.process import Farm
@@ -44,8 +46,20 @@ def measure_start(postgres: Postgres) -> float:
     return statistics.median(seconds[1:])
 
 
+def count_statements(url: str) -> int:
+    """Return how many statements a database has ever had, those of this function aside."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE EXTENSION IF NOT EXISTS pg_stat_statements")
+        query = """
+            SELECT coalesce(sum(calls), 0)::int FROM pg_stat_statements
+            WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+            AND query NOT ILIKE '%pg_stat_statements%'
+        """
+        return int(connection.execute(query).fetchall()[0][0])
+
+
 def measure_idle(environment: Environment) -> Figures:
-    """Return the operator's cost per second with 300 nodes in which nothing changes."""
+    """Return the operator's cost per second with 300 nodes in which nothing changes; statements are the minute's."""
     with (
         Farm(nodes=NODES, meetings=1, attendees=1, frozen=True) as farm,
         Installation(environment, "bench-idle") as installation,
@@ -59,6 +73,7 @@ def measure_idle(environment: Environment) -> Figures:
         if operator is None:
             raise RuntimeError("the operator was not started")
         time.sleep(10)
+        statements = count_statements(installation.database_url)
         began, cpu = time.monotonic(), operator.cpu_seconds()
         pg_cpu, wal = postgres.cpu_seconds(), postgres.wal_bytes()
         time.sleep(SECONDS)
@@ -70,6 +85,6 @@ def measure_idle(environment: Environment) -> Figures:
             pg_cpu_s=(postgres.cpu_seconds() - pg_cpu) / seconds,
             wall_s=seconds,
             peak_rss_mib=operator.resident_bytes() / MIB,
-            statements=0,
+            statements=count_statements(installation.database_url) - statements,
             wal_mib=(postgres.wal_bytes() - wal) / MIB,
         )

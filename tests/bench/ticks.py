@@ -30,6 +30,7 @@ from b3lb_jobs.interface import TaskContext
 from b3lb_jobs.report import TaskReport
 from b3lb_jobs.task_table import route
 from b3lb_jobs.tick import TickPlace, run_tick
+from b3lb_jobs.ticks import plan_single
 
 NAMESPACE = "bench"
 TICK_SECONDS = 15
@@ -48,7 +49,7 @@ async def measure(url: str, keys: KeyRing) -> None:
     async with CheckNodes(context) as task:
         while sys.stdin.readline().strip() == "tick":
             at += timedelta(seconds=TICK_SECONDS)
-            place = TickPlace(database, NAMESPACE, "bench", ends_at=database.clock.now() + timedelta(seconds=60))
+            place = TickPlace(database, NAMESPACE, "bench", plan=plan_single(database.clock.now()))
             begun, cpu = time.monotonic(), time.process_time()
             with count_statements(database.engine) as counter:
                 await run_tick(task, report, at, place)
