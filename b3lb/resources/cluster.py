@@ -113,13 +113,17 @@ class BBBClusterStatus(Status):
     """What is observed of a group of nodes."""
 
     nodes: NodeCounts | None = Field(default=None, description="Numbers of nodes.")
-    meetings: int | None = Field(default=None, ge=0, description="Meetings on all Ready nodes.")
-    attendees: int | None = Field(default=None, ge=0, description="Attendees on all Ready nodes.")
+    meetings: int | None = Field(
+        default=None, ge=0, description="Meetings on all Ready nodes; absent when none is known."
+    )
+    attendees: int | None = Field(
+        default=None, ge=0, description="Attendees on all Ready nodes; absent when none is known."
+    )
     headroom_attendees: int | None = Field(
         default=None,
         ge=0,
-        description="Attendees that the schedulable nodes take until each has its maxAttendees; absent when one of "
-        "them has none.",
+        description="Attendees that the schedulable nodes take until each has its maxAttendees, 0 when all are full; "
+        "absent when one of them has none, and when there is neither a schedulable nor a full node.",
     )
 
 

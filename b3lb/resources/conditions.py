@@ -62,6 +62,7 @@ class NodeReason(StrEnum):
     PENDING = "Pending"
     STALE = "Stale"
     DATABASE_UNAVAILABLE = "DatabaseUnavailable"
+    SECRET_UNREADABLE = "SecretUnreadable"  # noqa: S105 - a reason, not a password
     DISABLED = "Disabled"
     NOT_READY = "NotReady"
     SCHEDULABLE = "Schedulable"

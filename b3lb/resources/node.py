@@ -6,15 +6,33 @@ from enum import StrEnum
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from b3lb.resources.base import Column, DataKey, ObjectName, Resource, Rule, Schema, Status, condition_path, rules
 from b3lb.resources.conditions import NodeCondition
-from b3lb.resources.urls import URL_LENGTH, normalise_url, origin
+from b3lb.resources.urls import (
+    HOST_LENGTH,
+    HOST_PATTERN,
+    NUMBER_PATTERN,
+    PORT_DIGITS,
+    PORT_MAXIMUM,
+    URL_HOST_PATTERN,
+    URL_IPV4_PATTERN,
+    URL_IPV6_PATTERN,
+    URL_LENGTH,
+    URL_NUMBER_PATTERN,
+    is_host,
+    normalise_url,
+    origin,
+)
 
 EXACTLY_ONE = "write exactly one of host (e.g. bbb1.example.org) and apiUrl"
 _API_EXAMPLE = "e.g. https://bbb1.example.org/bigbluebutton/api"
 _LOAD_EXAMPLE = "e.g. https://bbb1.example.org/b3lb/load"
-_HOST_PATTERN = r"^[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?([.][A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?)*$"
+_HOST_MESSAGE = (
+    "host must be a DNS name or an IPv4 address (four numbers from 0 to 255), e.g. bbb1.example.org; for http, a port, "
+    "another path or an IPv6 address write apiUrl instead, e.g. https://[2001:db8::1]/bigbluebutton/api"
+)
 
 
 class DesiredState(StrEnum):
@@ -26,16 +44,35 @@ class DesiredState(StrEnum):
     DISABLED = "Disabled"
 
 
+_URL_HOST = (
+    f"(self.matches(r'{URL_HOST_PATTERN}') && (!self.matches(r'{URL_NUMBER_PATTERN}') || "
+    f"self.matches(r'{URL_IPV4_PATTERN}'))) || (self.matches(r'{URL_IPV6_PATTERN}') && "
+    "isIP(self.substring(self.indexOf('[') + 1, self.indexOf(']'))))"
+)
+
+
 def _url_rules(field: str, example: str) -> tuple[Rule, ...]:
+    host, port = "url(self).getHostname()", "url(self).getPort()"
     return (
         Rule(
-            "isURL(self) && url(self).getScheme() in ['http', 'https'] && url(self).getHostname() != ''",
+            f"isURL(self) && url(self).getScheme() in ['http', 'https'] && {host} != ''",
             f"{field} must be an absolute URL that begins with http:// or https://, {example}",
         ),
         Rule(
             r"!self.matches('[?#@\\s]')",
             f"{field} must not contain credentials, a query, a fragment or blanks: write only scheme, host, port and "
             f"path, {example}",
+        ),
+        Rule(
+            f"!isURL(self) || {host} == '' || {_URL_HOST}",
+            f"the host of {field} must be a DNS name, an IPv4 address (four numbers from 0 to 255) or an IPv6 address "
+            f"in brackets, {example}",
+        ),
+        Rule(
+            f"!isURL(self) || {port} == '' || ({port}.size() <= {PORT_DIGITS} && int({port}) >= 1 && "
+            f"int({port}) <= {PORT_MAXIMUM})",
+            f"the port of {field} must be from 1 to {PORT_MAXIMUM}: write such a port, or none for 443 (https) and 80 "
+            "(http)",
         ),
     )
 
@@ -44,12 +81,25 @@ _API_URL_RULES = (
     *_url_rules("apiUrl", _API_EXAMPLE),
     Rule("self.matches('/api/?$')", f"apiUrl must end in /api, {_API_EXAMPLE}"),
 )
-_HOST_RULE = Rule(
-    f"self.matches('{_HOST_PATTERN}')",
-    "host must be a DNS name or an IPv4 address, e.g. bbb1.example.org; for http, a port or another path write apiUrl "
-    "instead",
-)
-_Url = Annotated[str, AfterValidator(normalise_url)]
+_HOST_RULE = Rule(f"self.matches('{HOST_PATTERN}') && (!self.matches('{NUMBER_PATTERN}') || isIP(self))", _HOST_MESSAGE)
+
+
+def _checked_url(url: str) -> str:
+    try:
+        return normalise_url(url)
+    except ValueError as error:
+        raise PydanticCustomError("url", str(error)) from None
+
+
+def _checked_host(host: str) -> str:
+    if not is_host(host):
+        raise PydanticCustomError("host", _HOST_MESSAGE)
+    return host
+
+
+# PydanticCustomError, because pydantic puts "Value error, " before the words of a ValueError.
+_Url = Annotated[str, AfterValidator(_checked_url)]
+_Host = Annotated[str, AfterValidator(_checked_host)]
 
 
 class ClusterReference(Schema):
@@ -87,12 +137,12 @@ class BBBNodeSpec(Schema):
     cluster_ref: ClusterReference = Field(
         default_factory=ClusterReference, description="The cluster whose policies apply."
     )
-    host: str | None = Field(
+    host: _Host | None = Field(
         default=None,
         min_length=1,
-        max_length=253,
-        description="DNS name of the server; stands for apiUrl https://<host>/bigbluebutton/api and loadUrl "
-        "https://<host>/b3lb/load. Exactly one of host and apiUrl.",
+        max_length=HOST_LENGTH,
+        description="DNS name or IPv4 address of the server; stands for apiUrl https://<host>/bigbluebutton/api and "
+        "loadUrl https://<host>/b3lb/load. Exactly one of host and apiUrl.",
         json_schema_extra=rules(_HOST_RULE),
     )
     given_api_url: _Url | None = Field(
@@ -138,7 +188,7 @@ class BBBNodeSpec(Schema):
     @model_validator(mode="after")
     def _exactly_one_address(self) -> Self:
         if (self.host is None) == (self.given_api_url is None):
-            raise ValueError(EXACTLY_ONE)
+            raise PydanticCustomError("address", EXACTLY_ONE)
         return self
 
     @property

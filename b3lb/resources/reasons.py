@@ -29,7 +29,10 @@ def _all(condition: str, status: str, texts: dict[str, str]) -> tuple[Meaning, .
     return tuple(Meaning(condition, status, str(reason), text) for reason, text in texts.items())
 
 
-_INVALID_SPEC = "The operator cannot read the spec: its version and that of the CRDs differ."
+_INVALID_SPEC = (
+    "The operator cannot use the spec; the message names field and fault. The CRDs of the operator's version refuse "
+    "such a spec: install them."
+)
 _UNKNOWN: dict[str, str] = {
     NodeReason.STALE: "No tick of check-nodes finished for 150 s: see the BBBQueue, its CronJob and its Jobs.",
     NodeReason.DATABASE_UNAVAILABLE: "The operator has not been able to read the database for 150 s.",
@@ -61,7 +64,16 @@ NODE_REASONS = (
             NodeReason.DISABLED: "spec.state is Disabled.",
         },
     ),
-    *_all(NodeCondition.READY, "Unknown", {NodeReason.PENDING: "Not polled yet with this configuration.", **_UNKNOWN}),
+    *_all(
+        NodeCondition.READY,
+        "Unknown",
+        {
+            NodeReason.PENDING: "Not polled yet with this configuration.",
+            NodeReason.SECRET_UNREADABLE: "The jobs cannot decrypt the node's API secret: B3LB_ENCRYPTION_KEYS in the "
+            "Secret that their pods read differs from the operator's.",
+            **_UNKNOWN,
+        },
+    ),
     *_all(NodeCondition.SCHEDULABLE, "True", {NodeReason.SCHEDULABLE: "The node gets new meetings."}),
     *_all(
         NodeCondition.SCHEDULABLE,
@@ -121,6 +133,14 @@ CLUSTER_REASONS = (
         },
     ),
     *_all(
+        ClusterCondition.READY,
+        "Unknown",
+        {
+            ClusterReason.PENDING: "The policies are not in the database yet.",
+            ClusterReason.DATABASE_UNAVAILABLE: _UNKNOWN[NodeReason.DATABASE_UNAVAILABLE],
+        },
+    ),
+    *_all(
         ClusterCondition.MASS_FAILURE,
         "True",
         {
@@ -151,9 +171,11 @@ QUEUE_REASONS = (
         {
             QueueReason.SUSPENDED: "spec.suspend is true.",
             QueueReason.UNKNOWN_TASK: "There is no task of that name; the message lists those that there are.",
-            QueueReason.TASK_IN_OTHER_QUEUE: "An older BBBQueue already has one of the tasks.",
+            QueueReason.TASK_IN_OTHER_QUEUE: "An older BBBQueue has one of the tasks, and keeps it also while it "
+            "is suspended: delete the older one, or take the task out of it.",
             QueueReason.IMAGE_MISSING: "Neither spec.image nor the operator's B3LB_JOB_IMAGE names an image.",
-            QueueReason.REFUSED: "The API server refuses the CronJob; the message has its words.",
+            QueueReason.REFUSED: "The API server refuses the CronJob, or there is another one of its name; the message "
+            "says more.",
             QueueReason.INVALID_SPEC: _INVALID_SPEC,
         },
     ),

@@ -41,6 +41,11 @@ CLUSTER: dict[str, Any] = {
     "kind": "BBBCluster",
     "metadata": {"name": "default"},
 }
+SCHEDULES = """
+0-59/59 0-23 1-31 1-12 0-6|5/10,7 00,23 ? jan-DEC sun-Sat|1-1 * * MAR-APR MON-5|@daily|@often|a * * * *|* * * *
+60 * * * *|* 24 * * *|* * 0 * *|* * 32 * *|* * * 0 *|* * * 13 *|* * * * 7|* * * FRI *|* * * * JAN|0 0 1 1 0
+*/0 * * * *|1-2-3 * * * *|5-4 * * * *|* * * * SAT-SUN|* * * DEC-JAN *|59 23 31 12 6
+"""
 API_EXAMPLE = "e.g. https://bbb1.example.org/bigbluebutton/api"
 
 NODE_COLUMNS = ["NAME", "STATE", "READY", "SCHEDULABLE", "LOAD", "CPU", "MEETINGS", "ATTENDEES", "REASON", "AGE"]
@@ -100,6 +105,11 @@ def changed(manifest: dict[str, Any], *, name: str | None = None, without: str =
 def url(address: str) -> dict[str, Any]:
     """Return a node with an apiUrl instead of a host."""
     return changed(NODE, without="host", apiUrl=address)
+
+
+def at(schedule: str, **spec: Any) -> dict[str, Any]:
+    """Return a queue with a task that may have any schedule."""
+    return changed(QUEUE, without="tickSeconds", tasks=["another"], schedule=schedule, **spec)
 
 
 def test_the_definitions_are_accepted_as_structural(cluster: Cluster) -> None:
@@ -167,10 +177,14 @@ def test_defaults_appear_in_what_is_stored(cluster: Cluster) -> None:
         url("https://[2001:db8::1]:8443/bigbluebutton/api"),
         changed(NODE, host="127.0.0.1"),
         changed(NODE, host="bbb1", loadUrl="http://bbb1:9100/load", maxMeetings=1, weightPercent=1000),
-        changed(
-            QUEUE, without="tickSeconds", schedule="*/5 0-8,20-23 * JAN-MAR MON", timeZone="America/Port-au-Prince"
-        ),
-        changed(QUEUE, without="tickSeconds", schedule="@hourly"),
+        url("https://bbb1.example.org:1/api"),
+        url("https://bbb1.example.org:65535/api"),
+        changed(NODE, host="255.255.255.255", loadUrl="http://[2001:db8::1]:9100/load"),
+        at("*/5 0-8,20-23 * JAN-MAR MON", timeZone="America/Port-au-Prince"),
+        at("@hourly"),
+        at("0-59/59 00,07-09,5-5 ? jan,Feb-12 sun-SAT/2,3"),
+        at("5/10  22-23,0-5 * * MON-5"),
+        at(",".join(["50-59"] * 15) + " * * * *"),
         changed(QUEUE, resources={"requests": {"cpu": 1, "memory": "1.5Gi"}, "limits": {"ephemeral-storage": "1e9"}}),
         changed(QUEUE, name="q" * 40),
     ],
@@ -187,7 +201,22 @@ def test_what_is_valid_is_taken_by_the_api_server_and_by_the_types(cluster: Clus
         (changed(NODE, without="host"), "write exactly one of host (e.g. bbb1.example.org) and apiUrl"),
         (changed(NODE, apiUrl="https://bbb1.example.org/api"), "write exactly one of host"),
         (changed(NODE, host="https://bbb1.example.org"), "host must be a DNS name or an IPv4 address"),
-        (changed(NODE, host="bbb1.example.org:8443"), "for http, a port or another path write apiUrl instead"),
+        (changed(NODE, host="bbb1.example.org:8443"), "for http, a port, another path or an IPv6 address write apiUrl"),
+        (changed(NODE, host="999.999.1.1"), "an IPv4 address (four numbers from 0 to 255), e.g. bbb1.example.org"),
+        (changed(NODE, host="1.2.3"), "host must be a DNS name or an IPv4 address (four numbers from 0 to 255)"),
+        (changed(NODE, host="010.1.1.1"), "host must be a DNS name or an IPv4 address"),
+        (changed(NODE, host="0x7f.1"), "host must be a DNS name or an IPv4 address"),
+        (changed(NODE, host="2001:db8::1"), "write apiUrl instead, e.g. https://[2001:db8::1]/bigbluebutton/api"),
+        (url("https://a:99999/api"), "the port of apiUrl must be from 1 to 65535: write such a port, or none for 443"),
+        (url("https://a:65536/api"), "the port of apiUrl must be from 1 to 65535"),
+        (url("https://a:0/api"), "the port of apiUrl must be from 1 to 65535"),
+        (url("https://a:99999999999999999999/api"), "the port of apiUrl must be from 1 to 65535"),
+        (url("https://a:x/api"), "apiUrl must be an absolute URL"),
+        (url("https://999.999.1.1/api"), "the host of apiUrl must be a DNS name, an IPv4 address"),
+        (url("https://[2001:db8::g]/api"), "spec.apiUrl: Invalid value"),
+        (url("https://[fe80::1%25eth0]/api"), "or an IPv6 address in brackets"),
+        (changed(NODE, loadUrl="http://a:70000/load"), "the port of loadUrl must be from 1 to 65535"),
+        (changed(NODE, loadUrl="http://1.2/load"), "the host of loadUrl must be a DNS name"),
         (url("bbb1.example.org/bigbluebutton/api"), f"begins with http:// or https://, {API_EXAMPLE}"),
         (url("ftp://bbb1.example.org/bigbluebutton/api"), "apiUrl must be an absolute URL"),
         (url("https:///bigbluebutton/api"), "apiUrl must be an absolute URL"),
@@ -230,6 +259,16 @@ def test_what_is_valid_is_taken_by_the_api_server_and_by_the_types(cluster: Clus
         (changed(QUEUE, schedule="TZ=UTC * * * * *"), "a time zone is written in timeZone"),
         (changed(QUEUE, schedule="*/5 * * * *"), 'tickSeconds needs schedule: "* * * * *"'),
         (changed(QUEUE, tickSeconds=7), 'supported values: "5", "10", "15", "20", "30", "60"'),
+        (at("99 * * * *"), "minute (0-59), hour (0-23), day of month (1-31), month (1-12 or JAN-DEC)"),
+        (at("* * * * 7"), "day of week (0-6 or SUN-SAT; Sunday is 0)"),
+        (at("1,,2 * * * *"), "schedule must have the five fields of cron"),
+        (at("* 22-5 * * *"), "a range in schedule must not run backwards: write two, e.g. 22-23,0-5 for 22-5"),
+        (at("* * * * fri-MON"), "a range in schedule must not run backwards"),
+        (changed(QUEUE, without="tickSeconds", schedule="*/5 * * * *"), 'check-nodes needs schedule: "* * * * *"'),
+        (
+            changed(QUEUE, tasks=["a", "check-nodes"], without="tickSeconds", schedule="@hourly"),
+            "BBBQueue of their own",
+        ),
         (changed(QUEUE, timeZone="Local"), "timeZone must be a name of the IANA time zone database"),
         (changed(QUEUE, timeZone="+02:00"), "e.g. Europe/Berlin or Etc/UTC"),
         (changed(QUEUE, maxInFlight=0), "spec.maxInFlight"),
@@ -245,8 +284,25 @@ def test_what_is_wrong_is_refused_with_what_to_write(cluster: Cluster, manifest:
     assert words in cluster.refusal(manifest)
 
 
+@pytest.mark.parametrize("schedule", SCHEDULES.strip().replace("\n", "|").split("|"))
+def test_a_schedule_is_taken_in_a_queue_exactly_when_a_cron_job_takes_it(cluster: Cluster, schedule: str) -> None:
+    template = {"spec": {"restartPolicy": "Never", "containers": [{"name": "job", "image": "example/b3lb:1"}]}}
+    spec = {"schedule": schedule, "jobTemplate": {"spec": {"template": template}}}
+    job = {"apiVersion": "batch/v1", "kind": "CronJob", "metadata": {"name": "probe"}, "spec": spec}
+    assert taken(cluster, at(schedule)) == taken(cluster, job)
+
+
+def taken(cluster: Cluster, manifest: dict[str, Any]) -> bool:
+    """Whether the API server accepts a manifest."""
+    try:
+        cluster.dry_run(manifest)
+    except KubectlError:
+        return False
+    return True
+
+
 def test_explain_describes_every_field(cluster: Cluster) -> None:
-    assert "DNS name of the server" in cluster("explain", "bbbnodes.spec.host")
+    assert "DNS name or IPv4 address of the server" in cluster("explain", "bbbnodes.spec.host")
     assert "e.g. Europe/Berlin" in cluster("explain", "bbbq.spec.timeZone")
     whole = cluster("explain", "bbbclusters.spec", "--recursive")
     assert "caSecretRef" in whole

@@ -142,6 +142,8 @@ def test_a_certificate_authority_that_is_missing_is_a_reason_of_the_cluster(
     cluster.kubectl("delete", "secret", "ca")
     cluster.kubectl("create", "secret", "generic", "ca", f"--from-file=ca.crt={cluster.plane.ca_file}")
     cluster.expect_condition("bbbcluster", "default", "True/Accepted", within=5)
+    told = ["Accepted", "SecretNotFound"]
+    cluster.expect("both Events, once", lambda: [r for n, r in cluster.events() if n == "default"] == told, within=5)
 
 
 def test_what_the_user_wants_is_shown_within_five_seconds_and_told_once(
@@ -196,11 +198,21 @@ def test_an_unknown_task_or_one_of_an_older_queue_is_a_reason_and_heals(cluster:
     cluster.expect_condition("bbbqueue", "aa-second", "False/Suspended", within=5)
 
 
+def test_somebody_elses_cron_job_is_left_alone_whatever_the_queue_of_its_name_says(cluster: OperatorCluster) -> None:
+    cluster.kubectl("create", "cronjob", "b3lb-core", "--image=busybox", "--schedule=0 3 * * *")
+    before = cluster.get("cronjob", "b3lb-core")["metadata"]["resourceVersion"]
+    cluster.apply(bbb_queue(tasks=["check-nodse"]))
+    cluster.expect_condition("bbbqueue", "core", "False/UnknownTask", within=5)
+    cluster.patch("bbbqueue", "core", {"spec": {"tasks": ["check-nodes"]}})
+    cluster.expect_condition("bbbqueue", "core", "False/Refused", within=5)
+    assert cluster.get("cronjob", "b3lb-core")["metadata"]["resourceVersion"] == before
+
+
 def test_what_the_api_server_refuses_is_a_reason_in_its_own_words(cluster: OperatorCluster) -> None:
-    cluster.apply(bbb_queue(schedule="99 * * * *"))
+    cluster.apply(bbb_queue(timeZone="Europe/Nowhere"))
     cluster.expect_condition("bbbqueue", "core", "False/Refused", within=5)
     (condition,) = cluster.get("bbbqueue", "core")["status"]["conditions"]
-    assert "99 * * * *" in condition["message"]
+    assert "Europe/Nowhere" in condition["message"]
 
 
 def test_a_deleted_node_goes_after_a_fresh_tick_without_meetings(cluster: OperatorCluster, node: FarmNode) -> None:

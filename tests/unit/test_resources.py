@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -25,6 +26,7 @@ from b3lb.resources.conditions import (
     remove_condition,
     set_condition,
 )
+from b3lb.resources.queue import SCHEDULE_PATTERN
 from b3lb.resources.reasons import CLUSTER_REASONS, NODE_REASONS, QUEUE_REASONS
 from b3lb.resources.urls import normalise_url, origin
 
@@ -121,7 +123,19 @@ def test_the_urls_of_a_node(fields: dict[str, str], api_url: str, load_url: str)
         ({"apiUrl": "https://user:word@a.example.org/api"}, "without credentials"),
         ({"apiUrl": "https://a.example.org/api?x=1"}, "without credentials"),
         ({"apiUrl": "https://a.example.org/api#x"}, "without credentials"),
-        ({"apiUrl": "https://a.example.org:99999/api"}, "Port out of range"),
+        ({"apiUrl": "https://a.example.org:99999/api"}, "^[^:]*error.*\napiUrl\n  write a port from 1 to 65535"),
+        ({"apiUrl": "https://a.example.org:0/api"}, "write a port from 1 to 65535, or none"),
+        ({"apiUrl": "https://a.example.org:x/api"}, "write a port from 1 to 65535, or none"),
+        ({"apiUrl": "https://999.999.1.1/api"}, "write a DNS name, an IPv4 address"),
+        ({"apiUrl": "https://[2001:db8::g]/api"}, "write"),
+        ({"apiUrl": "https://[fe80::1%25eth0]/api"}, "write"),
+        ({"apiUrl": "https://two words/api"}, "write a DNS name"),
+        ({"host": "999.999.1.1"}, "four numbers from 0 to 255"),
+        ({"host": "1.2.3"}, "four numbers from 0 to 255"),
+        ({"host": "0x7f.0.0.1"}, "four numbers from 0 to 255"),
+        ({"host": "2001:db8::1"}, r"write apiUrl instead, e.g. https://\[2001:db8::1\]/"),
+        ({"host": "a.example.org:8443"}, "a port, another path or an IPv6 address write apiUrl instead"),
+        ({"host": "a.example.org\n"}, "host must be a DNS name"),
         ({"host": "a.example.org", "loadUrl": "load"}, "begins with http"),
         ({"host": "a.example.org", "weightPercent": 0}, "weightPercent"),
         ({"host": "a.example.org", "weightPercent": 1001}, "weightPercent"),
@@ -151,6 +165,57 @@ def test_whatever_is_given_as_a_url_is_normalised_or_refused_with_a_value_error(
             continue
         assert normal.startswith(("http://", "https://"))
         assert normal.startswith(origin(url))
+
+
+@pytest.mark.parametrize("host", ["a", "1.2.3.4", "255.255.255.255", "3com.example", "1.2.3.4a", "a-1.xn--p1ai"])
+def test_a_host_is_a_dns_name_or_an_ipv4_address(host: str) -> None:
+    assert node(host=host).api_url == f"https://{host}/bigbluebutton/api"
+
+
+@pytest.mark.parametrize("port", [1, 65535])
+def test_a_port_is_from_1_to_65535(port: int) -> None:
+    assert node(apiUrl=f"http://a:{port}/api").api_url == f"http://a:{port}/api"
+
+
+ENTRIES = st.from_regex(r"\A([*?]|[0-9]{1,2}|[A-Za-z]{3})(-([0-9]{1,2}|MON|jan))?(/[0-9]{1,2})?\Z")
+NAMED = st.sampled_from(["JAN", "dec", "Sun", "SAT", "jan-Mar", "MON-FRI/2"])
+FIELDS = st.lists(ENTRIES | NAMED | st.just("*"), min_size=1, max_size=2).map(",".join)
+BOUNDS = (
+    (0, 59, ""),
+    (0, 23, ""),
+    (1, 31, ""),
+    (1, 12, "jan feb mar apr may jun jul aug sep oct nov dec"),
+    (0, 6, "sun mon tue wed thu fri sat"),
+)
+
+
+def is_cron_entry(entry: str, low: int, high: int, names: str) -> bool:
+    """Whether an entry of a field is one that Kubernetes reads, but for ranges that run backwards."""
+    values, slash, step = entry.partition("/")
+    if slash and not int(step) > 0:
+        return False
+    if values in {"*", "?"}:
+        return True
+    ends = values.split("-")
+    return all(low <= int(end) <= high if end.isdigit() else end.lower() in names.split() for end in ends)
+
+
+@pytest.mark.parametrize("position", range(5))
+@given(field=FIELDS)
+def test_a_field_of_a_schedule_is_taken_exactly_when_each_of_its_entries_is_in_range(position: int, field: str) -> None:
+    schedule = " ".join(field if index == position else "*" for index in range(5))
+    expected = all(is_cron_entry(entry, *BOUNDS[position]) for entry in field.split(","))
+    assert (re.fullmatch(SCHEDULE_PATTERN, schedule) is not None) == expected
+
+
+@pytest.mark.parametrize("position", range(5))
+def test_the_numbers_of_a_field_of_a_schedule_are_those_of_cron(position: int) -> None:
+    low, high, _ = BOUNDS[position]
+    written = {
+        number: " ".join(str(number) if index == position else "*" for index in range(5)) for number in range(100)
+    }
+    taken = [number for number, schedule in written.items() if re.fullmatch(SCHEDULE_PATTERN, schedule)]
+    assert taken == list(range(low, high + 1))
 
 
 def test_a_queue_needs_tasks_and_schedule() -> None:
