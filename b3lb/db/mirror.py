@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -11,12 +11,16 @@ import sqlalchemy as sa
 
 from b3lb.db.node_states import guard_columns, guard_from, state_columns, state_from
 from b3lb.db.tables import cluster_states, clusters, heartbeats, node_states, nodes
+from b3lb.db.unpolled import Unpolled
 from b3lb.health import GuardState, NodeState
 
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The last tick of a task: when it was due, began and ended, by whom, under which fencing token."""
+    """The last tick of a task: when it was due, began and ended, by whom, under which fencing token.
+
+    ``unpolled`` is what it left out, as its summary says.
+    """
 
     task: str
     tick_at: datetime
@@ -25,6 +29,7 @@ class Heartbeat:
     holder: str
     token: int
     summary: Mapping[str, Any]
+    unpolled: Unpolled = field(default_factory=Unpolled)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +156,7 @@ def read_snapshot(connection: sa.Connection, namespace: str) -> Snapshot:
 
 def _heartbeat(row: Mapping[Any, Any]) -> Heartbeat:
     names = ("task", "tick_at", "started_at", "finished_at", "holder", "token", "summary")
-    return Heartbeat(**{name: row[name] for name in names})
+    return Heartbeat(**{name: row[name] for name in names}, unpolled=Unpolled.from_summary(row["summary"]))
 
 
 def _cluster(row: Mapping[Any, Any]) -> ClusterMirror:

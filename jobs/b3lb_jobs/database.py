@@ -14,7 +14,7 @@ import sqlalchemy as sa
 import sqlalchemy.exc
 
 from b3lb.db.engine import create_engine, database_clock, transaction
-from b3lb.db.errors import describe, is_transient
+from b3lb.db.errors import describe, is_transient, lacks_schema
 from b3lb.db.leases import LeaseLostError
 from b3lb.db.schema import SchemaMismatchError
 from b3lb_jobs.clock import DatabaseClock
@@ -25,7 +25,6 @@ STATEMENT_SECONDS = 4.0
 
 _GRACE_SECONDS = 1.0
 _READ_ONLY = sa.text("SET TRANSACTION READ ONLY")
-_SCHEMA_STATES = frozenset({"42P01", "42703", "3F000"})
 
 
 class Database:
@@ -91,7 +90,7 @@ class Database:
         except sqlalchemy.exc.SQLAlchemyError as error:
             if overdue.is_set():
                 raise TransientError(f"database: no answer within {seconds + _GRACE_SECONDS:g} s") from error
-            if is_transient(error) or _lacks_schema(error):
+            if is_transient(error) or lacks_schema(error):
                 raise TransientError(f"database: {describe(error)}") from error
             raise
         finally:
@@ -126,9 +125,3 @@ class Database:
         for held in list(self._sockets.values()):
             with suppress(OSError):
                 held.shutdown(socket.SHUT_RDWR)
-
-
-def _lacks_schema(error: BaseException) -> bool:
-    """Whether a table or column is missing: the database was replaced while we ran, and its owner will restore it."""
-    state = getattr(getattr(error, "orig", None), "sqlstate", None)
-    return state in _SCHEMA_STATES

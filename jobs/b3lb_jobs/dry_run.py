@@ -35,6 +35,8 @@ async def dry_run(options: RunOptions, stream: TextIO, *, table: bool) -> Outcom
                 seconds = seconds_for_work(task.seconds_needed(loaded), database.clock.until(plan.ends_at))
                 findings = await task.work(loaded, at=plan.ticks[0], seconds=seconds)
             stream.write(render(entry.name, findings, table=table))
+            if findings.failure is not None:
+                return outcome_of(findings.failure)
     except Exception as error:
         outcome = outcome_of(error)
         if not outcome.expected:

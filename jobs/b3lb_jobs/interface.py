@@ -12,6 +12,8 @@ import sqlalchemy as sa
 
 from b3lb.crypto import KeyRing
 from b3lb.db.node_states import GuardRow, StateRow
+from b3lb.db.unpolled import Unpolled
+from b3lb_jobs.errors import PermanentError
 
 Loaded = TypeVar("Loaded")
 
@@ -41,6 +43,7 @@ class Findings:
 
     ``summary`` becomes the heartbeat's: numbers about the whole, nothing about single objects. ``states`` and
     ``guards`` hold changed rows only. ``changes`` says the same for people, one flat mapping per row, for a dry run.
+    ``unpolled`` stands in the heartbeat only. ``failure`` ends the task once all this is written.
     """
 
     summary: Mapping[str, Any]
@@ -48,6 +51,8 @@ class Findings:
     guards: Sequence[GuardRow] = ()
     events: Sequence[Event] = ()
     changes: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    unpolled: Unpolled = field(default_factory=Unpolled)
+    failure: PermanentError | None = None
 
 
 class Task(Protocol[Loaded]):
@@ -65,6 +70,10 @@ class Task(Protocol[Loaded]):
 
     def load(self, connection: sa.Connection, at: datetime) -> Loaded:
         """Read what the tick due at ``at`` works on; a constant number of statements."""
+        ...
+
+    def least_seconds(self, loaded: Loaded) -> float:
+        """Return the time that `work` must have to be worth beginning."""
         ...
 
     def seconds_needed(self, loaded: Loaded) -> float:

@@ -21,8 +21,8 @@ class TaskReport:
     """The ticks of one task in one run.
 
     ``done`` ticks were written; ``failed`` ones met a transient fault; ``skipped`` ones another run did or is doing;
-    ``missed`` ones passed while an earlier tick was at work. Before ``not_before`` the task wants no tick. ``end`` is
-    set when the task's part is over.
+    ``missed`` ones passed while an earlier tick was at work, or did not fit before the run's end. Before ``not_before``
+    the task wants no tick. ``end`` is set when the task's part is over.
     """
 
     entry: TaskEntry

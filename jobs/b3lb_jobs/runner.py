@@ -117,7 +117,7 @@ async def _work(database: Database, options: RunOptions, reports: Sequence[TaskR
     now = database.clock.now()
     ticking = any(report.entry.ticking for report in reports) and not options.once
     plan = plan_run(now, context.tick_seconds) if ticking else plan_single(now)
-    place = TickPlace(database, options.namespace, options.holder, plan.ends_at)
+    place = TickPlace(database, options.namespace, options.holder, plan)
     async with AsyncExitStack() as stack:
         tasks = [(report, await stack.enter_async_context(report.entry.load()(context))) for report in reports]
 

@@ -17,6 +17,7 @@ from b3lb_jobs.database import Database
 from b3lb_jobs.errors import TransientError
 from b3lb_jobs.interface import Task
 from b3lb_jobs.report import TaskReport
+from b3lb_jobs.ticks import Plan, end_of_tick
 
 WRITE_SECONDS = 3.0
 """Kept free between the end of the work and the end of the run, for writing."""
@@ -35,12 +36,12 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class TickPlace:
-    """Where a tick happens: for whom, by whom, and until when everything has to be over."""
+    """Where a tick happens: for whom, by whom, and in which run."""
 
     database: Database
     namespace: str
     holder: str
-    ends_at: datetime
+    plan: Plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ async def run_tick(task: Task[Any], report: TaskReport, at: datetime, place: Tic
 
     Raises:
         TransientError: Nothing was written; the next tick may succeed.
-        PermanentError: Nothing was written, nor will it ever be.
+        PermanentError: Nothing was written, nor will it ever be; or it was, and the task has to end by its failure.
     """
     clock = place.database.clock
     begun, started_at = clock.monotonic(), clock.now()
@@ -77,7 +78,7 @@ async def run_tick(task: Task[Any], report: TaskReport, at: datetime, place: Tic
         tick_at=at,
         started_at=started_at,
         seconds=seconds,
-        summary=summary,
+        summary={**summary, **findings.unpolled.in_summary()},
         states=findings.states,
         guards=findings.guards,
     )
@@ -86,6 +87,8 @@ async def run_tick(task: Task[Any], report: TaskReport, at: datetime, place: Tic
     report.tick_done(seconds, summary)
     for event in findings.events:
         (_log.warning if event.warning else _log.info)(event.message, **event.fields)
+    if findings.failure is not None:
+        raise findings.failure
 
 
 def seconds_for_work(needed: float, left: float) -> float:
@@ -99,7 +102,7 @@ def seconds_for_work(needed: float, left: float) -> float:
 
 
 def _prepare(task: Task[Any], report: TaskReport, at: datetime, place: TickPlace) -> _Prepared | None:
-    """Take the lease and load in one transaction; None if the tick is another run's.
+    """Take the lease and load in one transaction; None if the tick is another run's or does not fit.
 
     The lease comes first, so that nothing is loaded that its former holder is about to overwrite; its final length is
     known only after loading.
@@ -117,7 +120,19 @@ def _prepare(task: Task[Any], report: TaskReport, at: datetime, place: TickPlace
             connection.rollback()
             return None
         loaded = task.load(connection, at)
-        seconds = seconds_for_work(task.seconds_needed(loaded), place.database.clock.until(place.ends_at))
+        needed = task.seconds_needed(loaded)
+        ends_at = end_of_tick(
+            place.plan,
+            at,
+            now=place.database.clock.now(),
+            least=task.least_seconds(loaded) + WRITE_SECONDS,
+            most=needed + WRITE_SECONDS,
+        )
+        if ends_at is None:
+            report.missed += 1
+            connection.rollback()
+            return None
+        seconds = seconds_for_work(needed, place.database.clock.until(ends_at))
         ttl = math.ceil(seconds + LEASE_SPARE_SECONDS)
         lease = acquire(connection, name, holder=place.holder, ttl_seconds=ttl)
         if lease is None:

@@ -15,15 +15,21 @@ DEFAULT_TICK_SECONDS = 15
 LAST_TICK = timedelta(seconds=45)
 END_OF_RUN = timedelta(seconds=55)
 LATE_RUN = timedelta(seconds=10)
+LONGEST_RUN = timedelta(seconds=60)
 SINGLE_RUN = timedelta(seconds=50)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The ticks of one run, ascending; the first is to begin at once. ``ends_at`` is the deadline of everything."""
+    """The ticks of one run, ascending; the first is to begin at once.
+
+    ``ends_at`` is the deadline of everything, but for a first tick that does not fit before it: that one may take until
+    ``latest_end``.
+    """
 
     ticks: tuple[datetime, ...]
     ends_at: datetime
+    latest_end: datetime
 
 
 def plan_run(started_at: datetime, tick_seconds: int) -> Plan:
@@ -43,16 +49,36 @@ def plan_run(started_at: datetime, tick_seconds: int) -> Plan:
         raise ValueError(f"the seconds of a tick are one of {', '.join(map(str, TICK_SECONDS))}, not {tick_seconds}")
     minute = started_at.replace(second=0, microsecond=0)
     if started_at > minute + LAST_TICK:
-        return Plan((started_at.replace(microsecond=0),), started_at + LATE_RUN)
+        return Plan((started_at.replace(microsecond=0),), started_at + LATE_RUN, started_at + LONGEST_RUN)
     current = started_at.second - started_at.second % tick_seconds
     last = int(LAST_TICK.total_seconds())
     ticks = tuple(minute + timedelta(seconds=second) for second in range(current, last + 1, tick_seconds))
-    return Plan(ticks, minute + END_OF_RUN)
+    return Plan(ticks, minute + END_OF_RUN, started_at + LONGEST_RUN)
 
 
 def plan_single(started_at: datetime) -> Plan:
     """Return the one tick of a run that is not bound to a minute, by hand or of a task that does not tick."""
-    return Plan((started_at.replace(microsecond=0),), started_at + SINGLE_RUN)
+    return Plan((started_at.replace(microsecond=0),), started_at + SINGLE_RUN, started_at + LONGEST_RUN)
+
+
+def end_of_tick(plan: Plan, at: datetime, *, now: datetime, least: float, most: float) -> datetime | None:
+    """Return when the tick due at ``at`` has to be over, None if it is to be left out.
+
+    A tick that does not fit before the run's end would cut polls off that then never count. If the first one does not
+    fit, no later one will: it is the run's only tick, and the run's end gives way.
+
+    Args:
+        plan: The run's plan.
+        at: The tick.
+        now: The database's time.
+        least: Seconds that the tick must have, writing included.
+        most: Seconds that it takes at worst.
+    """
+    if now + timedelta(seconds=least) <= plan.ends_at:
+        return plan.ends_at
+    if at not in plan.ticks[:1] or now + timedelta(seconds=least) > plan.latest_end:
+        return None
+    return min(now + timedelta(seconds=most), plan.latest_end)
 
 
 def next_tick(ticks: Sequence[datetime], last: datetime | None, now: datetime) -> datetime | None:

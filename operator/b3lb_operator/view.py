@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from b3lb.db.mirror import ClusterMirror, NodeMirror, Snapshot
+from b3lb.db.unpolled import Unpolled
 from b3lb_operator.manifests.facts import Freshness
 
 TASK = "check-nodes"
@@ -38,6 +39,12 @@ class View:
             error=error,
         )
         return cls(snapshot, freshness, present)
+
+    @property
+    def unpolled(self) -> Unpolled:
+        """The nodes of which the last tick says nothing although they were due."""
+        beat = None if self.snapshot is None else self.snapshot.heartbeat(TASK)
+        return Unpolled() if beat is None else beat.unpolled
 
     def node(self, name: str, uid: str) -> NodeMirror | None:
         """Return the row of exactly that BBBNode."""

@@ -27,6 +27,7 @@ from b3lb_jobs.options import RunOptions
 from b3lb_jobs.report import TaskReport
 from b3lb_jobs.task_table import TABLE
 from b3lb_jobs.tick import TickPlace, run_tick
+from b3lb_jobs.ticks import Plan
 from dev.farm.messages import FarmNode
 from dev.farm.process import Farm
 
@@ -164,7 +165,8 @@ async def runner(url: str, *, holder: str = "pod-1/a", keys: KeyRing = KEYS) -> 
     try:
         context = await open_run(database, options, [report])
         now = database.clock.now()
-        place = TickPlace(database, NAMESPACE, holder, now + timedelta(seconds=110))
+        end = now + timedelta(seconds=110)
+        place = TickPlace(database, NAMESPACE, holder, Plan((), end, end))
         async with CheckNodes(
             TaskContext(NAMESPACE, keys, context.tick_seconds, context.max_in_flight), jitter_source=lambda: 0.99
         ) as task:

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,11 +16,13 @@ import sqlalchemy as sa
 from b3lb.crypto import KeyRing
 from b3lb.db.configuration import apply_queues
 from b3lb.db.engine import count_statements, transaction
-from b3lb.db.rows import QueueRow
-from b3lb.db.tables import heartbeats, leases, task_runs
+from b3lb.db.mirror import read_snapshot
+from b3lb.db.rows import ClusterRow, QueueRow
+from b3lb.db.tables import heartbeats, leases, nodes, task_runs
 from b3lb.health import Reason
 from b3lb_jobs.runner import follow
 from b3lb_jobs.ticks import Plan
+from b3lb_operator.view import View
 from dev.farm.process import Farm
 from tests.integration.job_runs import (
     KEYS,
@@ -177,6 +180,7 @@ def test_runs_at_once_never_do_the_same_tick_twice(database_url: str, engine: sa
     ticks = tuple(begin + timedelta(seconds=0.5 * number) for number in range(10))
     done: list[datetime] = []
     faults: list[BaseException] = []
+    end = ticks[-1] + timedelta(seconds=30)
 
     async def contend(holder: str) -> None:
         async with runner(database_url, holder=holder) as run:
@@ -187,7 +191,7 @@ def test_runs_at_once_never_do_the_same_tick_twice(database_url: str, engine: sa
                 done.extend([at] * (run.report.done - before))
                 return True
 
-            await follow(Plan(ticks, ticks[-1] + timedelta(seconds=30)), lambda: run.database.clock, tick)
+            await follow(Plan(ticks, end, end), lambda: run.database.clock, tick)
 
     def in_thread(holder: str) -> None:
         try:
@@ -251,15 +255,65 @@ def test_the_queue_decides_what_neither_flags_nor_environment_say(
     assert only(engine, task_runs).arguments == {"tick_seconds": 30, "max_in_flight": 9, "once": True}
 
 
-def test_a_secret_that_cannot_be_decrypted_keeps_the_node_s_state(
+def test_a_run_that_can_decrypt_no_secret_fails_and_tells_the_operator_which_nodes_it_did_not_poll(
     database_url: str, engine: sa.Engine, bbb_farm: Farm
 ) -> None:
     configure(engine, node_rows(bbb_farm.nodes))
     assert job(database_url, "core", "--once").returncode == 0
-    before = states(engine)
-    ended = job(database_url, "core", "--once", B3LB_ENCRYPTION_KEYS=KeyRing.generate("k9").export())
-    assert ended.returncode == 0
-    warning, last = log_lines(ended.stderr)
+    assert "unpolled" not in only(engine, heartbeats).summary
+    before, first_tick = states(engine), only(engine, heartbeats).tick_at
+    bbb_farm.control.reset_counters()
+    # A run that would go on ticking ends with its first tick: nothing changes until somebody changes its key.
+    ended = job(database_url, "core", B3LB_ENCRYPTION_KEYS=KeyRing.generate("k9").export())
+    assert ended.returncode == 78
+    warning, failure, last = log_lines(ended.stderr)
     assert (warning["key_id"], warning["nodes"], warning["configured"]) == ("k1", 4, "k9")
+    assert "none of the API secrets of 4 nodes can be decrypted" in failure["reason"]
+    assert (last["state"], last["exit_code"]) == ("FAILURE", 78)
     assert last["tasks"][0]["summary"]["undecryptable"] == {"k1": 4}
+    assert "unpolled" not in last["tasks"][0]["summary"]
     assert states(engine) == before
+    assert bbb_farm.control.counters().total == 0
+    beat = only(engine, heartbeats)
+    with transaction(engine, timeout_seconds=5) as connection:
+        snapshot = read_snapshot(connection, NAMESPACE)
+        runs = connection.execute(sa.select(task_runs).order_by(task_runs.c.started_at)).all()
+    ids = sorted(node.id for node in snapshot.nodes.values())
+    assert beat.tick_at > first_tick
+    assert beat.summary["unpolled"] == {"undecryptable": ids}
+    assert [(run.state, run.ticks) for run in runs] == [("SUCCESS", 1), ("FAILURE", 1)]
+    assert runs[1].error == failure["reason"]
+    view = View.of(snapshot, age=timedelta(0), error="", now=snapshot.now)
+    assert [view.unpolled.undecryptable.may_hold(node_id) for node_id in ids] == [True] * 4
+
+
+async def test_one_secret_that_cannot_be_decrypted_leaves_the_others_polled(
+    database_url: str, engine: sa.Engine, bbb_farm: Farm
+) -> None:
+    configure(engine, node_rows(bbb_farm.nodes))
+    with transaction(engine, timeout_seconds=5) as connection:
+        changed = sa.update(nodes).where(nodes.c.name == "node-001").values(secret_key_id="k9")
+        (broken,) = connection.execute(changed.returning(nodes.c.id)).scalars()
+    async with runner(database_url) as run:
+        await run.tick()
+        assert (run.report.done, run.report.end) == (1, None)
+    assert set(states(engine)) == {"node-000", "node-002", "node-003"}
+    assert only(engine, heartbeats).summary["unpolled"] == {"undecryptable": [broken]}
+
+
+async def test_a_tick_that_does_not_fit_before_the_run_s_end_is_missed_without_a_trace_unless_it_is_the_first(
+    database_url: str, engine: sa.Engine, bbb_farm: Farm
+) -> None:
+    configure(engine, node_rows(bbb_farm.nodes), cluster=ClusterRow("default", "uid", 1, timeout_seconds=30))
+    async with runner(database_url) as run:
+        now = run.database.clock.now()
+        before = versions(engine)
+        short = Plan((run.first, run.first + timedelta(seconds=15)), now + timedelta(seconds=20), now)
+        run.place = replace(run.place, plan=short)
+        await run.tick(short.ticks[1])
+        await run.tick(short.ticks[0])
+        assert (run.report.done, run.report.missed) == (0, 2)
+        assert changed_tables(before, versions(engine)) == set()
+        run.place = replace(run.place, plan=replace(short, latest_end=now + timedelta(seconds=60)))
+        await run.tick(short.ticks[0])
+        assert (run.report.done, run.report.missed) == (1, 2)

@@ -11,7 +11,7 @@ import pytest
 from b3lb.health import LoadReason, NodeState, Reason
 from b3lb.resources import BBBNodeSpec, BBBNodeStatus
 from b3lb.resources.conditions import find_condition
-from b3lb_operator.manifests.facts import Freshness, NodeFacts, NodeRecord
+from b3lb_operator.manifests.facts import Block, Freshness, NodeFacts, NodeRecord
 from b3lb_operator.manifests.node_status import build_node_status
 
 BEGIN = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -79,17 +79,76 @@ def drained(status: dict[str, Any]) -> tuple[str, str, str]:
 RUNNING = (
     "False",
     "MeetingsRunning",
-    f"2 meetings with 17 attendees still run; they are waited for until {DEADLINE_TEXT}",
+    f"2 meetings with 17 attendees still run; meetings are waited for until {DEADLINE_TEXT}",
 )
-WAITING = f"no good poll since the drain began, meetings are waited for until {DEADLINE_TEXT}"
+WAITING = f"no good poll since the drain began; meetings are waited for until {DEADLINE_TEXT}"
 DONE = ("True", "NoMeetings", "no meetings run")
 
 
-@pytest.mark.parametrize("changes", [{}, {"spec": spec(), "deleting": True}, {"deleting": True}])
-def test_meetings_hold_up_a_drain_and_a_deletion(changes: dict[str, Any]) -> None:
-    status = build(BUSY, **changes)
+def goes_at(time: str) -> str:
+    return f"the node goes at {time} at the latest, or now with the annotation b3lb.io/force-delete=true"
+
+
+def test_meetings_hold_up_a_drain() -> None:
+    status = build(BUSY)
     assert drained(status) == RUNNING
     assert status["drain"] == {"startedAt": "2026-03-01T12:00:00Z", "deadlineAt": DEADLINE_TEXT}
+
+
+@pytest.mark.parametrize("changes", [{"spec": spec()}, {}])
+def test_meetings_hold_up_a_deletion_which_says_when_the_node_goes_and_how_at_once(changes: dict[str, Any]) -> None:
+    status = build(BUSY, deleting=True, **changes)
+    message = f"2 meetings with 17 attendees still run; {goes_at(DEADLINE_TEXT)}"
+    assert drained(status) == ("False", "MeetingsRunning", message)
+    assert status["drain"] == {"startedAt": "2026-03-01T12:00:00Z", "deadlineAt": DEADLINE_TEXT}
+
+
+def test_a_deletion_that_was_seen_late_ends_when_its_time_is_over() -> None:
+    status = build(BUSY, deleting=True, deleted_at=BEGIN - timedelta(minutes=20))
+    assert drained(status)[2].endswith(goes_at("2026-03-01T12:40:00Z"))
+
+
+NEVER_ANSWERED = dataclasses.replace(DEAD, proven=False, failures=1, reason=Reason.DNS, ready_changed_at=BEGIN)
+
+
+def test_a_deleted_node_that_never_answered_says_that_it_goes_ten_minutes_after_it_was_found_so() -> None:
+    now = BEGIN + timedelta(minutes=4)
+    status = build(NEVER_ANSWERED, deleting=True, deleted_at=now, now=now)
+    message = f"no good poll since the drain began; {goes_at('2026-03-01T12:10:00Z')}"
+    assert drained(status) == ("Unknown", "DNS", message)
+    again = build(NEVER_ANSWERED, old=status, deleting=True, deleted_at=now, now=now + timedelta(seconds=30))
+    assert drained(again) == ("Unknown", "DNS", message)
+
+
+def test_a_short_deadline_comes_before_ten_minutes_not_ready() -> None:
+    short = spec(drain={"deadlineSeconds": 60})
+    status = build(NEVER_ANSWERED, deleting=True, deleted_at=BEGIN, spec=short)
+    assert drained(status)[2].endswith(goes_at("2026-03-01T12:01:00Z"))
+
+
+def test_a_node_that_is_blocked_after_good_polls_goes_ten_minutes_after_it_was_blocked() -> None:
+    block = Block("SecretNotFound", "no Secret")
+    old = build(BUSY, block=block, spec=spec())
+    status = build(BUSY, old=old, block=block, deleting=True, deleted_at=BEGIN, now=BEGIN + timedelta(minutes=5))
+    assert drained(status)[2].endswith(goes_at("2026-03-01T12:10:00Z"))
+
+
+def unobserved(state: NodeState, *, unreadable: bool = False) -> NodeRecord:
+    return NodeRecord(
+        revision=7,
+        state=state,
+        load=1.0,
+        observed_at=BEGIN - timedelta(days=1),
+        observed_in_last_tick=False,
+        unreadable=unreadable,
+    )
+
+
+def test_a_tick_that_did_not_poll_this_node_to_the_end_does_not_end_its_drain() -> None:
+    later = {"now": BEGIN + timedelta(seconds=30), "tick": BEGIN + timedelta(seconds=15)}
+    assert drained(build(IDLE, old=build(BUSY), record=unobserved(IDLE), **later)) == ("Unknown", "Pending", WAITING)
+    wrong_key = build(IDLE, old=build(BUSY), record=unobserved(IDLE, unreadable=True), **later)
+    assert drained(wrong_key) == ("Unknown", "SecretUnreadable", WAITING)
 
 
 @pytest.mark.parametrize("state", ["Active", "Cordoned", "Disabled"])

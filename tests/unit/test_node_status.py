@@ -4,90 +4,32 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from b3lb.health import LoadReason, NodeState, Reason
-from b3lb.resources import BBBNodeSpec, BBBNodeStatus
-from b3lb.resources.conditions import find_condition
-from b3lb_operator.manifests.facts import Block, Freshness, NodeFacts, NodeRecord
-from b3lb_operator.manifests.node_status import build_node_status
-
-NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
-BEFORE = NOW - timedelta(hours=1)
-BEFORE_TEXT = "2026-03-01T11:00:00Z"
-NOW_TEXT = "2026-03-01T12:00:00Z"
-FRESH = Freshness(tick_started_at=NOW - timedelta(seconds=8), tick_finished_at=NOW - timedelta(seconds=5), read_at=NOW)
-NEVER = Freshness(tick_started_at=None, tick_finished_at=None, read_at=NOW)
-STALE = Freshness(
-    tick_started_at=NOW - timedelta(seconds=200), tick_finished_at=NOW - timedelta(seconds=151), read_at=NOW
+from b3lb.health import NodeState, Reason
+from b3lb_operator.manifests.facts import Block, Freshness
+from tests.unit.node_statuses import (
+    BEFORE_TEXT,
+    DEAD,
+    FAILING,
+    FRESH,
+    GOOD,
+    LOST,
+    LOST_LONG,
+    NEVER,
+    NO_LOAD,
+    NOW,
+    STALE,
+    WRONG_KEY,
+    build,
+    condition,
+    record,
+    spec,
+    whole,
 )
-LOST = dataclasses.replace(FRESH, read_at=NOW - timedelta(seconds=20), error="connection refused")
-LOST_LONG = dataclasses.replace(FRESH, read_at=NOW - timedelta(seconds=151), error="connection refused")
-GOOD = NodeState(
-    revision=7,
-    ready=True,
-    proven=True,
-    reason=Reason.RESPONDING,
-    message="",
-    failures=0,
-    successes=2,
-    next_poll_at=None,
-    ready_changed_at=BEFORE,
-    meetings=4,
-    attendees=61,
-    cpu=1234,
-    load_reason=LoadReason.REPORTED,
-    load_message="",
-    load_missed=0,
-)
-DEAD = dataclasses.replace(
-    GOOD, ready=False, reason=Reason.TIMEOUT, message="no answer within 5 s", failures=3, successes=0
-)
-FAILING = dataclasses.replace(GOOD, reason=Reason.REFUSED, message="connection refused", failures=1, successes=0)
-
-
-def spec(**fields: Any) -> BBBNodeSpec:
-    return BBBNodeSpec.model_validate({"host": "bbb1.example.org", "secretRef": {"name": "bbb1"}, **fields})
-
-
-def record(state: NodeState | None = GOOD, *, revision: int = 7, load: float | None = 283.4) -> NodeRecord:
-    return NodeRecord(revision=revision, state=state, load=load, observed_at=BEFORE if state else None)
-
-
-def facts(**changes: Any) -> NodeFacts:
-    values: dict[str, Any] = {"spec": spec(), "generation": 3, "freshness": FRESH, "record": record()}
-    return NodeFacts(**{**values, **changes})
-
-
-def build(old: dict[str, Any] | None = None, *, now: datetime = NOW, **changes: Any) -> dict[str, Any]:
-    status = build_node_status(facts(**changes), old=old or {}, now=now)
-    BBBNodeStatus.model_validate(status)
-    return status
-
-
-def condition(status: dict[str, Any], type_: str) -> tuple[str, str, str]:
-    """Return status, reason and message of a condition."""
-    found = find_condition(status["conditions"], type_)
-    assert found is not None, type_
-    return found["status"], found["reason"], found["message"]
-
-
-def whole(type_: str, status: str, reason: str, message: str, **changes: Any) -> dict[str, Any]:
-    expected = {
-        "type": type_,
-        "status": status,
-        "observedGeneration": 3,
-        "lastTransitionTime": NOW_TEXT,
-        "reason": reason,
-        "message": message,
-    }
-    return expected | changes
-
-
-NO_LOAD = whole("LoadReported", "Unknown", "NotReady", "the load is asked for only while the node is Ready")
 
 
 def test_a_healthy_node_is_ready_and_schedulable_with_rounded_numbers() -> None:
@@ -209,6 +151,24 @@ def test_a_disabled_node_is_not_ready_whatever_is_known(freshness: Freshness) ->
             "the database cannot be read since 2026-03-01T11:57:29Z: connection refused",
             id="no database from the start",
         ),
+        pytest.param(
+            {"record": record(unreadable=True)},
+            "SecretUnreadable",
+            f"{WRONG_KEY}; last seen with 4 meetings and 61 attendees",
+            id="the jobs have another key",
+        ),
+        pytest.param(
+            {"record": record(DEAD, unreadable=True)},
+            "SecretUnreadable",
+            f"{WRONG_KEY}; last seen with 4 meetings and 61 attendees",
+            id="the jobs have another key since the node failed",
+        ),
+        pytest.param(
+            {"record": record(None, unreadable=True)},
+            "SecretUnreadable",
+            WRONG_KEY,
+            id="the jobs always had another key",
+        ),
     ],
 )
 def test_what_is_not_known_is_unknown(changes: dict[str, Any], reason: str, message: str) -> None:
@@ -315,6 +275,21 @@ def test_suspicion_excludes_nobody_while_the_guard_holds() -> None:
     assert condition(status, "Schedulable") == ("True", "Schedulable", message)
 
 
+@pytest.mark.parametrize("state", [GOOD, FAILING])
+def test_while_the_guard_holds_ready_does_not_say_that_the_node_answers(state: NodeState) -> None:
+    message = "Ready before too many nodes failed at once (MassFailure); state kept"
+    assert condition(build(record=record(state), guard_holds=True), "Ready") == ("True", "Responding", message)
+
+
+def test_while_the_guard_holds_a_node_that_is_down_says_why() -> None:
+    assert build(record=record(DEAD), guard_holds=True) == build(record=record(DEAD))
+
+
+def test_a_poll_that_was_cut_off_once_leaves_the_node_ready() -> None:
+    cut_off = dataclasses.replace(record(), observed_in_last_tick=False)
+    assert build(record=cut_off) == build()
+
+
 @pytest.mark.parametrize("state", ["Cordoned", "Draining"])
 def test_what_the_user_asked_for_keeps_new_meetings_away_even_when_nothing_is_known(state: str) -> None:
     expected = ("False", state, f"no new meetings: spec.state is {state}")
@@ -346,42 +321,6 @@ def test_a_full_node_gets_no_new_meetings(limits: dict[str, int], reason: str, m
 
 def test_a_node_below_its_limits_gets_new_meetings() -> None:
     assert condition(build(spec=spec(maxMeetings=5, maxAttendees=62)), "Schedulable")[0] == "True"
-
-
-@pytest.mark.parametrize("reason", [reason for reason in LoadReason if reason is not LoadReason.REPORTED])
-def test_a_missing_load_is_said_and_has_no_cpu(reason: LoadReason) -> None:
-    state = dataclasses.replace(GOOD, cpu=None, load_reason=reason, load_message="HTTP 404", load_missed=4)
-    status = build(record=record(state))
-    assert "cpuPercent" not in status
-    expected = ("False", reason.value, "HTTP 404; the load counts meetings and attendees only")
-    assert condition(status, "LoadReported") == expected
-    assert condition(status, "Ready")[0] == condition(status, "Schedulable")[0] == "True"
-
-
-def test_a_load_that_is_missing_for_a_few_ticks_is_kept() -> None:
-    state = dataclasses.replace(GOOD, load_reason=LoadReason.NOT_FOUND, load_message="HTTP 404", load_missed=2)
-    status = build(record=record(state))
-    assert status["cpuPercent"] == 10
-    assert condition(status, "LoadReported") == (
-        "True",
-        "Reported",
-        "the last value is kept for now (NotFound: HTTP 404)",
-    )
-
-
-@pytest.mark.parametrize(("cpu", "percent"), [(0, 0), (249, 0), (250, 5), (5000, 50), (9749, 95), (10000, 100)])
-def test_the_cpu_is_rounded_to_five_percent(cpu: int, percent: int) -> None:
-    assert build(record=record(dataclasses.replace(GOOD, cpu=cpu)))["cpuPercent"] == percent
-
-
-@pytest.mark.parametrize(("load", "shown"), [(285.0, 283), (299.0, 299), (260.0, 260), (270.0, 283), (269.0, 269)])
-def test_a_load_that_moves_a_little_by_itself_is_not_written_again(load: float, shown: int) -> None:
-    assert build(build(), record=record(load=load))["load"] == shown
-
-
-def test_a_load_moves_with_what_it_is_made_of() -> None:
-    state = dataclasses.replace(GOOD, attendees=62)
-    assert build(build(), record=record(state, load=284.4))["load"] == 284
 
 
 def test_conditions_of_others_are_left_alone() -> None:

@@ -55,6 +55,8 @@ RECORDS = st.none() | st.builds(
     state=st.none() | STATES,
     load=st.none() | st.floats(0, 1e5),
     observed_at=st.sampled_from([None, BEFORE, NOW]),
+    observed_in_last_tick=st.booleans(),
+    unreadable=st.booleans(),
 )
 FACTS = st.builds(
     NodeFacts,
@@ -67,6 +69,7 @@ FACTS = st.builds(
     generation=st.integers(1, 3),
     freshness=st.sampled_from([FRESH, NEVER, STALE, LOST, LOST_LONG]),
     deleting=st.booleans(),
+    deleted_at=st.sampled_from([None, BEFORE, NOW]),
     block=st.none() | st.just(Block("SecretNotFound", "Secret bbb1 does not exist")),
     record=RECORDS,
     guard_holds=st.booleans(),

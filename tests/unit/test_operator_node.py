@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 
 from b3lb.db.mirror import NodeMirror
-from b3lb.health import GuardState
+from b3lb.db.unpolled import Unpolled
+from b3lb.health import GuardState, Reason
 from b3lb.resources.conditions import format_time
 from b3lb_operator.kinds import NODE, Manifest
 from b3lb_operator.kube import UnavailableError
@@ -106,9 +108,57 @@ def test_while_the_mass_failure_guard_holds_nobody_is_believed() -> None:
     assert release_reason(manifest, view) is None
 
 
-def test_a_node_that_was_never_polled_goes_at_once() -> None:
+def left_out(row: NodeMirror, **ids: list[int]) -> View:
+    """Return a view whose last tick, after the deletion, left out the nodes of ``ids``."""
+    snapshot = snapshot_of(row)
+    unpolled = Unpolled.from_summary({"unpolled": ids})
+    beat = dataclasses.replace(snapshot.heartbeats["check-nodes"], unpolled=unpolled)
+    return View.of(dataclasses.replace(snapshot, heartbeats={"check-nodes": beat}), age=timedelta(0), error="", now=NOW)
+
+
+@pytest.mark.parametrize("kind", ["undecryptable", "unfinished"])
+@pytest.mark.parametrize("drained_before", [False, True])
+def test_a_tick_that_did_not_poll_this_very_node_proves_nothing(kind: str, *, drained_before: bool) -> None:
+    conditions = [condition("Drained", "True", "NoMeetings")] if drained_before else []
+    manifest = deleted(status={"conditions": conditions})
+    row = node_row(manifest, id=7)
+    assert release_reason(manifest, left_out(row, **{kind: [3, 7]})) is None
+    assert release_reason(manifest, left_out(row, **{kind: [3, 8]})) == "no meetings"
+
+
+def test_a_node_whose_secret_the_jobs_cannot_read_is_unknown_and_gets_no_new_meetings() -> None:
+    manifest = node_manifest()
+    status = node_status(manifest, left_out(node_row(manifest), undecryptable=[1]))
+    assert status is not None
+    assert [(item["type"], item["status"], item["reason"]) for item in status["conditions"]] == [
+        ("Ready", "Unknown", "SecretUnreadable"),
+        ("Schedulable", "Unknown", "SecretUnreadable"),
+        ("LoadReported", "Unknown", "SecretUnreadable"),
+    ]
+
+
+def test_a_node_that_can_be_polled_waits_for_its_first_poll_as_after_the_loss_of_the_database() -> None:
     manifest = deleted()
-    assert release_reason(manifest, view_of(node_row(manifest, state=None))) == "never polled"
+    assert release_reason(manifest, view_of(node_row(manifest, state=None))) is None
+    assert release_reason(manifest, view_of(node_row(manifest, state=node_state(meetings=3)))) is None
+    assert release_reason(manifest, view_of(node_row(manifest, state=node_state()))) == "no meetings"
+
+
+@pytest.mark.parametrize("fields", [{"blocked_reason": "SecretNotFound"}, {"desired_state": "Disabled"}])
+def test_a_node_that_cannot_be_polled_and_never_was_goes_at_once(fields: dict[str, Any]) -> None:
+    manifest = deleted()
+    assert release_reason(manifest, view_of(node_row(manifest, state=None, **fields))) == "not polled, and never was"
+
+
+def test_the_message_says_when_a_node_that_is_down_goes() -> None:
+    manifest = deleted()
+    down = node_state(ready=False, proven=False, failures=2, reason=Reason.DNS, ready_changed_at=DELETED_AT)
+    status = node_status(manifest, view_of(node_row(manifest, state=down)))
+    assert status is not None
+    latest = format_time(DELETED_AT + timedelta(minutes=10))
+    assert f"the node goes at {latest} at the latest" in status["conditions"][-1]["message"]
+    row = node_row(manifest, state=dataclasses.replace(down, ready_changed_at=NOW - timedelta(minutes=10)))
+    assert release_reason(manifest, view_of(row)) == "not Ready for 600 s"
 
 
 @pytest.mark.parametrize("fields", [{"blocked_reason": "SecretNotFound"}, {"desired_state": "Disabled"}])
@@ -190,7 +240,7 @@ def test_the_force_annotation_lets_it_go_at_once(value: str, *, goes: bool) -> N
 def test_a_node_with_a_spec_that_cannot_be_read_goes_when_it_was_never_polled() -> None:
     manifest = {**deleted(), "spec": {}}
     row = node_row(manifest, state=None, blocked_reason="InvalidSpec", blocked_message="spec.secretRef: missing")
-    assert release_reason(manifest, view_of(row)) == "never polled"
+    assert release_reason(manifest, view_of(row)) == "not polled, and never was"
 
 
 def test_the_status_waits_for_a_row_that_lags_behind_but_not_for_a_database_that_is_away() -> None:

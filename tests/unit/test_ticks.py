@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from b3lb_jobs.clock import DatabaseClock
 from b3lb_jobs.opening import patience
 from b3lb_jobs.runner import follow
-from b3lb_jobs.ticks import TICK_SECONDS, Plan, next_tick, plan_run, plan_single
+from b3lb_jobs.ticks import TICK_SECONDS, Plan, end_of_tick, next_tick, plan_run, plan_single
 
 MINUTE = datetime(2026, 11, 23, 10, 30, tzinfo=UTC)
 moments = st.datetimes(min_value=datetime(2020, 1, 1), max_value=datetime(2030, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - hypothesis takes naive bounds
@@ -50,11 +50,11 @@ def test_a_run_ticks_from_the_current_tick_to_second_45(started: float, length: 
 
 @pytest.mark.parametrize("length", TICK_SECONDS)
 def test_a_run_that_starts_after_second_45_has_one_tick_of_its_own_and_ten_seconds(length: int) -> None:
-    assert plan_run(at(50.5), length) == Plan((at(50),), at(60.5))
+    assert plan_run(at(50.5), length) == Plan((at(50),), at(60.5), at(110.5))
 
 
 def test_a_run_by_hand_has_one_tick_of_its_own_wherever_in_the_minute() -> None:
-    assert plan_single(at(31.7)) == Plan((at(31),), at(81.7))
+    assert plan_single(at(31.7)) == Plan((at(31),), at(81.7), at(91.7))
 
 
 @pytest.mark.parametrize("length", [0, 1, 7, 45, 61, -15])
@@ -93,6 +93,67 @@ def test_ticks_are_skipped_and_never_stacked_however_long_each_takes(
     assert begun[0][1] == started
     # Every tick but the first begins exactly at its time.
     assert all(tick == begins for tick, begins in begun[1:])
+
+
+WRITING_AND_SPARE = 4
+
+
+def ends_of_ticks(started: float, length: int, timeout: int, *, duration: float) -> list[tuple[int, float | None]]:
+    """Return every tick of a run whose ticks take ``duration`` seconds, and the second at which it has to be over."""
+    plan = plan_run(at(started), length)
+    now, last, found = at(started), None, []
+    while (tick := next_tick(plan.ticks, last, now)) is not None:
+        now, last = max(now, tick), tick
+        least = timeout + WRITING_AND_SPARE
+        ends_at = end_of_tick(plan, tick, now=now, least=least, most=least + 2)
+        found.append((tick.second, None if ends_at is None else (ends_at - MINUTE).total_seconds()))
+        now += timedelta(seconds=0 if ends_at is None else duration)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("started", "length", "timeout", "expected"),
+    [
+        pytest.param(1, 15, 5, [(0, 55), (15, 55), (30, 55), (45, 55)], id="the default fits everywhere"),
+        pytest.param(1, 15, 6, [(0, 55), (15, 55), (30, 55), (45, 55)], id="exactly"),
+        pytest.param(1, 15, 10, [(0, 55), (15, 55), (30, 55), (45, None)], id="10 s do not fit after :45"),
+        pytest.param(1, 15, 30, [(0, 55), (15, 55), (30, None), (45, None)], id="30 s fit until :21"),
+        pytest.param(1, 30, 10, [(0, 55), (30, 55)], id="10 s fit after :30"),
+        pytest.param(1, 30, 30, [(0, 55), (30, None)], id="30 s do not fit after :30"),
+        pytest.param(50, 15, 5, [(50, 60)], id="a late run has 10 s"),
+        pytest.param(50, 15, 10, [(50, 66)], id="a late run takes what it needs"),
+        pytest.param(50, 15, 30, [(50, 86)], id="also the longest"),
+        pytest.param(45, 15, 30, [(45, 81)], id="a run that starts at :45"),
+        pytest.param(22, 15, 30, [(15, 58), (30, None), (45, None)], id="a run with room for none of its ticks"),
+    ],
+)
+def test_a_tick_is_begun_only_if_its_longest_time_out_fits_and_a_run_does_at_least_one(
+    started: float, length: int, timeout: int, expected: list[tuple[int, float | None]]
+) -> None:
+    assert ends_of_ticks(started, length, timeout, duration=1) == expected
+
+
+def test_a_run_by_hand_has_room_for_every_time_out_and_at_most_a_minute() -> None:
+    plan = plan_single(at(10))
+    assert end_of_tick(plan, plan.ticks[0], now=at(10), least=34, most=40) == at(60)
+    assert end_of_tick(plan, plan.ticks[0], now=at(30), least=34, most=60) == at(70)
+    assert end_of_tick(plan, plan.ticks[0], now=at(40), least=34, most=60) is None
+
+
+@given(moments, lengths, st.integers(1, 30), st.floats(0, 60), st.integers(0, 300))
+def test_no_tick_is_cut_off_before_its_time_out_nor_lasts_beyond_a_minute_after_the_start(
+    started: datetime, length: int, timeout: int, late: float, waiting: int
+) -> None:
+    plan = plan_run(started, length)
+    least = timeout + WRITING_AND_SPARE
+    for tick in plan.ticks:
+        now = max(tick, started) + timedelta(seconds=late)
+        ends_at = end_of_tick(plan, tick, now=now, least=least, most=least + waiting)
+        if ends_at is not None:
+            assert now + timedelta(seconds=least) <= ends_at <= started + timedelta(seconds=60)
+            assert ends_at == plan.ends_at or tick == plan.ticks[0]
+    first = end_of_tick(plan, plan.ticks[0], now=started, least=least, most=least)
+    assert first is not None
 
 
 def test_a_tick_whose_time_passed_is_left_out() -> None:

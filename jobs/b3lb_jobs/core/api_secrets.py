@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 
 from b3lb.crypto import CryptoError, KeyRing
@@ -24,10 +23,10 @@ class SecretCache:
     def __repr__(self) -> str:
         return f"SecretCache({len(self._values)} nodes)"
 
-    def read(self, polls: Iterable[NodePoll]) -> tuple[dict[int, str], Counter[str]]:
-        """Return the secrets by the node's ID, and how many could not be decrypted by the key's ID."""
+    def read(self, polls: Iterable[NodePoll]) -> tuple[dict[int, str], dict[int, str]]:
+        """Return the secrets, and the IDs of the keys of those that cannot be decrypted, both by the node's ID."""
         secrets: dict[int, str] = {}
-        unreadable: Counter[str] = Counter()
+        unreadable: dict[int, str] = {}
         for poll in polls:
             place = (poll.node_id, poll.revision)
             try:
@@ -36,7 +35,7 @@ class SecretCache:
                         poll.secret_ciphertext, poll.secret_key_id, context=secret_context(self._namespace, poll.name)
                     )
             except CryptoError:
-                unreadable[poll.secret_key_id] += 1
+                unreadable[poll.node_id] = poll.secret_key_id
             else:
                 secrets[poll.node_id] = self._values[place]
         return secrets, unreadable

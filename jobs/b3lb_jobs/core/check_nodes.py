@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,10 +16,13 @@ import sqlalchemy as sa
 
 from b3lb.bbb.client import SLOT_SECONDS, NodeClient, NodeTarget
 from b3lb.db.node_states import NodePoll, load_polls
+from b3lb.db.unpolled import Unpolled
 from b3lb.health import GuardState, Observation, is_due
 from b3lb.logs import get_logger
 from b3lb_jobs.core.api_secrets import SecretCache
 from b3lb_jobs.core.decision import Decision, GuardChange, NodeChange, decide
+from b3lb_jobs.errors import PermanentError
+from b3lb_jobs.exit_codes import ExitCode
 from b3lb_jobs.interface import Event, Findings, TaskContext
 
 SPARE_SECONDS = 1.0
@@ -60,18 +64,21 @@ class CheckNodes:
         due = [poll for poll in polls if is_due(poll.state, poll.revision, at)]
         return LoadedPolls(polls, sorted(due, key=lambda poll: 0 if poll.state is None else poll.state.failures))
 
+    def least_seconds(self, loaded: LoadedPolls) -> float:
+        """Return the longest time-out and a spare: with less, a hanging node would be cut off and never counted."""
+        return max(poll.timeout_seconds for poll in loaded.due) + SPARE_SECONDS if loaded.due else 0.0
+
     def seconds_needed(self, loaded: LoadedPolls) -> float:
         """Return how long the polls take if every node hangs: the longest time-out and the waiting for a slot."""
-        if not loaded.due:
-            return 0.0
-        waiting = (len(loaded.due) - 1) // self._context.max_in_flight * SLOT_SECONDS
-        return max(poll.timeout_seconds for poll in loaded.due) + waiting + SPARE_SECONDS
+        waiting = max(0, len(loaded.due) - 1) // self._context.max_in_flight * SLOT_SECONDS
+        return self.least_seconds(loaded) + waiting
 
     async def work(self, loaded: LoadedPolls, *, at: datetime, seconds: float) -> Findings:
         """Poll the nodes whose turn it is and decide; a poll that has not ended after ``seconds`` changes nothing."""
         secrets, unreadable = self._secrets.read(loaded.due)
         self._secrets.keep_only(loaded.polls)
-        self._report(unreadable)
+        counts = Counter(unreadable.values())
+        self._report(counts)
         targets = [
             (poll.node_id, _target(poll, secrets[poll.node_id])) for poll in loaded.due if poll.node_id in secrets
         ]
@@ -81,7 +88,7 @@ class CheckNodes:
             **decision.round.as_json(),
             "nodes": len(loaded.polls),
             "unfinished": len(targets) - len(observations),
-            "undecryptable": dict(unreadable.most_common(MOST_KEY_IDS)),
+            "undecryptable": dict(counts.most_common(MOST_KEY_IDS)),
             "changed": len(decision.rows),
         }
         return Findings(
@@ -90,7 +97,24 @@ class CheckNodes:
             guards=decision.guards,
             events=tuple(_events(decision)),
             changes=tuple(_rows_for_people(decision)),
+            unpolled=Unpolled.of(
+                undecryptable=unreadable.keys(),
+                unfinished=[node_id for node_id, _ in targets if node_id not in observations],
+            ),
+            failure=self._no_secret_at_all(loaded) if unreadable and not secrets else None,
         )
+
+    def _no_secret_at_all(self, loaded: LoadedPolls) -> PermanentError | None:
+        """Return the end of the run if the nodes that are not due cannot be read either: another tick helps nobody."""
+        secrets, unreadable = self._secrets.read(loaded.polls)
+        if secrets:
+            return None
+        used = ", ".join(sorted(set(unreadable.values()))[:MOST_KEY_IDS])
+        message = (
+            f"none of the API secrets of {len(unreadable)} nodes can be decrypted: they are encrypted with {used}, "
+            f"B3LB_ENCRYPTION_KEYS of this pod has {', '.join(self._context.keys.key_ids)}, or another key of that name"
+        )
+        return PermanentError(message, exit_code=ExitCode.CONFIGURATION)
 
     async def _observe(self, targets: Iterable[tuple[int, NodeTarget]], seconds: float) -> dict[int, Observation]:
         observations: dict[int, Observation] = {}

@@ -70,12 +70,18 @@ class Freshness:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeRecord:
-    """The database's rows of a node; ``observed_at`` is when its state was last written."""
+    """The database's rows of a node; ``observed_at`` is when its state was last written.
+
+    ``observed_in_last_tick`` is False when the node was due in the last tick and the tick could not poll it to the end:
+    then the tick proves nothing of it. ``unreadable``: because the jobs cannot decrypt its API secret.
+    """
 
     revision: int
     state: NodeState | None = None
     load: float | None = None
     observed_at: datetime | None = None
+    observed_in_last_tick: bool = True
+    unreadable: bool = False
 
     @property
     def current_state(self) -> NodeState | None:
@@ -89,12 +95,14 @@ class NodeFacts:
 
     ``block`` says why the node cannot be polled (a reason of ``NodeBlock``). ``record`` is None while the database
     holds no row of the node or was never read. ``guard_holds``: the mass-failure guard of the node's cluster.
+    ``deleted_at`` is when the deletion of a node that is ``deleting`` was asked for, if that is known.
     """
 
     spec: BBBNodeSpec
     generation: int
     freshness: Freshness
     deleting: bool = False
+    deleted_at: datetime | None = None
     block: Block | None = None
     record: NodeRecord | None = None
     guard_holds: bool = False

@@ -26,6 +26,10 @@ from b3lb_operator.manifests.drain import DrainWindow, drained
 from b3lb_operator.manifests.facts import Block, NodeFacts, NodeRecord, Verdict
 
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
+_WRONG_KEY = (
+    "the jobs cannot decrypt the node's API secret: the pods' key (B3LB_ENCRYPTION_KEYS in the Secret that the pods "
+    "read) differs from the operator's"
+)
 _LOAD_TOLERANCE = 0.05
 _CPU_STEP = 500
 
@@ -82,14 +86,20 @@ def _ready(facts: NodeFacts, outdated: Block | None, before: Mapping[str, Any] |
         return Verdict(status=_FALSE, reason=NodeReason.DISABLED, message="not polled: spec.state is Disabled")
     if facts.block is not None:
         return Verdict(status=_FALSE, reason=facts.block.reason, message=facts.block.message)
-    if outdated is not None:
+    unknown = outdated or _unreadable(facts.record)
+    if unknown is not None:
         last_seen = _last_seen(facts.record.state) if facts.record is not None else ""
-        return Verdict(status=_UNKNOWN, reason=outdated.reason, message=outdated.message + last_seen)
+        return Verdict(status=_UNKNOWN, reason=unknown.reason, message=unknown.message + last_seen)
     if facts.record is None or facts.record.state is None:
         return Verdict(status=_UNKNOWN, reason=NodeReason.PENDING, message=_why_pending(facts))
     if facts.record.current_state is None:
         return _before_change(facts.record.state, before)
-    return _of_state(facts.record.state)
+    return _of_state(facts.record.state, guard_holds=facts.guard_holds)
+
+
+def _unreadable(record: NodeRecord | None) -> Block | None:
+    unreadable = record is not None and record.unreadable
+    return Block(NodeReason.SECRET_UNREADABLE, _WRONG_KEY) if unreadable else None
 
 
 def _why_pending(facts: NodeFacts) -> str:
@@ -118,12 +128,15 @@ def _before_change(state: NodeState, before: Mapping[str, Any] | None) -> Verdic
     )
 
 
-def _of_state(state: NodeState) -> Verdict:
+def _of_state(state: NodeState, *, guard_holds: bool) -> Verdict:
     if not state.ready:
         since = f"; not Ready since {format_time(state.ready_changed_at)}"
         return Verdict(status=_FALSE, reason=state.reason, message=_text(state) + since + _last_seen(state))
     message = "the node answers"
-    if state.suspect:
+    if guard_holds:
+        # Whether this very node answered is not known: failures are not noted meanwhile.
+        message = "Ready before too many nodes failed at once (MassFailure); state kept"
+    elif state.suspect:
         message = f"the last poll failed ({state.reason}: {_text(state)}); Ready until more fail in a row"
     return Verdict(status=_TRUE, reason=Reason.RESPONDING, message=message)
 

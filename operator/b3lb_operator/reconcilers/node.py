@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from b3lb.db.mirror import NodeMirror
+from b3lb.db.unpolled import Unpolled
 from b3lb.resources import BBBNodeSpec, DesiredState
 from b3lb.resources.conditions import (
     ConditionStatus,
@@ -22,6 +23,7 @@ from b3lb.resources.conditions import (
 )
 from b3lb_operator.kinds import NODE, Key, Manifest, is_deleting
 from b3lb_operator.kube import Kube, NotFoundError
+from b3lb_operator.manifests.drain import FORCE_ANNOTATION, UNHEALTHY_SECONDS, given_up_at
 from b3lb_operator.manifests.facts import Block, NodeFacts, NodeRecord
 from b3lb_operator.manifests.node_status import build_node_status
 from b3lb_operator.resolve import parse_spec
@@ -29,8 +31,6 @@ from b3lb_operator.store import Store
 from b3lb_operator.view import View
 
 FINALIZER = "b3lb.io/drain"
-FORCE_ANNOTATION = "b3lb.io/force-delete"
-UNHEALTHY_SECONDS = 600
 RECHECK_SECONDS = 5.0
 _DEFAULT_DEADLINE_SECONDS = 3600
 
@@ -56,8 +56,9 @@ def node_status(manifest: Manifest, view: View) -> dict[str, Any] | None:
         generation=metadata["generation"],
         freshness=view.freshness,
         deleting=is_deleting(manifest),
+        deleted_at=parse_time(metadata["deletionTimestamp"]) if is_deleting(manifest) else None,
         block=_block(row),
-        record=_record(row),
+        record=_record(row, view.unpolled),
         guard_holds=cluster is not None and cluster.guard.holds,
     )
     return build_node_status(facts, old=old, now=view.now)
@@ -66,8 +67,8 @@ def node_status(manifest: Manifest, view: View) -> dict[str, Any] | None:
 def release_reason(manifest: Manifest, view: View) -> str | None:
     """Return why a node that is being deleted may go now, None if it may not.
 
-    At the first of: the force annotation; nothing ever known of meetings on it and nothing to be learnt; a good poll
-    after the deletion that found none; the end of the drain's time; ten minutes not Ready.
+    At the first of: the force annotation; nothing known of meetings on a node that is not polled; a good poll after the
+    deletion that found none; the end of the drain's time; ten minutes not Ready.
     """
     metadata = manifest["metadata"]
     deleted_at = parse_time(metadata["deletionTimestamp"])
@@ -80,20 +81,22 @@ def release_reason(manifest: Manifest, view: View) -> str | None:
     if row is None or row.generation != metadata["generation"] or view.freshness.error:
         # What was read before the deletion says nothing of meetings that began after it.
         return None
-    return _nothing_to_learn(row) or _drained(status, view, deleted_at) or _given_up(status, row, view.now)
+    return _nothing_to_learn(row) or _drained(status, row, view, deleted_at) or _given_up(status, row, view.now)
 
 
 def _nothing_to_learn(row: NodeMirror) -> str | None:
+    if row.blocked_reason is None and row.desired_state != DesiredState.DISABLED:
+        # Without a state, too: after the loss of the database nothing is known of meetings until the first poll.
+        return None
     if row.state is None:
-        return "never polled"
-    polled = row.blocked_reason is None and row.desired_state != DesiredState.DISABLED
-    return None if polled or row.state.meetings else "not polled, and the last poll found no meetings"
+        return "not polled, and never was"
+    return None if row.state.meetings else "not polled, and the last poll found no meetings"
 
 
-def _drained(status: Mapping[str, Any], view: View, deleted_at: datetime) -> str | None:
+def _drained(status: Mapping[str, Any], row: NodeMirror, view: View, deleted_at: datetime) -> str | None:
     tick = view.freshness.tick_started_at
     # Deletion times are cut to whole seconds.
-    fresh = tick is not None and tick >= deleted_at + timedelta(seconds=1)
+    fresh = tick is not None and tick >= deleted_at + timedelta(seconds=1) and view.unpolled.observed(row.id)
     condition = find_condition(status.get("conditions", ()), NodeCondition.DRAINED)
     drained = condition is not None and condition["status"] == ConditionStatus.TRUE
     return "no meetings" if fresh and drained else None
@@ -103,10 +106,7 @@ def _given_up(status: Mapping[str, Any], row: NodeMirror, now: datetime) -> str 
     condition = find_condition(status.get("conditions", ()), NodeCondition.READY)
     if condition is None or condition["status"] != ConditionStatus.FALSE:
         return None
-    since = parse_time(condition["lastTransitionTime"])
-    if row.state is not None and not row.state.ready:
-        since = min(since, row.state.ready_changed_at)
-    return f"not Ready for {UNHEALTHY_SECONDS} s" if now - since >= timedelta(seconds=UNHEALTHY_SECONDS) else None
+    return f"not Ready for {UNHEALTHY_SECONDS} s" if now >= given_up_at(condition, row.state) else None
 
 
 class NodeReconciler:
@@ -164,10 +164,17 @@ def _block(row: NodeMirror | None) -> Block | None:
     return Block(row.blocked_reason, row.blocked_message or "")
 
 
-def _record(row: NodeMirror | None) -> NodeRecord | None:
+def _record(row: NodeMirror | None, unpolled: Unpolled) -> NodeRecord | None:
     if row is None:
         return None
-    return NodeRecord(revision=row.revision, state=row.state, load=row.load, observed_at=row.written_at)
+    return NodeRecord(
+        revision=row.revision,
+        state=row.state,
+        load=row.load,
+        observed_at=row.written_at,
+        observed_in_last_tick=unpolled.observed(row.id),
+        unreadable=unpolled.undecryptable.may_hold(row.id),
+    )
 
 
 def _unreadable_status(block: Block, *, old: Mapping[str, Any], generation: int, now: datetime) -> dict[str, Any]:
