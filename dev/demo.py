@@ -78,7 +78,8 @@ class Demo:
     def apply(self) -> None:
         """Declare a cluster, its nodes and the core queue, and see the first true status."""
         self.say(f"apply examples/minimal.yaml, its hosts replaced by the simulated farm, ticks every {TICK_SECONDS} s")
-        self.installation.kubectl("apply", "-f", "-", input=self.manifests())
+        print("$ kubectl apply -f examples/minimal.yaml", flush=True)
+        print(self.installation.kubectl("apply", "-f", "-", input=self.manifests()).rstrip(), flush=True)
         self.kubectl("get", "b3lb")
         for node in self.nodes():
             self.expect_condition(f"{node} is Ready", node, "Ready", "True/Responding", within=7)

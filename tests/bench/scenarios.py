@@ -32,7 +32,7 @@ class Figures:
     """One row of the table; medians of the ticks, seconds and MiB.
 
     ``cpu_s`` is the job's CPU time of a tick, ``floor_cpu_s`` that of the same GETs by the bare HTTP client and of
-    parsing the same bodies, ``pg_cpu_s`` that of all PostgreSQL processes. For ``idle`` they are per second, and statements
+    parsing the same bodies, ``pg_cpu_s`` that of all PostgreSQL processes. For ``idle`` they are per second, statements
     and WAL per minute.
     """
 
