@@ -15,6 +15,9 @@ _TRANSIENT_CLASSES = frozenset({"08", "40", "53", "57", "58"})
 _TRANSIENT_CODES = frozenset({"25006", "25P03", "25P04", "55P03"})
 """A standby after a failover (read-only), transaction time-outs, lock not available."""
 
+_MISSING_SCHEMA_CODES = frozenset({"42P01", "42703", "3F000"})
+"""Table, column or schema is missing."""
+
 
 class InvalidDatabaseURLError(ValueError):
     """The database URL cannot be used; the message does not repeat it, for it holds a password."""
@@ -39,9 +42,17 @@ def is_transient(error: BaseException) -> bool:
     return error.sqlstate[:2] in _TRANSIENT_CLASSES or error.sqlstate in _TRANSIENT_CODES
 
 
+def lacks_schema(error: BaseException) -> bool:
+    """Whether a schema, table or column is missing: the database was emptied or replaced while we ran."""
+    cause = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) else error
+    return isinstance(cause, psycopg.Error) and cause.sqlstate in _MISSING_SCHEMA_CODES
+
+
 def describe(error: BaseException) -> str:
-    """Return ``error`` in one line for people: no statement, no parameters, no password."""
+    """Return ``error`` in one line for people: no statement, no parameters, no row, no password."""
     cause = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig is not None else error
-    lines = [line.strip() for line in str(cause).splitlines()]
+    # The server's further lines quote the statement and the row.
+    primary = cause.diag.message_primary if isinstance(cause, psycopg.Error) else None
+    lines = [line.strip() for line in (primary or str(cause)).splitlines()]
     text = "; ".join(line for line in lines if line) or type(cause).__name__
     return redact(text)[:MESSAGE_CHARACTERS]

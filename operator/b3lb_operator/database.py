@@ -1,6 +1,7 @@
 """The database as the operator sees it: reachable or not, migrated, calls in threads, and notifications.
 
-The operator starts and lives without a database; it is then not ready, and comes back by itself.
+The operator starts and lives without a database; it is then not ready, and comes back by itself. So it does when the
+tables go while it runs, as in the middle of a restore: it connects anew, migrates and lets everything be compared.
 """
 
 from __future__ import annotations
@@ -18,28 +19,36 @@ import sqlalchemy as sa
 import structlog
 
 from b3lb.db.engine import check_url, connection_parameters, create_engine, transaction
-from b3lb.db.errors import describe, is_transient
+from b3lb.db.errors import describe, lacks_schema
 from b3lb.db.node_states import CHANNEL
-from b3lb.db.schema import SchemaMismatchError, judge, read_schema
-from b3lb.db.tables import SCHEMA_VERSION
+from b3lb.db.schema import SchemaMismatchError, SchemaRange, judge, read_schema
+from b3lb.db.tables import SCHEMA_VERSION, schema_version
 
 T = TypeVar("T")
 
 APPLICATION_NAME = "b3lb-operator"
 STATEMENT_SECONDS = 20.0
 RECONNECT_SECONDS = 1.5
+REPAIR_SECONDS = 30.0
+"""Longest pause before the next attempt when a new connection does not bring missing tables back."""
+
 PING_SECONDS = 10.0
 _PING_ANSWER_SECONDS = 5.0
 _CONNECT_SECONDS = 6.0
 _MIGRATION_SECONDS = 300.0
 _MIGRATION_RETRY_SECONDS = 5.0
 _THREADS = 3
+_PING = str(sa.select(schema_version.c.version, schema_version.c.oldest_program)).encode()
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 class DatabaseUnavailableError(Exception):
     """The database cannot be used now; the message says why, without secrets."""
+
+
+class _SchemaLostError(DatabaseUnavailableError):
+    """A schema, table or column is missing: only a new connection, which migrates, helps."""
 
 
 class Database:
@@ -68,6 +77,9 @@ class Database:
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="database")
         self._connection_error = "not connected yet"
         self._call_error = ""
+        self._listening: asyncio.Timeout | None = None
+        self._gained_at = 0.0
+        self._repair_pause = 0.0
         self.connected = asyncio.Event()
         """Set while the connection that listens stands."""
 
@@ -84,14 +96,18 @@ class Database:
         """Run ``function`` within one transaction in a thread and return its result.
 
         Raises:
-            DatabaseUnavailableError: the database is away, busy or not migrated yet; nothing was stored.
+            DatabaseUnavailableError: the database is away, busy, not migrated yet or refuses the statement; nothing
+                was stored.
         """
         if self._connection_error:
             raise DatabaseUnavailableError(self._connection_error)
+        listening = self._listening
         try:
             result = await self._in_thread(function)
         except DatabaseUnavailableError as error:
             self._call_error = str(error)
+            if isinstance(error, _SchemaLostError) and listening is self._listening:
+                self._connect_anew(str(error))
             raise
         self._call_error = ""
         return result
@@ -103,12 +119,16 @@ class Database:
             SchemaMismatchError: the database no longer serves this program.
         """
         while True:
+            longest = RECONNECT_SECONDS
             try:
                 await self._listen()
+            except _SchemaLostError as error:
+                self._lost(str(error))
+                longest = self._next_repair_pause()
             except (psycopg.Error, sa.exc.SQLAlchemyError, OSError, TimeoutError, DatabaseUnavailableError) as error:
                 self._lost(describe(error))
-            # With the connection's own time this stays within two seconds.
-            await asyncio.sleep(random.uniform(RECONNECT_SECONDS / 2, RECONNECT_SECONDS))  # noqa: S311 - spreads
+            # With the connection's own time this stays within two seconds, unless tables are missing again and again.
+            await asyncio.sleep(random.uniform(longest / 2, longest))  # noqa: S311 - spreads
 
     def close(self) -> None:
         """Drop connections and threads without waiting for calls that still run."""
@@ -123,12 +143,39 @@ class Database:
             await self._ensure_schema()
             async with asyncio.timeout(_PING_ANSWER_SECONDS):
                 await connection.execute(f"LISTEN {CHANNEL}")
-            self._gained()
-            while True:
-                async for notification in connection.notifies(timeout=PING_SECONDS):
-                    self._on_notify(notification.payload)
-                async with asyncio.timeout(_PING_ANSWER_SECONDS):
-                    await connection.execute("SELECT 1")
+            await self._follow(connection)
+
+    async def _follow(self, connection: psycopg.AsyncConnection) -> NoReturn:
+        """Pass notifications on until the connection breaks or a call finds that tables are missing."""
+        listening = asyncio.timeout(None)
+        try:
+            async with listening:
+                self._listening = listening
+                self._gained()
+                while True:
+                    async for notification in connection.notifies(timeout=PING_SECONDS):
+                        self._on_notify(notification.payload)
+                    await _ping(connection)
+        except TimeoutError:
+            if listening.expired():
+                raise _SchemaLostError(self._connection_error) from None
+            raise
+        finally:
+            self._listening = None
+
+    def _connect_anew(self, error: str) -> None:
+        """End the connection that listens; until the next one stands no call is tried."""
+        self._lost(error)
+        if self._listening is not None:
+            self._listening.reschedule(asyncio.get_running_loop().time())
+            self._listening = None
+
+    def _next_repair_pause(self) -> float:
+        """Return the longest pause before connecting anew; it doubles while the last time did not help for long."""
+        held = asyncio.get_running_loop().time() - self._gained_at
+        pause = RECONNECT_SECONDS if held > REPAIR_SECONDS else self._repair_pause * 2
+        self._repair_pause = min(REPAIR_SECONDS, max(RECONNECT_SECONDS, pause))
+        return self._repair_pause
 
     async def _ensure_schema(self) -> None:
         found = await self._in_thread(read_schema)
@@ -147,14 +194,15 @@ class Database:
 
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, within_transaction)
-        except (sa.exc.SQLAlchemyError, psycopg.Error) as error:
-            if is_transient(error):
-                raise DatabaseUnavailableError(describe(error)) from None
-            raise
+        except (sa.exc.DBAPIError, sa.exc.TimeoutError, psycopg.Error) as error:
+            kind = _SchemaLostError if lacks_schema(error) else DatabaseUnavailableError
+            raise kind(describe(error)) from None
 
     def _gained(self) -> None:
         _log.info("database connected")
-        self._connection_error = self._call_error = ""
+        # What a call found wrong stays until a call succeeds.
+        self._connection_error = ""
+        self._gained_at = asyncio.get_running_loop().time()
         self.connected.set()
         self._on_connected()
 
@@ -163,6 +211,19 @@ class Database:
             _log.warning("database unavailable", error=error)
         self._connection_error = error
         self.connected.clear()
+
+
+async def _ping(connection: psycopg.AsyncConnection) -> None:
+    """Make sure that the connection stands and that the database still has a schema for this program.
+
+    Raises:
+        _SchemaLostError: It has not; what to do about it is found when connecting anew.
+    """
+    async with asyncio.timeout(_PING_ANSWER_SECONDS):
+        row = await (await connection.execute(_PING)).fetchone()
+    problem = judge(None if row is None else SchemaRange(*row))
+    if problem is not None:
+        raise _SchemaLostError(problem)
 
 
 async def _migrate(url: str) -> None:

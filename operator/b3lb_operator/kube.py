@@ -179,14 +179,6 @@ class Kube:
                     raise
         raise AssertionError("unreachable")  # pragma: no cover
 
-    async def delete(self, kind: Kind, key: Key, *, uid: str) -> None:
-        """Delete exactly the object with that uid, its dependents in the background; gone already is no error."""
-        body = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
-        try:
-            await self._request("DELETE", kind.path(*key), body=body)
-        except NotFoundError:
-            return
-
     async def create_event(self, event: Manifest) -> None:
         """Create an Event; its name makes a repetition harmless."""
         try:

@@ -18,6 +18,7 @@ from b3lb.resources import BBBNodeSpec
 from b3lb_operator.database import Database, DatabaseUnavailableError
 from b3lb_operator.kinds import CLUSTER, NODE, Key, Kind, Manifest, is_deleting
 from b3lb_operator.kube import KubeError, UnavailableError
+from b3lb_operator.manifests.cluster_status import ClusterOutcome
 from b3lb_operator.manifests.facts import Block
 from b3lb_operator.reconcilers.cluster import cluster_status
 from b3lb_operator.reconcilers.node import node_status
@@ -36,14 +37,11 @@ _log = structlog.stdlib.get_logger(__name__)
 Status = dict[str, Any]
 
 
-class ClusterBlocks(Protocol):
-    """Knows which clusters cannot be used as they are written, once everything was compared."""
+class ClusterOutcomes(Protocol):
+    """Knows which clusters were stored, and which of them cannot be used as they are written."""
 
-    def compared(self, namespace: str) -> bool:
-        """Whether everything in a namespace was compared at least once."""
-
-    def cluster_block(self, key: Key) -> Block | None:
-        """Return why a cluster cannot be used as it is written."""
+    def cluster_outcome(self, key: Key) -> ClusterOutcome | None:
+        """Return what storing a cluster led to, None while nothing is known of it."""
 
 
 class Mirror:
@@ -56,7 +54,7 @@ class Mirror:
         store: Store,
         database: Database,
         writer: StatusWriter,
-        clusters: ClusterBlocks,
+        clusters: ClusterOutcomes,
         on_deleting: Callable[[Key], None],
     ) -> None:
         """Take the parts.
@@ -66,7 +64,7 @@ class Mirror:
             store: The live objects.
             database: What is mirrored.
             writer: Writes a status when it is due.
-            clusters: Knows which clusters cannot be used as they are written.
+            clusters: Knows which clusters were stored.
             on_deleting: Called, after every look at the database, with every node that is being deleted.
         """
         self._namespace = namespace
@@ -121,21 +119,25 @@ class Mirror:
         return min(delay, RECHECK_SECONDS)
 
     async def _read(self) -> None:
+        """Look at the database; when that fails, what was last seen stays and grows old."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
             self._snapshot = await self._database.call(lambda connection: read_snapshot(connection, self._namespace))
         except DatabaseUnavailableError as error:
+            if self._error != str(error):
+                _log.warning("mirror waits", namespace=self._namespace, error=str(error))
             self._error = str(error)
+        except Exception as error:  # noqa: BLE001 - a bug must not keep statuses from saying that nothing is known
+            _log.error("mirror failed", namespace=self._namespace, exc_info=error)
+            self._error = type(error).__name__
         else:
             self._error = ""
             self._read_at = began
 
     def _cluster_statuses(
         self, nodes: Mapping[Key, Manifest], statuses: Mapping[Key, Status | None], view: View
-    ) -> dict[Key, Status]:
-        if not self._clusters.compared(self._namespace):
-            return {}
+    ) -> dict[Key, Status | None]:
         members: dict[str, list[tuple[BBBNodeSpec, Mapping[str, Any]]]] = {}
         for key, manifest in nodes.items():
             spec = parse_spec(BBBNodeSpec, manifest)
@@ -144,7 +146,7 @@ class Mirror:
                 members.setdefault(spec.cluster_ref.name, []).append((spec, status))
         return {
             key: cluster_status(
-                manifest, view, nodes=members.get(key.name, ()), block=self._clusters.cluster_block(key)
+                manifest, view, nodes=members.get(key.name, ()), outcome=self._clusters.cluster_outcome(key)
             )
             for key, manifest in self._store.in_namespace(CLUSTER, self._namespace)
         }

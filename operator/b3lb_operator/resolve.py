@@ -23,11 +23,11 @@ from b3lb.resources.conditions import ClusterReason, NodeBlock, parse_time
 from b3lb_operator.kinds import Manifest, is_deleting
 from b3lb_operator.manifests.facts import Block
 
-INVALID_SPEC = "InvalidSpec"
-"""Reason of Ready=False of an object that an API server with other definitions accepted."""
-
 LONGEST_SECRET = 1024
 LONGEST_BUNDLE = 1024 * 1024
+
+# Nodes are never polled unverified: one with a certificate of the missing authority fails meanwhile, as TLS.
+_MEANWHILE = "meanwhile nodes are verified by the certificates known before, or by the system's when there are none"
 
 Secrets = Mapping[str, Manifest | None]
 """Secret's name → the Secret, None when there is none; all that are asked for are there."""
@@ -109,8 +109,9 @@ def parse_spec(model: type[S], manifest: Manifest) -> S | Block:
     try:
         return model.model_validate(manifest.get("spec", {}))
     except ValidationError as error:
-        problems = (f"spec.{'.'.join(str(part) for part in item['loc'])}: {item['msg']}" for item in error.errors())
-        return Block(INVALID_SPEC, "; ".join(problems)[:LONGEST_SECRET])
+        problems = (f"{'.'.join(('spec', *map(str, item['loc'])))}: {item['msg']}" for item in error.errors())
+        # The reason has the same name for every kind.
+        return Block(str(NodeBlock.INVALID_SPEC), "; ".join(problems)[:LONGEST_SECRET])
 
 
 def secret_names(clusters: Iterable[Manifest], nodes: Iterable[Manifest]) -> set[str]:
@@ -274,10 +275,10 @@ def _certificates(spec: BBBClusterSpec, secrets: Secrets) -> str | Block | None:
     text = secret_text(secrets, ref.name, ref.key, longest=LONGEST_BUNDLE)
     if isinstance(text, Block):
         reason = ClusterReason.INVALID_CERTIFICATES if text.reason == NodeBlock.INVALID_SECRET else text.reason
-        return Block(reason, f"{text.message}; the certificates that were known before stay in use")
+        return Block(reason, f"{text.message}; {_MEANWHILE}")
     try:
         x509.load_pem_x509_certificates(text.encode())
     except ValueError:
         message = f"key {ref.key} of Secret {ref.name} holds no certificates in PEM"
-        return Block(ClusterReason.INVALID_CERTIFICATES, f"{message}; those that were known before stay in use")
+        return Block(ClusterReason.INVALID_CERTIFICATES, f"{message}; {_MEANWHILE}")
     return text

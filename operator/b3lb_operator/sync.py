@@ -31,7 +31,7 @@ from b3lb_operator.kinds import (
     Manifest,
 )
 from b3lb_operator.kube import Kube, KubeError, NotFoundError
-from b3lb_operator.manifests.facts import Block
+from b3lb_operator.manifests.cluster_status import ClusterOutcome
 from b3lb_operator.resolve import Configuration, Secrets, Surroundings, configure, secret_names
 from b3lb_operator.store import Store
 
@@ -54,7 +54,7 @@ class _Namespace:
     compared: bool = False
     dirty: dict[tuple[Kind, Key], str] = field(default_factory=dict)
     surroundings: Surroundings = field(default_factory=Surroundings)
-    blocks: dict[str, Block] = field(default_factory=dict)
+    clusters: dict[str, ClusterOutcome] = field(default_factory=dict)
 
 
 class Sync:
@@ -92,6 +92,7 @@ class Sync:
         self._wake = asyncio.Event()
         self._full_at = 0.0
         self._error = ""
+        self._database_error = ""
 
     def mark(self, kind: Kind, key: Key, uid: str) -> None:
         """Note that an object (BBBCluster, BBBNode or BBBQueue) changed, or that it is gone.
@@ -110,10 +111,10 @@ class Sync:
             state.full_wanted = True
         self._wake.set()
 
-    def cluster_block(self, key: Key) -> Block | None:
-        """Return why a BBBCluster cannot be used as it is written, as far as that is known."""
+    def cluster_outcome(self, key: Key) -> ClusterOutcome | None:
+        """Return what storing a BBBCluster led to, None while nothing is known of it."""
         namespace = self._namespaces.get(key.namespace)
-        return None if namespace is None else namespace.blocks.get(key.name)
+        return None if namespace is None else namespace.clusters.get(key.name)
 
     def compared(self, namespace: str) -> bool:
         """Whether everything in a namespace was compared at least once."""
@@ -123,7 +124,7 @@ class Sync:
         """Return what is wrong, for the readiness check."""
         missing = [namespace for namespace, state in self._namespaces.items() if not state.compared]
         if not missing:
-            return None
+            return f"changes cannot be stored: {self._database_error}" if self._database_error else None
         where = ", ".join(missing)
         return f"not compared with the database yet: {where}" + (self._error and f" ({self._error})")
 
@@ -137,12 +138,13 @@ class Sync:
                 await self._step()
             except (KubeError, DatabaseUnavailableError) as error:
                 self._note(str(error))
+                self._database_error = str(error) if isinstance(error, DatabaseUnavailableError) else ""
             except Exception as error:  # noqa: BLE001 - a bug must not end the one writer; what it was to do is kept
                 _log.error("synchronisation failed", exc_info=error)
                 self._note(type(error).__name__)
             else:
                 failures = 0
-                self._error = ""
+                self._error = self._database_error = ""
                 continue
             self._wake.set()
             longest = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
@@ -191,7 +193,6 @@ class Sync:
             self._store.relist(kind, listed, known[kind])
         # From here on a change marks its object again; all that came before is in the store.
         state.dirty.clear()
-        state.blocks.clear()
         objects = {kind: self._live(kind, namespace) for kind in _ROW_KINDS}
         surroundings = Surroundings.of(objects[CLUSTER], objects[NODE])
         await self._write(namespace, state, objects, surroundings=surroundings, dirty=None)
@@ -237,9 +238,8 @@ class Sync:
             )
         )
         state.surroundings = surroundings
-        for manifest in objects[CLUSTER]:
-            state.blocks.pop(manifest["metadata"]["name"], None)
-        state.blocks.update(configuration.blocks)
+        outcomes = _outcomes(objects[CLUSTER], configuration)
+        state.clusters = outcomes if dirty is None else {**state.clusters, **outcomes}
         self._on_stored(namespace, changes)
 
     async def _read_secrets(self, namespace: str, names: Collection[str]) -> Secrets:
@@ -269,6 +269,16 @@ class Sync:
         if error != self._error:
             _log.warning("synchronisation waits", error=error)
         self._error = error
+
+
+def _outcomes(clusters: Iterable[Manifest], configuration: Configuration) -> dict[str, ClusterOutcome]:
+    """Return what storing these clusters led to, by name."""
+    outcomes = {}
+    for manifest in clusters:
+        metadata = manifest["metadata"]
+        block = configuration.blocks.get(metadata["name"])
+        outcomes[metadata["name"]] = ClusterOutcome(metadata["uid"], metadata["generation"], block)
+    return outcomes
 
 
 def _gone(dirty: Mapping[tuple[Kind, Key], str], configuration: Configuration) -> dict[RowKind, list[str]]:

@@ -16,6 +16,7 @@ from b3lb.crypto import KeyRing
 from b3lb.db.configuration import ClusterRow, Kind
 from b3lb.db.engine import transaction
 from b3lb.db.schema import SchemaMismatchError
+from b3lb_operator import database as database_module
 from b3lb_operator.apply import store_configuration
 from b3lb_operator.database import Database, DatabaseUnavailableError
 from b3lb_operator.manifests.facts import Block
@@ -138,12 +139,51 @@ async def test_a_failing_call_makes_it_not_ready_until_one_succeeds(database_url
         assert fixture.database.problem() is None
 
 
-async def test_a_wrong_statement_is_no_outage(database_url: str) -> None:
+async def test_a_refused_statement_is_told_until_a_call_succeeds(database_url: str) -> None:
     async with running(database_url) as fixture:
         await asyncio.wait_for(fixture.database.connected.wait(), 10)
-        with pytest.raises(sa.exc.ProgrammingError):
-            await fixture.database.call(lambda connection: connection.exec_driver_sql("SELECT nonsense"))
+        with pytest.raises(DatabaseUnavailableError, match=r"^division by zero$"):
+            await fixture.database.call(lambda connection: connection.exec_driver_sql("SELECT 1/0"))
+        assert fixture.database.problem() == "the database cannot be used: division by zero"
+        assert await fixture.database.call(count_nodes) == 0
         assert fixture.database.problem() is None
+        assert fixture.connections == 1
+
+
+async def test_a_dropped_schema_is_migrated_within_seconds_of_the_first_call(database_url: str) -> None:
+    async with running(database_url) as fixture:
+        await asyncio.wait_for(fixture.database.connected.wait(), 10)
+        await fixture.execute("DROP SCHEMA public CASCADE")
+        with pytest.raises(DatabaseUnavailableError, match="does not exist"):
+            await fixture.database.call(count_nodes)
+        await fixture.execute("CREATE SCHEMA public")
+        await fixture.until(lambda: fixture.connections == 2, within=15)
+        assert await fixture.database.call(count_nodes) == 0
+        assert fixture.database.problem() is None
+
+
+async def test_a_dropped_schema_is_noticed_although_nobody_calls(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "PING_SECONDS", 0.5)
+    async with running(database_url) as fixture:
+        await asyncio.wait_for(fixture.database.connected.wait(), 10)
+        await fixture.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        await fixture.until(lambda: fixture.connections == 2, within=15)
+        assert await fixture.database.call(count_nodes) == 0
+
+
+async def test_a_database_that_becomes_too_new_for_this_program_ends_it(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "PING_SECONDS", 0.5)
+    fixture = Fixture(database_url)
+    task = asyncio.create_task(fixture.database.run())
+    await asyncio.wait_for(fixture.database.connected.wait(), 10)
+    await fixture.execute("UPDATE schema_version SET version = 99, oldest_program = 99")
+    with pytest.raises(SchemaMismatchError, match="this program is too old"):
+        await asyncio.wait_for(task, 10)
+    fixture.database.close()
 
 
 def test_certificates_that_cannot_be_had_now_stay_as_they_are_in_the_database(engine: sa.Engine) -> None:

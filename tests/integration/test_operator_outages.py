@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import http.client
 import json
+import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
+import sqlalchemy as sa
 
+from b3lb.db.engine import create_engine
 from dev.controlplane import ControlPlane
 from dev.farm.messages import FarmNode
 from dev.farm.process import Farm
@@ -54,13 +58,21 @@ def node() -> Iterator[FarmNode]:
 
 
 @pytest.fixture
-def prepared(plane: ControlPlane, postgres: Postgres, tmp_path: Path) -> Iterator[OperatorCluster]:
+def expected_problems() -> list[str]:
+    """Patterns of the errors that the operator may log; a test adds its own."""
+    return []
+
+
+@pytest.fixture
+def prepared(
+    plane: ControlPlane, postgres: Postgres, tmp_path: Path, expected_problems: list[str]
+) -> Iterator[OperatorCluster]:
     """Everything but the operator, which the test starts."""
     cluster = OperatorCluster(plane, postgres, tmp_path)
     yield cluster
     cluster.process.stop()
     cluster.engine.dispose()
-    assert cluster.problems() == []
+    assert cluster.problems(*expected_problems) == []
 
 
 @pytest.fixture
@@ -71,6 +83,40 @@ def cluster(prepared: OperatorCluster, node: FarmNode) -> OperatorCluster:
     prepared.apply(bbb_cluster(), api_secret(node), bbb_node(node), bbb_queue())
     prepared.expect_condition("bbbnode", node.name, "True/Responding", within=5)
     return prepared
+
+
+@pytest.fixture
+def administrator(postgres: Postgres, with_own_role: OperatorCluster) -> Iterator[sa.Engine]:
+    """Connections to the database that the operator owns without being a superuser."""
+    name = with_own_role.namespace.replace("-", "_")
+    engine = create_engine(postgres.database_url(name), application_name="administrator")
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def with_own_role(
+    plane: ControlPlane, postgres: Postgres, node: FarmNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[OperatorCluster]:
+    """A running operator with one Ready node that works as a role from which rights can be revoked."""
+    create_database = postgres.create_database
+
+    def create_owned_database(name: str) -> str:
+        url = create_database(name)
+        password = secrets.token_hex()
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'".encode())
+            connection.execute(f"ALTER DATABASE {name} OWNER TO {name}".encode())
+        return f"postgresql://{name}:{password}@{url.partition('@')[2]}"
+
+    monkeypatch.setattr(postgres, "create_database", create_owned_database)
+    install_definitions(plane)
+    cluster = OperatorCluster(plane, postgres, tmp_path)
+    with cluster:
+        cluster.apply(bbb_cluster(), api_secret(node), bbb_node(node))
+        cluster.expect_condition("bbbnode", node.name, "True/Responding", within=5)
+        yield cluster
+    assert cluster.problems() == []
 
 
 def test_an_operator_that_is_there_before_the_definitions_waits_for_them(
@@ -178,18 +224,70 @@ def test_an_operator_starts_without_a_database_and_without_touching_a_status(
 def test_a_lost_database_is_filled_again_from_the_custom_resources(
     cluster: OperatorCluster, node: FarmNode, postgres: Postgres
 ) -> None:
-    with cluster.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.exec_driver_sql("DROP SCHEMA public CASCADE")
-        connection.exec_driver_sql("CREATE SCHEMA public")
+    execute(cluster.engine, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
     postgres.restart()
     cluster.expect("ready", lambda: cluster.probe("/readyz")[0] == READY, within=15)
-
-    def known() -> bool:
-        with cluster.engine.connect() as connection:
-            return bool(connection.exec_driver_sql("SELECT count(*) FROM node_states WHERE ready").scalar_one())
-
-    cluster.expect("the node is polled", known, within=5)
+    polled_again(cluster)
     cluster.expect_condition("bbbnode", node.name, "True/Responding", within=5)
+
+
+def test_a_schema_that_is_dropped_while_it_runs_is_there_again_within_seconds(
+    cluster: OperatorCluster, node: FarmNode
+) -> None:
+    """The connections stay: this is what a restore looks like halfway."""
+    execute(cluster.engine, "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+    assert polled_again(cluster) < 15
+    cluster.expect_condition("bbbnode", node.name, "True/Responding", within=2)
+    cluster.expect("ready", lambda: cluster.probe("/readyz") == (READY, "ok\n"), within=2)
+    assert "does not exist" in cluster.log.read_text()
+
+
+def test_a_schema_that_stays_away_is_told_and_used_as_soon_as_it_is_there(
+    cluster: OperatorCluster, node: FarmNode, expected_problems: list[str]
+) -> None:
+    expected_problems.append(r'"event": "the migration failed".*no schema has been selected to create in')
+    execute(cluster.engine, "DROP SCHEMA public CASCADE")
+    cluster.expect("not ready", lambda: cluster.probe("/readyz")[0] == 503, within=12)
+    time.sleep(20)
+    status, text = cluster.probe("/readyz")
+    assert (status, cluster.probe("/livez")) == (503, (READY, "ok\n"))
+    assert "the database cannot be used: " in text
+    execute(cluster.engine, "CREATE SCHEMA public")
+    assert polled_again(cluster) < 15
+    cluster.expect_condition("bbbnode", node.name, "True/Responding", within=2)
+    cluster.expect("ready", lambda: cluster.probe("/readyz") == (READY, "ok\n"), within=2)
+
+
+@pytest.mark.parametrize("right", ["SELECT", "INSERT, UPDATE", "ALL"])
+def test_a_revoked_right_is_told_as_long_as_it_is_missing(
+    with_own_role: OperatorCluster, node: FarmNode, administrator: sa.Engine, right: str
+) -> None:
+    cluster, role = with_own_role, with_own_role.namespace.replace("-", "_")
+    execute(administrator, f"REVOKE {right} ON nodes FROM {role}")
+    cluster.patch("bbbnode", node.name, {"spec": {"state": "Cordoned"}})
+    cluster.expect("not ready", lambda: cluster.probe("/readyz")[0] == 503, within=12)
+    answers = []
+    for _ in range(24):
+        time.sleep(0.5)
+        answers.append(cluster.probe("/readyz"))
+    assert {status for status, _ in answers} == {503}
+    assert all("permission denied for table nodes" in text for _, text in answers)
+    assert cluster.probe("/livez") == (READY, "ok\n")
+    execute(administrator, f"GRANT {right} ON nodes TO {role}")
+    cluster.expect_condition("bbbnode", node.name, "False/Cordoned", type_="Schedulable", within=12)
+    cluster.expect("ready", lambda: cluster.probe("/readyz") == (READY, "ok\n"), within=2)
+
+
+def test_a_right_that_is_missing_for_150_s_makes_ready_unknown(
+    with_own_role: OperatorCluster, node: FarmNode, administrator: sa.Engine
+) -> None:
+    cluster, role = with_own_role, with_own_role.namespace.replace("-", "_")
+    execute(administrator, f"REVOKE ALL ON heartbeats FROM {role}")
+    seconds = cluster.expect_condition("bbbnode", node.name, "Unknown/DatabaseUnavailable", within=175)
+    assert seconds > 135
+    execute(administrator, f"GRANT ALL ON heartbeats TO {role}")
+    cluster.tick()
+    cluster.expect_condition("bbbnode", node.name, "True/Responding", within=12)
 
 
 def test_rights_that_are_missing_at_the_start_are_waited_for(prepared: OperatorCluster, node: FarmNode) -> None:
@@ -236,6 +334,25 @@ def test_a_port_that_is_taken_is_one_line_and_an_exit_code(prepared: OperatorClu
     lines = log.read_text().splitlines()
     assert lines[-1].startswith("b3lb-operator: B3LB_HTTP_PORT: cannot listen on 127.0.0.1:")
     assert not any("Traceback" in line for line in lines)
+
+
+def execute(engine: sa.Engine, *statements: str) -> None:
+    """Run statements, each in a transaction of its own."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+
+def polled_again(cluster: OperatorCluster) -> float:
+    """Wait until the database has its tables and a node's state in them; return how many seconds it took."""
+
+    def known() -> bool:
+        with cluster.engine.connect() as connection:
+            if connection.exec_driver_sql("SELECT to_regclass('node_states')").scalar_one() is None:
+                return False
+            return bool(connection.exec_driver_sql("SELECT count(*) FROM node_states WHERE ready").scalar_one())
+
+    return cluster.expect("the node is polled", known, within=15)
 
 
 def deleted(cluster: OperatorCluster, name: str) -> bool:

@@ -34,18 +34,21 @@ def node(
     meetings: int = 2,
     attendees: int = 20,
     most: int | None = None,
+    full: bool = False,
 ) -> NodeWithStatus:
     spec = BBBNodeSpec.model_validate({"host": "a.example.org", "secretRef": {"name": "a"}, "maxAttendees": most})
     conditions = [
         {"type": "Ready", "status": "True" if ready else "False"},
-        {"type": "Schedulable", "status": "True" if schedulable else "False"},
+        {"type": "Schedulable", "status": "True" if schedulable else "False", "reason": "Cordoned"},
     ]
+    if full:
+        conditions[1] = {"type": "Schedulable", "status": "False", "reason": "MaxAttendeesReached"}
     numbers = {"meetings": meetings, "attendees": attendees} if ready else {}
     return spec, {"conditions": conditions, **numbers}
 
 
 def build(old: dict[str, Any] | None = None, *, now: datetime = NOW, **changes: Any) -> dict[str, Any]:
-    values: dict[str, Any] = {"generation": 2, "freshness": FRESH, "guard": QUIET, "nodes": ()}
+    values: dict[str, Any] = {"generation": 2, "freshness": FRESH, "guard": QUIET, "nodes": (), "stored": True}
     status = build_cluster_status(ClusterFacts(**{**values, **changes}), old=old or {}, now=now)
     BBBClusterStatus.model_validate(status)
     return status
@@ -81,18 +84,62 @@ def test_a_cluster_adds_up_its_nodes() -> None:
 @pytest.mark.parametrize(
     ("nodes", "headroom"),
     [
-        pytest.param([], 0, id="no node"),
-        pytest.param([node(schedulable=False)], 0, id="no schedulable node"),
+        pytest.param([], None, id="no node"),
+        pytest.param([node(schedulable=False, most=100)], None, id="no schedulable node"),
+        pytest.param([node(ready=False, schedulable=False, most=100)], None, id="no Ready node"),
+        pytest.param([node(full=True, most=20)], 0, id="all full"),
+        pytest.param([node(full=True), node(most=100)], 80, id="a full one takes none"),
         pytest.param([node(most=100), node(most=25)], 85, id="all limited"),
         pytest.param([node(most=10), node(most=25)], 5, id="more attendees than allowed count as none left"),
         pytest.param([node(most=100), node()], None, id="one without limit"),
         pytest.param([node(most=100), node(schedulable=False)], 80, id="one without limit that gets no meetings"),
     ],
 )
-def test_headroom_is_what_schedulable_nodes_take_and_absent_without_limit(
+def test_headroom_is_what_schedulable_nodes_take_and_absent_without_limit_or_knowledge(
     nodes: list[NodeWithStatus], headroom: int | None
 ) -> None:
     assert build(nodes=nodes).get("headroomAttendees") == headroom
+
+
+@pytest.mark.parametrize("nodes", [[], [node(ready=False, schedulable=False)]])
+def test_numbers_of_which_none_is_known_are_absent_instead_of_zero(nodes: list[NodeWithStatus]) -> None:
+    status = build(nodes=nodes)
+    assert status.keys() == {"observedGeneration", "nodes", "conditions"}
+
+
+def test_a_ready_node_without_numbers_adds_none() -> None:
+    spec, status = node()
+    unknown = {"conditions": status["conditions"]}
+    assert "meetings" not in build(nodes=[(spec, unknown)])
+    assert build(nodes=[(spec, unknown), node()])["meetings"] == 2
+
+
+PENDING = whole("Ready", "Unknown", "Pending", "the policies are not in the database yet")
+
+
+def test_a_new_cluster_is_pending_until_the_database_has_it() -> None:
+    status = build(stored=False)
+    assert status["conditions"] == [PENDING, BELOW]
+    assert build(status)["conditions"] == [ACCEPTED, BELOW]
+
+
+def test_a_new_cluster_says_when_there_is_no_database_for_it() -> None:
+    pending = build(stored=False)
+    (ready, _) = build(pending, stored=False, freshness=LOST)["conditions"]
+    assert (ready["status"], ready["reason"]) == ("Unknown", "DatabaseUnavailable")
+    (ready, _) = build(pending, stored=False, freshness=STALE)["conditions"]
+    assert ready == PENDING
+
+
+@pytest.mark.parametrize("freshness", [FRESH, STALE, LOST])
+def test_what_was_said_of_the_generation_before_stands_until_the_next_is_stored(freshness: Freshness) -> None:
+    """The observed generation stays with it, so that nobody who waits for the new one is satisfied early."""
+    old = build()
+    changed = build(old, generation=3, stored=False, freshness=freshness)
+    assert changed["observedGeneration"] == 2
+    assert changed["conditions"][0] == old["conditions"][0]
+    stored = build(changed, generation=3)
+    assert (stored["observedGeneration"], stored["conditions"][0]["observedGeneration"]) == (3, 3)
 
 
 @pytest.mark.parametrize("reason", ["SecretNotFound", "SecretKeyNotFound", "InvalidCertificates", "InvalidSpec"])
@@ -128,6 +175,11 @@ def test_a_cluster_that_cannot_be_used_says_why(reason: str) -> None:
         ),
         pytest.param(
             {"guard": None},
+            whole("MassFailure", "Unknown", "Pending", "no round of health checks was seen yet"),
+            id="no row yet",
+        ),
+        pytest.param(
+            {"freshness": dataclasses.replace(FRESH, tick_started_at=None, tick_finished_at=None)},
             whole("MassFailure", "Unknown", "Pending", "no round of health checks was seen yet"),
             id="no round yet",
         ),
@@ -166,6 +218,7 @@ FACTS = st.builds(
     freshness=st.sampled_from([FRESH, STALE, LOST]),
     nodes=st.lists(st.builds(node, ready=st.booleans(), schedulable=st.booleans(), most=st.none() | st.just(30))),
     block=st.none() | st.just(Block("SecretNotFound", "Secret ca does not exist")),
+    stored=st.booleans(),
     guard=st.sampled_from([None, QUIET, GuardState(since=SINCE, failed=3, polled=4), GuardState(exhausted=True)]),
 )
 

@@ -130,12 +130,6 @@ async def test_endless_conflicts_over_finalizers_are_given_up(api: Api, kube: Ku
     assert len(api.requests) == 6
 
 
-async def test_deleting_what_is_gone_is_no_error(api: Api, kube: Kube) -> None:
-    api.answers = [(404, {})]
-    await kube.delete(CRON_JOB, KEY, uid="u1")
-    assert api.requests[0][3] == {"preconditions": {"uid": "u1"}, "propagationPolicy": "Background"}
-
-
 async def test_an_event_that_is_there_already_is_no_error(api: Api, kube: Kube) -> None:
     api.answers = [(409, {"message": "already exists"})]
     await kube.create_event({"metadata": {"namespace": "farm", "name": "e"}})

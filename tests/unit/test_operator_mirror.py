@@ -15,6 +15,7 @@ from b3lb.db.mirror import Snapshot
 from b3lb_operator.events import EventRecorder
 from b3lb_operator.kinds import CLUSTER, NODE, Key, Manifest
 from b3lb_operator.kube import UnavailableError
+from b3lb_operator.manifests.cluster_status import ClusterOutcome
 from b3lb_operator.manifests.facts import Block
 from b3lb_operator.mirror import Mirror
 from b3lb_operator.status import StatusWriter
@@ -39,13 +40,10 @@ class Clusters:
 
     def __init__(self) -> None:
         self.known = True
-        self.blocks: dict[Key, Block] = {}
+        self.block: Block | None = None
 
-    def compared(self, namespace: str) -> bool:
-        return self.known and namespace == "farm"
-
-    def cluster_block(self, name: Key) -> Block | None:
-        return self.blocks.get(name)
+    def cluster_outcome(self, name: Key) -> ClusterOutcome | None:
+        return ClusterOutcome(f"bbbclusters-{name.name}", 1, self.block) if self.known else None
 
 
 class Fixture:
@@ -93,6 +91,10 @@ class Fixture:
     def condition(self, name: str, type_: str = "Ready") -> str:
         (found,) = (item for item in self.status(name)["conditions"] if item["type"] == type_)
         return f"{found['status']}/{found['reason']}"
+
+    def cluster_ready(self) -> str:
+        ready = self.kube.object(CLUSTER, "default")["status"]["conditions"][0]
+        return f"{ready['status']}/{ready['reason']}"
 
     def node_writes(self, name: str) -> list[Manifest]:
         return [body["status"] for _, path, body in self.kube.writes if path == f"{NODE.path('farm', name)}/status"]
@@ -192,9 +194,11 @@ async def test_a_database_that_is_away_leaves_all_statuses_for_150_s_and_then_th
     async with running(fixture):
         writes = len(fixture.kube.writes)
         fixture.database.fail = "connection refused"
-        await asyncio.sleep(140)
-        assert len(fixture.kube.writes) == writes
-        await asyncio.sleep(30)
+        with structlog.testing.capture_logs() as logs:
+            await asyncio.sleep(140)
+            assert len(fixture.kube.writes) == writes
+            await asyncio.sleep(30)
+        assert [(line["event"], line["error"]) for line in logs] == [("mirror waits", "connection refused")]
         assert fixture.condition("a") == "Unknown/DatabaseUnavailable"
         fixture.database.fail = ""
         fixture.mirror.request()
@@ -205,9 +209,10 @@ async def test_a_database_that_is_away_leaves_all_statuses_for_150_s_and_then_th
 async def test_an_operator_that_starts_without_a_database_leaves_what_was_said_for_150_s() -> None:
     fixture = Fixture("a")
     async with running(fixture):
-        pass
+        assert fixture.cluster_ready() == "True/Accepted"
     again = Fixture("a")
-    again.store.observe(NODE, "MODIFIED", again.kube.put(NODE, fixture.kube.object(NODE, "a")))
+    for kind, name in ((NODE, "a"), (CLUSTER, "default")):
+        again.store.observe(kind, "MODIFIED", again.kube.put(kind, fixture.kube.object(kind, name)))
     again.clusters.known = False
     again.database.fail = "connection refused"
     async with running(again):
@@ -215,6 +220,20 @@ async def test_an_operator_that_starts_without_a_database_leaves_what_was_said_f
         assert again.kube.requests == []
         await asyncio.sleep(30)
         assert again.condition("a") == "Unknown/DatabaseUnavailable"
+        assert again.cluster_ready() == "True/Accepted"
+        status = again.kube.object(CLUSTER, "default")["status"]
+        assert status["conditions"][1]["reason"] == "DatabaseUnavailable"
+        assert "meetings" not in status
+
+
+async def test_without_a_database_a_new_cluster_is_not_accepted() -> None:
+    fixture = Fixture()
+    fixture.clusters.known = False
+    fixture.database.fail = "connection refused"
+    async with running(fixture):
+        assert fixture.cluster_ready() == "Unknown/Pending"
+        await asyncio.sleep(170)
+        assert fixture.cluster_ready() == "Unknown/DatabaseUnavailable"
 
 
 async def test_health_checks_that_stopped_150_s_ago_make_ready_unknown() -> None:
@@ -227,18 +246,27 @@ async def test_health_checks_that_stopped_150_s_ago_make_ready_unknown() -> None
         assert fixture.condition("a") == "Unknown/Stale"
 
 
-async def test_clusters_wait_until_it_is_known_which_can_be_used() -> None:
-    """Else each restart would call a cluster without certificates fine for a moment."""
+async def test_a_new_cluster_is_pending_until_it_is_known_whether_it_can_be_used() -> None:
+    """Its row is there before: without certificates it would be called fine for a moment."""
     fixture = Fixture("a")
     fixture.clusters.known = False
-    fixture.clusters.blocks[key("default")] = Block("SecretNotFound", "Secret ca does not exist")
+    fixture.clusters.block = Block("SecretNotFound", "Secret ca does not exist")
     async with running(fixture):
-        assert "status" not in fixture.kube.object(CLUSTER, "default")
+        assert fixture.cluster_ready() == "Unknown/Pending"
         fixture.clusters.known = True
         fixture.mirror.request()
         await asyncio.sleep(1)
-    (ready, _) = fixture.kube.object(CLUSTER, "default")["status"]["conditions"]
-    assert (ready["status"], ready["reason"]) == ("False", "SecretNotFound")
+        assert fixture.cluster_ready() == "False/SecretNotFound"
+
+
+@pytest.mark.parametrize("metadata", [{"generation": 2}, {"uid": "another"}])
+async def test_a_cluster_is_accepted_only_as_it_was_stored(metadata: dict[str, Any]) -> None:
+    fixture = Fixture("a")
+    manifest = cluster_manifest()
+    newer = {**manifest, "metadata": {**manifest["metadata"], **metadata}}
+    fixture.store.observe(CLUSTER, "MODIFIED", fixture.kube.put(CLUSTER, newer))
+    async with running(fixture):
+        assert fixture.cluster_ready() == "Unknown/Pending"
 
 
 async def test_nodes_that_are_being_deleted_are_reported_after_each_look() -> None:
@@ -272,3 +300,17 @@ async def test_a_bug_does_not_end_the_mirror() -> None:
             await asyncio.sleep(11)
             assert fixture.condition("a") == "True/Responding"
     assert [line["event"] for line in logs] == ["mirror failed"]
+
+
+async def test_a_bug_in_reading_leaves_all_statuses_for_150_s_and_then_they_say_so() -> None:
+    """Else they would be called true for ever."""
+    fixture = Fixture("a")
+    async with running(fixture):
+        fixture.database.answer = lambda: 1 / 0
+        with structlog.testing.capture_logs() as logs:
+            await asyncio.sleep(140)
+            assert fixture.condition("a") == "True/Responding"
+            await asyncio.sleep(30)
+        assert fixture.condition("a") == "Unknown/DatabaseUnavailable"
+    assert {line["event"] for line in logs} == {"mirror failed"}
+    assert all(isinstance(line["exc_info"], ZeroDivisionError) for line in logs)

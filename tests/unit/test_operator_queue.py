@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from b3lb.resources import BBBQueueSpec
 from b3lb_operator.events import EventRecorder
 from b3lb_operator.kinds import CRON_JOB, JOB, QUEUE, Manifest
-from b3lb_operator.kube import ForbiddenError, RefusedError
+from b3lb_operator.kube import ConflictError, ForbiddenError, RefusedError
 from b3lb_operator.manifests.cronjob import JobDefaults
 from b3lb_operator.reconcilers.queue import QueueReconciler, owned_jobs, task_block
 from b3lb_operator.resolve import parse_spec
@@ -152,6 +153,50 @@ async def test_somebody_elses_cron_job_of_that_name_is_left_alone_and_said() -> 
     assert "delete it" in message
 
 
+@pytest.mark.parametrize("reason", ["UnknownTask", "TaskInOtherQueue", "ImageMissing"])
+async def test_whatever_is_wrong_with_a_queue_a_foreign_cron_job_is_neither_changed_nor_counted(reason: str) -> None:
+    young = queue_manifest(tasks=["no-such-task"] if reason == "UnknownTask" else ["check-nodes"])
+    others = [with_metadata(queue_manifest("old"), **OLD)] if reason == "TaskInOtherQueue" else []
+    image = "" if reason == "ImageMissing" else "b3lb:test"
+    fixture = Fixture(young, *others, defaults=dataclasses.replace(DEFAULTS, image=image))
+    foreign = {
+        **manifest_of(CRON_JOB, "b3lb-core", {"schedule": "@daily"}, labels={"app.kubernetes.io/part-of": "b3lb"}),
+        "status": {"lastScheduleTime": "2026-03-01T11:00:00Z", "lastSuccessfulTime": "2026-03-01T11:00:30Z"},
+    }
+    fixture.put_cron_job(foreign)
+    owners = [{"kind": "CronJob", "name": "b3lb-core", "uid": foreign["metadata"]["uid"]}]
+    fixture.store.observe(JOB, "ADDED", manifest_of(JOB, "b3lb-core-1", ownerReferences=owners))
+    await fixture.reconcile()
+    assert fixture.cron_job_writes == []
+    assert fixture.cron_job["spec"] == {"schedule": "@daily"}
+    # That it has to go first is said before what is missing for one of our own.
+    assert fixture.ready()[1] == ("Refused" if reason == "ImageMissing" else reason)
+    status = fixture.kube.object(QUEUE, "core")["status"]
+    assert status["active"] == 0
+    assert status.keys() & {"lastScheduleTime", "lastSuccessTime"} == set()
+
+
+async def test_the_cron_job_of_a_queue_of_the_same_name_before_is_not_suspended_either() -> None:
+    fixture = Fixture(queue_manifest(tasks=["no-such-task"]))
+    owners = [{"kind": "BBBQueue", "name": "core", "uid": "the-one-before", "controller": True}]
+    labels = {"app.kubernetes.io/managed-by": "b3lb-operator"}
+    fixture.kube.put(CRON_JOB, manifest_of(CRON_JOB, "b3lb-core", {}, labels=labels, ownerReferences=owners))
+    await fixture.reconcile()
+    assert fixture.cron_job_writes == []
+
+
+async def test_a_cron_job_that_took_the_name_meanwhile_is_not_suspended() -> None:
+    fixture = Fixture(queue_manifest())
+    await fixture.reconcile()
+    fixture.put_cron_job(fixture.cron_job)
+    fixture.kube.put(CRON_JOB, manifest_of(CRON_JOB, "b3lb-core", {"schedule": "@daily"}))
+    broken = with_metadata(queue_manifest(tasks=["no-such-task"]), generation=2)
+    fixture.store.observe(QUEUE, "MODIFIED", fixture.kube.put(QUEUE, broken))
+    with pytest.raises(ConflictError):
+        await fixture.reconcile()
+    assert fixture.cron_job["spec"] == {"schedule": "@daily"}
+
+
 async def test_an_orphan_of_ours_is_taken_back() -> None:
     fixture = Fixture(queue_manifest())
     labels = {"app.kubernetes.io/managed-by": "b3lb-operator"}
@@ -220,6 +265,23 @@ async def test_of_two_queues_with_one_task_the_older_runs_it() -> None:
     assert CRON_JOB.path("farm", "b3lb-core") not in fixture.kube.objects
 
 
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ({}, "runs check-nodes already: delete it or take check-nodes out of it"),
+        ({"suspend": True}, "but is suspended: resume it, or delete it or take check-nodes out of it"),
+        ({"tasks": ["check-nodes", "typo"]}, "but runs nothing, for there is no task typo: correct it"),
+    ],
+)
+def test_an_older_queue_keeps_its_tasks_and_the_younger_says_why_nothing_runs(spec: dict[str, Any], words: str) -> None:
+    young = queue_manifest()
+    block = task_block(young, parse_spec_of(young), [with_metadata(queue_manifest("old", **spec), **OLD)])
+    assert block is not None
+    assert block.reason == "TaskInOtherQueue"
+    assert "BBBQueue old" in block.message
+    assert words in block.message
+
+
 def test_a_queue_that_is_being_deleted_or_cannot_be_read_takes_no_task_from_others() -> None:
     young = queue_manifest()
     spec = parse_spec_of(young)
@@ -253,9 +315,7 @@ async def test_jobs_are_counted_in_the_status_at_most_once_a_minute() -> None:
     uid = fixture.cron_job["metadata"]["uid"]
     owners = [{"kind": "CronJob", "name": "b3lb-core", "uid": uid}]
     fixture.store.observe(JOB, "ADDED", manifest_of(JOB, "b3lb-core-1", ownerReferences=owners))
-    assert await fixture.reconcile() is None
-    assert fixture.kube.object(QUEUE, "core")["status"]["active"] == 1
-    fixture.store.observe(JOB, "ADDED", manifest_of(JOB, "b3lb-core-2", ownerReferences=owners))
+    # The first status begins the minute.
     delay = await fixture.reconcile()
     assert delay is not None
     assert 50 < delay <= 60

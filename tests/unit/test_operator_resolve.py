@@ -147,6 +147,7 @@ def test_certificates_that_cannot_be_had_are_a_reason_and_the_rest_of_the_cluste
         surroundings=Surroundings(),
     )
     assert configuration.blocks["default"].reason == reason
+    assert "known before, or by the system's when there are none" in configuration.blocks["default"].message
     assert configuration.clusters[0].timeout_seconds == 9
 
 

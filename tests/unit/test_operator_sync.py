@@ -16,6 +16,8 @@ from b3lb.db.configuration import Kind as RowKind
 from b3lb_operator import sync as sync_module
 from b3lb_operator.kinds import CLUSTER, CRON_JOB, NODE, QUEUE, SECRET, Kind, Manifest
 from b3lb_operator.kube import ForbiddenError, UnavailableError
+from b3lb_operator.manifests.cluster_status import ClusterOutcome
+from b3lb_operator.manifests.facts import Block
 from b3lb_operator.resolve import Configuration
 from b3lb_operator.store import Change, Store
 from b3lb_operator.sync import Sync
@@ -167,10 +169,10 @@ async def test_a_cluster_that_cannot_be_read_is_gone_and_its_nodes_are_blocked(f
         fixture.put(CLUSTER, cluster_manifest(checksumAlgorithm="md5"))
         await asyncio.sleep(0.1)
         broken = fixture.last
-        assert fixture.sync.cluster_block(key("default")) is not None
+        assert block_of(fixture) is not None
         fixture.put(CLUSTER, cluster_manifest())
         await asyncio.sleep(0.1)
-        assert fixture.sync.cluster_block(key("default")) is None
+        assert block_of(fixture) is None
     assert broken.gone == {RowKind.CLUSTER: ["bbbclusters-default"]}
     assert broken.nodes["one"].blocked_reason == "ClusterNotFound"
     assert (set(fixture.last.clusters), fixture.last.nodes["one"].blocked_reason) == ({"default"}, None)
@@ -214,6 +216,7 @@ async def test_a_secret_that_cannot_be_read_for_now_is_not_called_missing(fixtur
         fixture.put(NODE, node_manifest())
         await asyncio.sleep(60)
         assert fixture.written == []
+        assert fixture.sync.problem() is None
         away = ForbiddenError("no")
         await asyncio.sleep(60)
         assert fixture.written == []
@@ -244,8 +247,10 @@ async def test_a_batch_that_the_database_did_not_take_is_tried_again_with_what_c
             await asyncio.sleep(20)
         assert fixture.written == []
         assert [line["event"] for line in logs] == ["synchronisation waits"]
+        assert fixture.sync.problem() == "changes cannot be stored: away"
         fixture.database.fail = ""
         await asyncio.sleep(6)
+        assert fixture.sync.problem() is None
     assert set(fixture.written[0].nodes) == {"a", "b"}
 
 
@@ -304,10 +309,36 @@ async def test_objects_of_other_namespaces_are_none_of_ours(fixture: Fixture) ->
 async def test_certificates_that_cannot_be_had_are_known_as_a_block_until_they_are_there(fixture: Fixture) -> None:
     fixture.kube.put(CLUSTER, cluster_manifest(tls={"caSecretRef": {"name": "ca"}}))
     async with running(fixture):
-        block = fixture.sync.cluster_block(key("default"))
+        block = block_of(fixture)
         assert block is not None
         assert block.reason == "SecretNotFound"
-        assert fixture.sync.cluster_block(key("other")) is None
+        assert fixture.sync.cluster_outcome(key("other")) is None
+
+
+async def test_a_cluster_counts_as_stored_by_uid_and_generation_once_the_database_took_it(fixture: Fixture) -> None:
+    fixture.kube.put(CLUSTER, cluster_manifest())
+    fixture.database.fail = "connection refused"
+    async with running(fixture):
+        assert fixture.sync.cluster_outcome(key("default")) is None
+        fixture.database.fail = ""
+        await asyncio.sleep(6)
+        assert fixture.sync.cluster_outcome(key("default")) == ClusterOutcome("bbbclusters-default", 1, None)
+
+
+async def test_a_full_comparison_forgets_no_block_meanwhile(fixture: Fixture) -> None:
+    """Else each one would call a cluster without certificates fine for a moment."""
+    fixture.kube.put(CLUSTER, cluster_manifest(tls={"caSecretRef": {"name": "ca"}}))
+    async with running(fixture):
+        fixture.database.fail = "connection refused"
+        fixture.sync.request_full()
+        await asyncio.sleep(6)
+        assert block_of(fixture) is not None
+
+
+def block_of(fixture: Fixture) -> Block | None:
+    outcome = fixture.sync.cluster_outcome(key("default"))
+    assert outcome is not None
+    return outcome.block
 
 
 async def test_a_namespace_without_rights_does_not_keep_the_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from b3lb.resources.conditions import (
     ClusterReason,
     ConditionStatus,
     NodeCondition,
+    NodeReason,
     find_condition,
     format_time,
     set_condition,
@@ -22,8 +23,19 @@ from b3lb_operator.manifests.facts import Block, Freshness, Verdict
 
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 
+_FULL = (NodeReason.MAX_MEETINGS_REACHED, NodeReason.MAX_ATTENDEES_REACHED)
+
 NodeWithStatus = tuple[BBBNodeSpec, Mapping[str, Any]]
 """Spec and built status of a BBBNode."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterOutcome:
+    """What storing one generation of a BBBCluster led to; ``block`` is None when it can be used as it is written."""
+
+    uid: str
+    generation: int
+    block: Block | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,13 +44,15 @@ class ClusterFacts:
 
     ``nodes`` are spec and built status of every BBBNode that refers to the cluster. ``block`` says why the cluster's
     spec cannot be used (SecretNotFound, SecretKeyNotFound, InvalidCertificates, InvalidSpec of ``ClusterReason``).
-    ``guard`` is None while the database says nothing of it.
+    ``stored``: whether the database holds this very generation, to be used as it is written. ``guard`` is None while
+    the database says nothing of it.
     """
 
     generation: int
     freshness: Freshness
     nodes: Sequence[NodeWithStatus] = ()
     block: Block | None = None
+    stored: bool = False
     guard: GuardState | None = None
 
 
@@ -52,8 +66,10 @@ def build_cluster_status(facts: ClusterFacts, *, old: Mapping[str, Any], now: da
     """
     outdated = facts.freshness.outdated(now)
     conditions = [dict(condition) for condition in old.get("conditions", ())]
+    ready = _ready(facts, outdated, find_condition(conditions, ClusterCondition.READY))
+    observed = facts.generation if ready.observed_generation is None else ready.observed_generation
     verdicts = {
-        ClusterCondition.READY: _ready(facts),
+        ClusterCondition.READY: ready,
         ClusterCondition.MASS_FAILURE: _mass_failure(facts, outdated),
     }
     for type_, verdict in verdicts.items():
@@ -63,25 +79,37 @@ def build_cluster_status(facts: ClusterFacts, *, old: Mapping[str, Any], now: da
             status=verdict.status,
             reason=verdict.reason,
             message=verdict.message,
-            observed_generation=facts.generation,
+            observed_generation=observed,
             now=now,
         )
     numbers = _numbers(facts.nodes) if outdated is None else {}
     counts = {"nodes": _counts(facts.nodes)}
-    return {"observedGeneration": facts.generation, **counts, **numbers, "conditions": conditions}
+    return {"observedGeneration": observed, **counts, **numbers, "conditions": conditions}
 
 
-def _ready(facts: ClusterFacts) -> Verdict:
+def _ready(facts: ClusterFacts, outdated: Block | None, before: Mapping[str, Any] | None) -> Verdict:
+    """Return whether the spec is in use; until it is stored, what was said of the generation before still stands."""
     if facts.block is not None:
         return Verdict(status=_FALSE, reason=facts.block.reason, message=facts.block.message)
-    return Verdict(status=_TRUE, reason=ClusterReason.ACCEPTED, message="the policies are in use")
+    if facts.stored:
+        return Verdict(status=_TRUE, reason=ClusterReason.ACCEPTED, message="the policies are in use")
+    if before is not None and before["status"] != _UNKNOWN:
+        return Verdict(
+            status=ConditionStatus(before["status"]),
+            reason=before["reason"],
+            message=before["message"],
+            observed_generation=before.get("observedGeneration", 0),
+        )
+    if outdated is not None and outdated.reason == ClusterReason.DATABASE_UNAVAILABLE:
+        return Verdict(status=_UNKNOWN, reason=outdated.reason, message=outdated.message)
+    return Verdict(status=_UNKNOWN, reason=ClusterReason.PENDING, message="the policies are not in the database yet")
 
 
 def _mass_failure(facts: ClusterFacts, outdated: Block | None) -> Verdict:
     guard = facts.guard
     if outdated is not None:
         return Verdict(status=_UNKNOWN, reason=outdated.reason, message=outdated.message)
-    if guard is None:
+    if guard is None or facts.freshness.tick_finished_at is None:
         return Verdict(status=_UNKNOWN, reason=ClusterReason.PENDING, message="no round of health checks was seen yet")
     failed = f"{guard.failed} of {guard.polled} Ready nodes failed in the same round"
     if guard.since is not None:
@@ -109,15 +137,33 @@ def _counts(nodes: Sequence[NodeWithStatus]) -> dict[str, int | str]:
 
 
 def _numbers(nodes: Sequence[NodeWithStatus]) -> dict[str, int]:
+    """Return the sums over the nodes that are Ready; nothing when none is, for 0 would claim to be known."""
+    known = [(spec, status) for spec, status in nodes if _holds(status, NodeCondition.READY) and "meetings" in status]
+    if not known:
+        return {}
     numbers = {
-        "meetings": sum(status.get("meetings", 0) for _, status in nodes),
-        "attendees": sum(status.get("attendees", 0) for _, status in nodes),
+        "meetings": sum(status["meetings"] for _, status in known),
+        "attendees": sum(status["attendees"] for _, status in known),
     }
-    headroom = 0
+    headroom = _headroom(known)
+    return numbers if headroom is None else {**numbers, "headroomAttendees": headroom}
+
+
+def _headroom(nodes: Sequence[NodeWithStatus]) -> int | None:
+    """Return how many attendees the nodes still take; None without limit, and when all are out of service.
+
+    A full node takes none, which is known; one that is to get no meetings says nothing.
+    """
+    left = [0 for _, status in nodes if _is_full(status)]
     for spec, status in nodes:
         if not _holds(status, NodeCondition.SCHEDULABLE):
             continue
         if spec.max_attendees is None:
-            return numbers
-        headroom += max(0, spec.max_attendees - status.get("attendees", 0))
-    return {**numbers, "headroomAttendees": headroom}
+            return None
+        left.append(max(0, spec.max_attendees - status["attendees"]))
+    return sum(left) if left else None
+
+
+def _is_full(status: Mapping[str, Any]) -> bool:
+    condition = find_condition(status.get("conditions", ()), NodeCondition.SCHEDULABLE)
+    return condition is not None and condition.get("reason") in _FULL

@@ -7,29 +7,42 @@ from typing import Any
 
 from b3lb.resources import BBBNodeSpec
 from b3lb_operator.kinds import Manifest
-from b3lb_operator.manifests.cluster_status import ClusterFacts, build_cluster_status
-from b3lb_operator.manifests.facts import Block
+from b3lb_operator.manifests.cluster_status import ClusterFacts, ClusterOutcome, build_cluster_status
 from b3lb_operator.view import View
 
 
 def cluster_status(
-    manifest: Manifest, view: View, *, nodes: Sequence[tuple[BBBNodeSpec, Mapping[str, Any]]], block: Block | None
-) -> dict[str, Any]:
+    manifest: Manifest,
+    view: View,
+    *,
+    nodes: Sequence[tuple[BBBNodeSpec, Mapping[str, Any]]],
+    outcome: ClusterOutcome | None,
+) -> dict[str, Any] | None:
     """Return the status that a BBBCluster should have.
+
+    None while what was said before a restart still stands, for the database was not read yet.
 
     Args:
         manifest: The live object.
         view: What is known of its namespace.
         nodes: Spec and status of every node that refers to it.
-        block: Why it cannot be used as it is written.
+        outcome: What the last attempt to store it led to.
     """
     metadata = manifest["metadata"]
+    uid, generation = metadata["uid"], metadata["generation"]
+    old = manifest.get("status") or {}
+    if old and view.snapshot is None and view.freshness.outdated(view.now) is None:
+        return None
     row = view.cluster(metadata["name"])
+    own = row if row is not None and row.uid == uid else None
+    current = outcome if outcome is not None and (outcome.uid, outcome.generation) == (uid, generation) else None
+    block = current.block if current is not None else None
     facts = ClusterFacts(
-        generation=metadata["generation"],
+        generation=generation,
         freshness=view.freshness,
         nodes=nodes,
         block=block,
-        guard=None if row is None else row.guard,
+        stored=current is not None and block is None and own is not None and own.generation == generation,
+        guard=None if own is None else own.guard,
     )
-    return build_cluster_status(facts, old=manifest.get("status") or {}, now=view.now)
+    return build_cluster_status(facts, old=old, now=view.now)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -38,11 +38,23 @@ def task_block(manifest: Manifest, spec: BBBQueueSpec, queues: Iterable[Manifest
     for other in sorted(queues, key=_age):
         if _age(other) >= _age(manifest):
             return None
-        shared = [task for task in spec.tasks if task in _tasks_of(other)]
-        if shared:
-            message = f"BBBQueue {other['metadata']['name']} is older and runs {', '.join(shared)} already"
-            return Block(QueueReason.TASK_IN_OTHER_QUEUE, message)
+        theirs = _spec_of(other)
+        shared = [task for task in spec.tasks if theirs is not None and task in theirs.tasks]
+        if theirs is not None and shared:
+            return Block(QueueReason.TASK_IN_OTHER_QUEUE, _taken(other["metadata"]["name"], theirs, shared))
     return None
+
+
+def _taken(name: str, spec: BBBQueueSpec, shared: Sequence[str]) -> str:
+    """Return what to say of tasks that the older queue ``name`` has; it keeps them also while it runs nothing."""
+    tasks = ", ".join(shared)
+    advice = f"delete it or take {tasks} out of it to run {tasks} here"
+    if spec.suspend:
+        return f"BBBQueue {name} is older and has {tasks} already, but is suspended: resume it, or {advice}"
+    if unknown := unknown_tasks(spec.tasks):
+        problem = f"but runs nothing, for there is no task {', '.join(unknown)}"
+        return f"BBBQueue {name} is older and has {tasks} already, {problem}: correct it, or {advice}"
+    return f"BBBQueue {name} is older and runs {tasks} already: {advice}"
 
 
 def owned_jobs(jobs: Iterable[Manifest], cron_job: Manifest | None) -> list[Manifest]:
@@ -60,12 +72,24 @@ def is_leftover(cron_job: Manifest, identity: QueueIdentity) -> bool:
 
 
 def may_take(cron_job: Manifest, identity: QueueIdentity) -> bool:
-    """Whether a CronJob is a queue's own, or one of ours that lost its owner (``kubectl delete --cascade=orphan``)."""
+    """Whether a CronJob is a queue's own, or one of ours that lost its owner (``kubectl delete --cascade=orphan``).
+
+    Any other is neither changed nor counted.
+    """
     owners = list(_owners(cron_job))
     if any(owner.get("uid") == identity.uid for owner in owners):
         return True
     ours = cron_job["metadata"].get("labels", {}).get(_MANAGED_BY) == FIELD_MANAGER
-    return ours and not any(owner.get("controller") for owner in owners)
+    return ours and not is_leftover(cron_job, identity) and not any(owner.get("controller") for owner in owners)
+
+
+def _in_the_way(cron_job: Manifest, identity: QueueIdentity) -> Block | None:
+    """Return what to do about a CronJob that has the name of a queue's and is not its own."""
+    if is_leftover(cron_job, identity):
+        # The garbage collector is about to delete it, and its end wakes this queue again.
+        return None
+    message = f"there is a CronJob {cron_job['metadata']['name']} already that is not this queue's: delete it"
+    return Block(QueueReason.REFUSED, message)
 
 
 class QueueReconciler:
@@ -88,8 +112,11 @@ class QueueReconciler:
             return await self._writer.write(QUEUE, key, _unreadable_status(manifest, spec))
         queues = (queue for other, queue in self._store.in_namespace(QUEUE, key.namespace) if other != key)
         block = task_block(manifest, spec, queues)
-        cron_job = await self._live(key)
-        if block is None:
+        live = await self._live(key)
+        cron_job = live if live is not None and may_take(live, _identity(manifest)) else None
+        if block is None and live is not None and cron_job is None:
+            block = _in_the_way(live, _identity(manifest))
+        elif block is None:
             cron_job, block = await self._ensure(manifest, spec, cron_job)
         elif cron_job is not None:
             await self._suspend(cron_job)
@@ -112,21 +139,14 @@ class QueueReconciler:
     async def _ensure(
         self, manifest: Manifest, spec: BBBQueueSpec, live: Manifest | None
     ) -> tuple[Manifest | None, Block | None]:
-        """Return the CronJob as it is afterwards, and why it is not as it should be."""
-        metadata = manifest["metadata"]
-        identity = QueueIdentity(namespace=metadata["namespace"], name=metadata["name"], uid=metadata["uid"])
+        """Return the CronJob as it is afterwards, and why it is not as it should be; ``live`` is the queue's own."""
+        identity = _identity(manifest)
         try:
             desired = build_cronjob(spec, identity=identity, defaults=self._defaults)
         except ValueError as error:
             return live, Block(QueueReason.IMAGE_MISSING, str(error))
         if live is not None and covers(desired, live):
             return live, None
-        if live is not None and is_leftover(live, identity):
-            # The garbage collector is about to delete it, and its end wakes this queue again.
-            return None, None
-        if live is not None and not may_take(live, identity):
-            message = f"there is a CronJob {live['metadata']['name']} already that is not this queue's: delete it"
-            return None, Block(QueueReason.REFUSED, message)
         try:
             answer = await self._kube.apply(CRON_JOB, desired)
             if not covers(desired, answer):
@@ -140,7 +160,9 @@ class QueueReconciler:
     async def _suspend(self, cron_job: Manifest) -> None:
         """Let a CronJob start nothing more; deleting it would kill a pod that runs."""
         if not cron_job["spec"].get("suspend"):
-            answer = await self._kube.patch(CRON_JOB, key_of(cron_job), {"spec": {"suspend": True}})
+            # With the uid, another one that took its name meanwhile is not touched.
+            patch = {"metadata": {"uid": cron_job["metadata"]["uid"]}, "spec": {"suspend": True}}
+            answer = await self._kube.patch(CRON_JOB, key_of(cron_job), patch)
             self._store.accept(CRON_JOB, answer)
 
     async def _write_status(
@@ -165,9 +187,15 @@ def _age(manifest: Manifest) -> tuple[str, str]:
     return metadata["creationTimestamp"], metadata["name"]
 
 
-def _tasks_of(manifest: Manifest) -> list[str]:
+def _spec_of(manifest: Manifest) -> BBBQueueSpec | None:
+    """Return the spec of a queue that is to stay and can be read."""
     spec = parse_spec(BBBQueueSpec, manifest)
-    return [] if isinstance(spec, Block) or is_deleting(manifest) else spec.tasks
+    return None if isinstance(spec, Block) or is_deleting(manifest) else spec
+
+
+def _identity(manifest: Manifest) -> QueueIdentity:
+    metadata = manifest["metadata"]
+    return QueueIdentity(namespace=metadata["namespace"], name=metadata["name"], uid=metadata["uid"])
 
 
 def _owners(manifest: Manifest) -> Iterable[Mapping[str, Any]]:
