@@ -1,7 +1,7 @@
 """The tables: configuration is written by the operator only, runtime rows by the jobs.
 
 Configuration rows are keyed by (namespace, name); the uid of the custom resource is an attribute, so a deleted and
-re-created object finds its row again. A deleted object's row keeps ``deleted_at`` for 30 days.
+re-created object finds its row again. A deleted object's row keeps its ``deleted_at`` for 30 days at least.
 """
 
 from __future__ import annotations
@@ -220,5 +220,4 @@ task_runs = sa.Table(
     sa.CheckConstraint("octet_length(arguments::text) <= 65536", name="arguments_size"),
     sa.CheckConstraint("octet_length(result::text) <= 65536", name="result_size"),
     sa.Index("task_runs_history_idx", "namespace", "task", "created_at"),
-    sa.Index("task_runs_unfinished_idx", "namespace", "pod", postgresql_where=sa.text("finished_at is null")),
 )

@@ -1,7 +1,6 @@
 """The history of task runs: one row per task and pod run, in Celery's states.
 
-A pod writes its own run; the operator writes what a pod cannot (`fail_pod`). Everything is bounded, and error texts are
-stripped of secrets before they are stored.
+A pod writes its own run. Everything is bounded, and error texts are stripped of secrets before they are stored.
 """
 
 from __future__ import annotations
@@ -90,20 +89,6 @@ _FINISH = (
     )
     .returning(task_runs.c.id)
 )
-_FAIL_POD = (
-    sa.update(task_runs)
-    .where(
-        task_runs.c.namespace == sa.bindparam("pod_namespace"),
-        task_runs.c.pod == sa.bindparam("pod_name"),
-        task_runs.c.finished_at.is_(None),
-    )
-    .values(
-        state=TaskState.FAILURE.value,
-        error=sa.bindparam("final_error", type_=sa.Text),
-        finished_at=sa.func.clock_timestamp(),
-    )
-    .returning(task_runs.c.id)
-)
 
 
 def start(
@@ -167,12 +152,6 @@ def finish(
         else shortened(storable_text(redact(traceback)), TRACEBACK_CHARACTERS),
     }
     return connection.execute(_FINISH, parameters).scalar_one_or_none() is not None
-
-
-def fail_pod(connection: sa.Connection, *, namespace: str, pod: str, error: str) -> int:
-    """End the runs of a pod that died without a word as FAILURE; return how many there were."""
-    parameters = {"pod_namespace": namespace, "pod_name": pod, "final_error": _error(error)}
-    return len(connection.execute(_FAIL_POD, parameters).all())
 
 
 def _error(error: str | None) -> str | None:

@@ -11,7 +11,6 @@ from b3lb.db.task_runs import (
     JSON_BYTES,
     TRACEBACK_CHARACTERS,
     TaskState,
-    fail_pod,
     finish,
     record_tick,
     start,
@@ -84,19 +83,7 @@ def test_a_run_ends_once(farm: Farm) -> None:
     assert not end(farm, run_id, state=TaskState.SUCCESS, result={})
     with transaction(farm.engine, timeout_seconds=10) as connection:
         record_tick(connection, run_id, seconds=1)
-        assert fail_pod(connection, namespace="default", pod="core-1", error="late") == 0
     assert farm.rows("SELECT state, error, ticks FROM task_runs") == [("FAILURE", "first", 0)]
-
-
-def test_the_runs_of_a_dead_pod_fail_and_no_others(farm: Farm) -> None:
-    dead, _ = begin(farm)
-    begin(farm, pod="core-2")
-    begin(farm, namespace="other")
-    with transaction(farm.engine, timeout_seconds=10) as connection:
-        assert fail_pod(connection, namespace="default", pod="core-1", error="OOMKilled, password=geheim") == 1
-    assert farm.rows("SELECT id, error FROM task_runs WHERE state = 'FAILURE' AND finished_at IS NOT NULL") == [
-        (dead, "OOMKilled, password=[redacted]")
-    ]
 
 
 @pytest.mark.parametrize("size", [JSON_BYTES - 9, JSON_BYTES - 8, 5_000_000])

@@ -239,6 +239,3 @@ def _create_task_runs() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("task_runs_pkey")),
     )
     op.create_index("task_runs_history_idx", "task_runs", ["namespace", "task", "created_at"])
-    op.create_index(
-        "task_runs_unfinished_idx", "task_runs", ["namespace", "pod"], postgresql_where=sa.text("finished_at is null")
-    )
