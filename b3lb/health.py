@@ -145,9 +145,8 @@ def next_state(
         message = observation.message if ready else f"answering again: {successes} of {policy.healthy_after} polls"
         reason = observation.reason if ready or current is None else current.reason
     else:
-        failures = 1 if current is None else current.failures + 1
+        failures, successes = 1 if current is None else current.failures + 1, 0
         ready = current is not None and current.ready and failures < policy.unhealthy_after
-        successes = 0
         delay = None if ready else _backoff(current, failures, policy, jitter)
         meetings, attendees = (current.meetings, current.attendees) if current else (0, 0)
         reason, message = observation.reason, observation.message

@@ -60,7 +60,7 @@ class StatusWriter:
             # The object went or was replaced; the watch will tell.
             return None
         # A queue's run ends every minute: with numbers in between it would be written twice as often.
-        if not urgent or any(old.get(field) != desired.get(field) for field in _RUN_ENDED):
+        if not urgent or _run_ended(old, desired):
             self._note_numbers(kind, key)
         self._store.accept(kind, answer)
         self._events.record(kind, answer, old)
@@ -92,8 +92,12 @@ def is_urgent(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     return _marks(old) != _marks(new)
 
 
-_RUN_ENDED = ("lastSuccessTime", "failed")
-_SELDOM = ("observedGeneration", "nodes", *_RUN_ENDED)
+_SELDOM = ("observedGeneration", "nodes", "lastSuccessTime", "failed")
+
+
+def _run_ended(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether a queue's run ended meanwhile; the first status of a queue tells of none."""
+    return old.get("lastSuccessTime") != new.get("lastSuccessTime") or old.get("failed", 0) != new.get("failed", 0)
 
 
 def _marks(status: Mapping[str, Any]) -> list[Any]:

@@ -10,7 +10,8 @@ import sqlalchemy as sa
 from b3lb.crypto import KeyRing
 from b3lb.db.configuration import ClusterRow, NodeRow, apply_clusters, apply_nodes
 from b3lb.db.engine import transaction
-from b3lb.health import LoadReason, NodeState, Reason
+from b3lb.health import NodeState
+from tests.states import healthy
 
 CREATED = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
@@ -41,24 +42,7 @@ class Farm:
         return dataclasses.replace(row, **changes)
 
     def state(self, **changes: Any) -> NodeState:
-        state = NodeState(
-            revision=1,
-            ready=True,
-            proven=True,
-            reason=Reason.RESPONDING,
-            message="",
-            failures=0,
-            successes=2,
-            next_poll_at=None,
-            ready_changed_at=CREATED,
-            meetings=3,
-            attendees=40,
-            cpu=2500,
-            load_reason=LoadReason.REPORTED,
-            load_message="",
-            load_missed=0,
-        )
-        return dataclasses.replace(state, **changes)
+        return healthy(**{"ready_changed_at": CREATED, "meetings": 3, "attendees": 40, "cpu": 2500, **changes})
 
     def fill(self, nodes: Sequence[NodeRow] | int, clusters: Sequence[ClusterRow] = ()) -> dict[str, int]:
         """Store clusters (default: one) and nodes; return the nodes' IDs by name."""

@@ -22,11 +22,11 @@ from b3lb.db.engine import create_engine, database_clock, transaction
 from b3lb.db.leases import Lease
 from b3lb.db.node_states import load_polls, notify, write_states
 from b3lb.db.ticks import heartbeat
-from b3lb.health import LoadReason, NodeState, Reason
 from dev.controlplane import ControlPlane
 from dev.farm.messages import FarmNode
 from dev.postgres import Postgres
 from dev.processes import ManagedProcess, free_ports, wait_until
+from tests.states import healthy
 
 ROOT = Path(__file__).resolve().parents[2]
 API_VERSION = "b3lb.io/v1alpha1"
@@ -159,23 +159,7 @@ class OperatorCluster:
         """Do what a tick of the node checks does to the database, for all nodes that can be polled."""
         with transaction(self.engine, timeout_seconds=10) as connection:
             now = database_clock(connection)
-            fresh = NodeState(
-                revision=1,
-                ready=True,
-                proven=True,
-                reason=Reason.RESPONDING,
-                message="",
-                failures=0,
-                successes=2,
-                next_poll_at=None,
-                ready_changed_at=now,
-                meetings=0,
-                attendees=0,
-                cpu=1000,
-                load_reason=LoadReason.REPORTED,
-                load_message="",
-                load_missed=0,
-            )
+            fresh = healthy(ready_changed_at=now)
             polls = load_polls(connection, self.namespace)
             rows = [
                 (poll.node_id, dataclasses.replace(poll.state or fresh, revision=poll.revision, **changes), 1.0)

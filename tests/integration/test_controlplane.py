@@ -18,7 +18,7 @@ import yaml
 
 from dev.controlplane import ControlPlane, KubectlError
 from dev.processes import ProcessError, wait_until
-from dev.toolchain import PROGRAMS, ToolchainError, assets_directory
+from dev.toolchain import PROGRAMS
 
 # The first use of the programs builds them.
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
@@ -39,18 +39,8 @@ CRON_JOB = {
 
 
 @pytest.fixture(scope="module")
-def programs() -> Path:
-    try:
-        return assets_directory()
-    except ToolchainError as error:
-        if os.environ.get("B3LB_REQUIRE_CLUSTER"):
-            raise
-        pytest.skip(str(error))
-
-
-@pytest.fixture(scope="module")
-def plane(programs: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with ControlPlane(tmp_path_factory.mktemp("control-plane"), assets=programs) as running:
+def plane(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    with ControlPlane(tmp_path_factory.mktemp("control-plane"), assets=assets) as running:
         yield running
 
 
@@ -190,9 +180,9 @@ def test_a_control_plane_that_was_not_started_can_be_stopped_but_not_disturbed(t
         plane.pause("etcd")
 
 
-def test_the_command_keeps_objects_between_runs_and_ends_on_sigterm(programs: Path, tmp_path: Path) -> None:
+def test_the_command_keeps_objects_between_runs_and_ends_on_sigterm(assets: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "dev.controlplane", "--directory", str(tmp_path)]
-    environment = {**os.environ, "KUBEBUILDER_ASSETS": str(programs)}
+    environment = {**os.environ, "KUBEBUILDER_ASSETS": str(assets)}
     uids = []
     for _ in range(2):
         with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:

@@ -12,12 +12,12 @@ from typing import Any
 import pytest
 import yaml
 
-from b3lb.health import LoadReason, NodeState, Reason
 from b3lb.resources import BBBNodeSpec, BBBQueueSpec
 from b3lb_operator.manifests.cronjob import JobDefaults, QueueIdentity, build_cronjob
 from b3lb_operator.manifests.facts import Freshness, NodeFacts, NodeRecord
 from b3lb_operator.manifests.node_status import build_node_status
 from dev.controlplane import ControlPlane, KubectlError
+from tests.states import healthy
 
 # The first use of the control plane's programs builds them.
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
@@ -335,23 +335,7 @@ def test_the_category_lists_all_kinds_with_columns_from_the_built_status(cluster
 def node_status(stored: dict[str, Any]) -> dict[str, Any]:
     """Return the status of a healthy node."""
     now = datetime.now(UTC)
-    state = NodeState(
-        revision=1,
-        ready=True,
-        proven=True,
-        reason=Reason.RESPONDING,
-        message="",
-        failures=0,
-        successes=2,
-        next_poll_at=None,
-        ready_changed_at=now,
-        meetings=1,
-        attendees=61,
-        cpu=12,
-        load_reason=LoadReason.REPORTED,
-        load_message="",
-        load_missed=0,
-    )
+    state = healthy(ready_changed_at=now, meetings=1, attendees=61, cpu=12)
     facts = NodeFacts(
         spec=BBBNodeSpec.model_validate(stored["spec"]),
         generation=stored["metadata"]["generation"],

@@ -6,11 +6,12 @@ import dataclasses
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from b3lb.health import LoadReason, NodeState, Reason
+from b3lb.health import NodeState, Reason
 from b3lb.resources import BBBNodeSpec, BBBNodeStatus
 from b3lb.resources.conditions import find_condition
 from b3lb_operator.manifests.facts import Freshness, NodeFacts, NodeRecord
 from b3lb_operator.manifests.node_status import build_node_status
+from tests.states import healthy
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 BEFORE = NOW - timedelta(hours=1)
@@ -23,23 +24,7 @@ STALE = Freshness(
 )
 LOST = dataclasses.replace(FRESH, read_at=NOW - timedelta(seconds=20), error="connection refused")
 LOST_LONG = dataclasses.replace(FRESH, read_at=NOW - timedelta(seconds=151), error="connection refused")
-GOOD = NodeState(
-    revision=7,
-    ready=True,
-    proven=True,
-    reason=Reason.RESPONDING,
-    message="",
-    failures=0,
-    successes=2,
-    next_poll_at=None,
-    ready_changed_at=BEFORE,
-    meetings=4,
-    attendees=61,
-    cpu=1234,
-    load_reason=LoadReason.REPORTED,
-    load_message="",
-    load_missed=0,
-)
+GOOD = healthy(revision=7, ready_changed_at=BEFORE, meetings=4, attendees=61, cpu=1234)
 DEAD = dataclasses.replace(
     GOOD, ready=False, reason=Reason.TIMEOUT, message="no answer within 5 s", failures=3, successes=0
 )

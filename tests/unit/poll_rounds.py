@@ -17,6 +17,7 @@ from b3lb.health import (
     Reason,
 )
 from b3lb.load import LoadFormula
+from tests.states import healthy
 
 NOW = datetime(2026, 11, 23, 10, 30, 15, tzinfo=UTC)
 BEFORE = NOW - timedelta(hours=1)
@@ -33,23 +34,7 @@ def failed(reason: Reason = Reason.REFUSED, *, seconds: float = 0.001) -> Observ
     return Observation(reason, "no", 0, 0, LoadReport(None, LoadReason.UNREACHABLE, "no"), seconds)
 
 
-READY = NodeState(
-    revision=1,
-    ready=True,
-    proven=True,
-    reason=Reason.RESPONDING,
-    message="",
-    failures=0,
-    successes=2,
-    next_poll_at=None,
-    ready_changed_at=BEFORE,
-    meetings=2,
-    attendees=10,
-    cpu=2500,
-    load_reason=LoadReason.REPORTED,
-    load_message="",
-    load_missed=0,
-)
+READY = healthy(ready_changed_at=BEFORE, meetings=2, attendees=10, cpu=2500)
 READY_LOAD = 10 + 2 * 30 + sum(0.25**power for power in range(1, 7)) * 5000 / 6
 DOWN = dataclasses.replace(
     READY, ready=False, reason=Reason.REFUSED, message="no", failures=5, successes=0, next_poll_at=NOW
