@@ -1,6 +1,6 @@
 # `make demo` shows the main job on real parts, `make test` runs every test; each sets up all that it needs.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-fast lint format generate lock bench clean
+.PHONY: help setup demo test test-again test-fast lint format generate lock bench clean
 
 PYTHON := .venv/bin/python
 export PYTHONPATH :=
@@ -17,6 +17,9 @@ demo: setup ## A node declared with kubectl is polled by a CronJob; KEEP=1 stays
 test: setup ## Every test: unit, real PostgreSQL, real control plane
 	@$(PYTHON) -m dev.toolchain >/dev/null
 	@B3LB_REQUIRE_CLUSTER=1 $(PYTHON) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+
+test-again: setup ## What failed in the last `make test`, once more, one after the other
+	@B3LB_REQUIRE_CLUSTER=1 $(PYTHON) -m pytest --last-failed --last-failed-no-failures=none $(PYTEST_ARGS)
 
 test-fast: setup ## Only the unit tests
 	@$(PYTHON) -m pytest tests/unit -n 2 $(PYTEST_ARGS)
