@@ -5,7 +5,6 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -27,7 +26,6 @@ from dev.farm.process import Farm
 from tests.integration.job_runs import (
     KEYS,
     NAMESPACE,
-    all_healthy,
     changed_tables,
     configure,
     job,
@@ -41,18 +39,6 @@ from tests.integration.job_runs import (
 )
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
-
-
-@pytest.fixture(scope="module")
-def running_farm() -> Iterator[Farm]:
-    with Farm(nodes=4, meetings=3, attendees=5, frozen=True) as running:
-        yield running
-
-
-@pytest.fixture
-def bbb_farm(running_farm: Farm) -> Farm:
-    """Four healthy nodes that do not change by themselves."""
-    return all_healthy(running_farm)
 
 
 def test_one_run_tells_healthy_dead_refusing_and_hanging_nodes_apart(

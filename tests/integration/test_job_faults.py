@@ -19,7 +19,6 @@ from b3lb_jobs.errors import TransientError
 from dev.farm.process import Farm
 from dev.postgres import Postgres
 from tests.integration.job_runs import (
-    all_healthy,
     changed_tables,
     configure,
     job,
@@ -35,18 +34,6 @@ from tests.integration.job_runs import (
 )
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(120)]
-
-
-@pytest.fixture(scope="module")
-def running_farm() -> Iterator[Farm]:
-    with Farm(nodes=4, meetings=3, attendees=5, frozen=True) as running:
-        yield running
-
-
-@pytest.fixture
-def bbb_farm(running_farm: Farm) -> Farm:
-    """Four healthy nodes that do not change by themselves."""
-    return all_healthy(running_farm)
 
 
 async def test_a_run_that_lost_its_lease_in_a_tick_writes_nothing(

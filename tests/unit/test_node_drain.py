@@ -13,25 +13,18 @@ from b3lb.resources import BBBNodeSpec, BBBNodeStatus
 from b3lb.resources.conditions import find_condition
 from b3lb_operator.manifests.facts import Block, Freshness, NodeFacts, NodeRecord
 from b3lb_operator.manifests.node_status import build_node_status
+from tests.states import healthy
 
 BEGIN = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 DEADLINE = BEGIN + timedelta(hours=1)
 DEADLINE_TEXT = "2026-03-01T13:00:00Z"
-BUSY = NodeState(
+BUSY = healthy(
     revision=7,
-    ready=True,
-    proven=True,
-    reason=Reason.RESPONDING,
-    message="",
-    failures=0,
-    successes=2,
-    next_poll_at=None,
     ready_changed_at=BEGIN - timedelta(days=1),
     meetings=2,
     attendees=17,
     cpu=None,
     load_reason=LoadReason.NOT_FOUND,
-    load_message="",
     load_missed=4,
 )
 IDLE = dataclasses.replace(BUSY, meetings=0, attendees=0)
