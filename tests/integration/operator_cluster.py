@@ -219,3 +219,10 @@ def api_secret(node: FarmNode) -> dict[str, Any]:
     """Return the core Secret with the API secret of a simulated node."""
     metadata = {"name": node.name}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"secret": node.secret}}
+
+
+def execute(engine: sa.Engine, *statements: str) -> None:
+    """Run statements, each in a transaction of its own."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
