@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """The schema that this program was written for."""
 
 OLDEST_PROGRAM = 1
@@ -51,6 +51,14 @@ def _identity() -> list[sa.Column[Any]]:
     ]
 
 
+def _block() -> list[sa.Column[Any]]:
+    """Return the columns that say why an object cannot be used; both null while it can."""
+    return [
+        sa.Column("blocked_reason", sa.Text, nullable=True, comment="a condition's reason, e.g. SecretNotFound"),
+        sa.Column("blocked_message", sa.Text, nullable=True),
+    ]
+
+
 schema_version = sa.Table(
     "schema_version",
     metadata,
@@ -76,6 +84,7 @@ clusters = sa.Table(
     _integer("guard_minimum_nodes", 3),
     _integer("guard_maximum_seconds", 600),
     sa.Column("ca_certificates", sa.Text, nullable=True, comment="PEM, public; absent: the system's"),
+    _integer("lost_meetings_seconds", 86400),
     sa.UniqueConstraint("namespace", "name"),
     sa.CheckConstraint("checksum_algorithm in ('sha1', 'sha256', 'sha384', 'sha512')", name="checksum_algorithm"),
     sa.CheckConstraint("timeout_seconds between 1 and 30", name="timeout_seconds"),
@@ -87,6 +96,7 @@ clusters = sa.Table(
         "guard_share_percent between 1 and 100 and guard_minimum_nodes >= 1 and guard_maximum_seconds >= 0",
         name="guard",
     ),
+    sa.CheckConstraint("lost_meetings_seconds >= 0", name="lost_meetings_seconds"),
 )
 
 nodes = sa.Table(
@@ -136,6 +146,58 @@ queues = sa.Table(
     sa.CheckConstraint("max_in_flight >= 1", name="max_in_flight"),
 )
 
+tenants = sa.Table(
+    "tenants",
+    metadata,
+    *_identity(),
+    _timestamp("created_at"),
+    sa.Column("slug", sa.Text, nullable=False),
+    sa.Column("enabled", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("cluster_names", postgresql.ARRAY(sa.Text), nullable=False, server_default=sa.text("'{}'")),
+    _integer("meeting_limit", nullable=True),
+    _integer("attendee_limit", nullable=True),
+    *_block(),
+    sa.UniqueConstraint("namespace", "name"),
+    sa.CheckConstraint("blocked_reason is not null or slug ~ '^[A-Z]{2,10}$'", name="slug"),
+    sa.CheckConstraint("meeting_limit >= 1 and attendee_limit >= 1", name="limits"),
+    sa.Index("tenants_slug_idx", "slug"),
+)
+
+secrets = sa.Table(
+    "secrets",
+    metadata,
+    *_identity(),
+    _timestamp("created_at"),
+    sa.Column("tenant_id", sa.BigInteger, sa.ForeignKey("tenants.id"), nullable=True),
+    _integer("sub_id"),
+    sa.Column("enabled", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("secret_ciphertext", sa.LargeBinary, nullable=True),
+    sa.Column("secret_key_id", sa.Text, nullable=True),
+    sa.Column("secret_hash", sa.LargeBinary, nullable=True),
+    _integer("meeting_limit", nullable=True),
+    _integer("attendee_limit", nullable=True),
+    sa.Column("record_profile_names", postgresql.ARRAY(sa.Text), nullable=False, server_default=sa.text("'{}'")),
+    *_block(),
+    sa.UniqueConstraint("namespace", "name"),
+    sa.CheckConstraint("sub_id between 0 and 999", name="sub_id"),
+    sa.CheckConstraint("meeting_limit >= 1 and attendee_limit >= 1", name="limits"),
+    sa.CheckConstraint("num_nulls(secret_ciphertext, secret_key_id, secret_hash) in (0, 3)", name="secret"),
+    sa.CheckConstraint(
+        "blocked_reason is not null or (tenant_id is not null and secret_ciphertext is not null)", name="usable"
+    ),
+    sa.Index("secrets_tenant_id_idx", "tenant_id"),
+)
+
+record_profiles = sa.Table(
+    "record_profiles",
+    metadata,
+    *_identity(),
+    sa.Column("is_default", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("spec", postgresql.JSONB, nullable=False, comment="the BBBRecordProfile's spec, complete with defaults"),
+    *_block(),
+    sa.UniqueConstraint("namespace", "name"),
+)
+
 cluster_states = sa.Table(
     "cluster_states",
     metadata,
@@ -167,8 +229,75 @@ node_states = sa.Table(
     _integer("load_missed", 0),
     sa.Column("load", sa.Double, nullable=False),
     _timestamp("written_at", now=True),
+    _timestamp("seen_at", nullable=True),
     sa.CheckConstraint("cpu between 0 and 10000", name="cpu"),
     sa.CheckConstraint("meetings >= 0 and attendees >= 0", name="counts"),
+)
+
+meetings = sa.Table(
+    "meetings",
+    metadata,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("node_id", sa.BigInteger, sa.ForeignKey("nodes.id"), nullable=False),
+    sa.Column("internal_id", sa.Text, nullable=False, comment="unique on its node, also over time"),
+    sa.Column("meeting_id", sa.Text, nullable=False, comment="as the node knows it, with prefix"),
+    sa.Column("secret_id", sa.BigInteger, sa.ForeignKey("secrets.id"), nullable=True),
+    sa.Column("parent_internal_id", sa.Text, nullable=True, comment="of a breakout room"),
+    sa.Column("state", sa.Text, nullable=False),
+    _timestamp("created_at"),
+    _timestamp("first_seen_at"),
+    _timestamp("last_seen_at", nullable=True),
+    _timestamp("lost_at", nullable=True),
+    _timestamp("ended_at", nullable=True),
+    _integer("attendees", 0),
+    _integer("listeners", 0),
+    _integer("voices", 0),
+    _integer("videos", 0),
+    _integer("moderators", 0),
+    sa.Column("origin", sa.Text, nullable=False, server_default=""),
+    sa.Column("origin_server", sa.Text, nullable=False, server_default=""),
+    sa.Column("digest", sa.LargeBinary, nullable=False, comment="of the element as the node printed it"),
+    sa.Column("element", sa.LargeBinary, nullable=True, comment="as the front end serves it, zlib"),
+    sa.Column("user_hashes", sa.LargeBinary, nullable=False, server_default=sa.text("''::bytea")),
+    sa.Column("attendees_joined", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("counted_meetings", sa.Integer, nullable=False, server_default=sa.text("0")),
+    sa.Column("counted_attendees", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("counted_milliseconds", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.UniqueConstraint("node_id", "internal_id"),
+    sa.CheckConstraint("state in ('open', 'lost', 'ended')", name="state"),
+    sa.CheckConstraint("(state = 'ended') = (ended_at is not null)", name="ended_at"),
+    sa.CheckConstraint("(state = 'lost') = (lost_at is not null)", name="lost_at"),
+    sa.CheckConstraint("least(attendees, listeners, voices, videos, moderators) >= 0", name="counts"),
+    sa.Index("meetings_present_idx", "node_id", postgresql_where=sa.text("ended_at is null")),
+    sa.Index("meetings_secret_idx", "secret_id", postgresql_where=sa.text("ended_at is null")),
+)
+
+counters = sa.Table(
+    "counters",
+    metadata,
+    sa.Column("secret_id", sa.BigInteger, sa.ForeignKey("secrets.id"), primary_key=True),
+    sa.Column("attendees_joined", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("meetings", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("duration_count", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("duration_milliseconds", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("attendee_limit_hits", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    sa.Column("meeting_limit_hits", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+)
+
+secret_states = sa.Table(
+    "secret_states",
+    metadata,
+    sa.Column("secret_id", sa.BigInteger, sa.ForeignKey("secrets.id"), primary_key=True),
+    sa.Column("list_version", sa.BigInteger, nullable=False, server_default=sa.text("1")),
+    sa.Column("list_digest", sa.LargeBinary, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False, server_default="", comment="why the list is empty, e.g. Disabled"),
+    _integer("meetings", 0),
+    _integer("attendees", 0),
+    _integer("listeners", 0),
+    _integer("voices", 0),
+    _integer("videos", 0),
+    _integer("moderators", 0),
+    _timestamp("written_at", now=True),
 )
 
 leases = sa.Table(

@@ -1,0 +1,1 @@
+"""Meetings: whose they are, how they begin and end, and the lists that tenants see."""
