@@ -6,7 +6,6 @@ import gc
 import os
 import resource
 import signal
-import sys
 import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from dev.farm.checksum import ALGORITHMS
 from dev.farm.control import ControlServer
 from dev.farm.messages import READY_FILE, FarmFile
 from dev.farm.simulation import Simulation
+from dev.farm.tenants import Secret, parse_secret, tenant_secrets
 from dev.farm.world import START_TIME, World
 
 MAXIMUM_NODES: Final = 500
@@ -30,6 +30,13 @@ def _count(maximum: int) -> Callable[[str], int]:
         return number
 
     return count
+
+
+def _secret(text: str) -> Secret:
+    try:
+        return parse_secret(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _milliseconds(text: str) -> int:
@@ -46,6 +53,17 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--directory", type=Path, help=f"where to write {READY_FILE}; a new temporary one by default")
     result.add_argument("--meetings", type=_count(1000), default=20, help="meetings on each node")
     result.add_argument("--attendees", type=_count(1000), default=15, help="mean number of attendees of a meeting")
+    result.add_argument(
+        "--tenants", type=int, default=0, metavar="N", help="tenants whose meetings have prefixes; none"
+    )
+    result.add_argument("--secrets", type=int, metavar="M", help="API secrets of all tenants together; one each")
+    result.add_argument(
+        "--secret",
+        action="append",
+        type=_secret,
+        default=[],
+        help="a further secret like UNIA-001, may be repeated",
+    )
     result.add_argument("--frozen", action="store_true", help="time stands still until it is told to step")
     result.add_argument("--step-seconds", type=float, default=5.0, help="seconds between two steps")
     result.add_argument(
@@ -57,8 +75,12 @@ def parser() -> argparse.ArgumentParser:
         default=START_TIME,
         help="simulated time at the start, ISO 8601 or 'now'; a fixed one by default",
     )
-    result.add_argument("--end-with-stdin", action="store_true", help="end when standard input is closed")
     return result
+
+
+def _secrets(arguments: argparse.Namespace) -> list[Secret]:
+    numbered = tenant_secrets(arguments.tenants, arguments.secrets)
+    return list(dict.fromkeys([*numbered, *arguments.secret]))
 
 
 def _allow_many_files() -> None:
@@ -76,19 +98,11 @@ def _write_ready_file(directory: Path, content: FarmFile) -> Path:
     return path
 
 
-def _end_signal(arguments: argparse.Namespace) -> asyncio.Event:
+def _end_signal() -> asyncio.Event:
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    if arguments.end_with_stdin:
-
-        def read_stdin() -> None:
-            if not os.read(sys.stdin.fileno(), 4096):
-                loop.remove_reader(sys.stdin)
-                ended.set()
-
-        loop.add_reader(sys.stdin, read_stdin)
     return ended
 
 
@@ -97,7 +111,7 @@ async def run(arguments: argparse.Namespace) -> None:
     directory = arguments.directory or Path(tempfile.mkdtemp(prefix="farm-"))
     directory.mkdir(parents=True, exist_ok=True)
     (directory / READY_FILE).unlink(missing_ok=True)
-    ended = _end_signal(arguments)
+    ended = _end_signal()
     world = World(
         seed=arguments.seed,
         nodes=arguments.nodes,
@@ -105,6 +119,7 @@ async def run(arguments: argparse.Namespace) -> None:
         attendees=arguments.attendees,
         step_seconds=arguments.step_seconds,
         start_time=arguments.start_time,
+        tenants=arguments.all_secrets,
     )
     # The many objects of the world live on: the garbage collector need not visit them again and again.
     gc.freeze()
@@ -136,6 +151,10 @@ def main() -> None:
     arguments = parser().parse_args()
     if arguments.step_seconds <= 0:
         parser().error("--step-seconds must be above 0")
+    try:
+        arguments.all_secrets = _secrets(arguments)
+    except ValueError as error:
+        parser().error(str(error))
     _allow_many_files()
     asyncio.run(run(arguments))
 

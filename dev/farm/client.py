@@ -12,18 +12,24 @@ from dev.farm.messages import (
     Behaviour,
     BehaviourChange,
     Clock,
+    ClockOffsetChange,
     FarmCounts,
     LoadChange,
     MeetingOrder,
     MeetingTruth,
     NodeDetail,
     NodeTruth,
+    RoomsOrder,
     SecretChange,
+    SecretDetail,
+    SecretTruth,
     StepOrder,
+    UsersOrder,
 )
 
 _T = TypeVar("_T")
 _NODES: Final = TypeAdapter(list[NodeTruth])
+_SECRETS: Final = TypeAdapter(list[SecretTruth])
 _BEHAVIOURS: Final = TypeAdapter(dict[str, BehaviourChange])
 _OK: Final = 200
 
@@ -81,12 +87,44 @@ class FarmClient:
 
     def end_meeting(self, node: str, meeting_id: str) -> NodeTruth:
         """Ends a meeting with its breakout rooms at once."""
-        path = f"{_path(node)}/meetings/{quote(meeting_id, safe='')}"
-        return self._call("DELETE", path, TypeAdapter(NodeTruth))
+        return self._call("DELETE", _path(node, meeting_id), TypeAdapter(NodeTruth))
 
     def end_meetings(self, node: str) -> NodeTruth:
         """Ends all meetings of a node at once."""
         return self._call("DELETE", f"{_path(node)}/meetings", TypeAdapter(NodeTruth))
+
+    def join(
+        self, node: str, meeting_id: str, *, count: int | None = None, user_ids: Iterable[str] = ()
+    ) -> MeetingTruth:
+        """Lets so many new users join a meeting (one if nothing is said), and those with the given IDs."""
+        return self._users(node, meeting_id, "join", count, user_ids)
+
+    def leave(
+        self, node: str, meeting_id: str, *, count: int | None = None, user_ids: Iterable[str] = ()
+    ) -> MeetingTruth:
+        """Lets so many users leave a meeting (one if nothing is said; at most all), and those with the given IDs."""
+        return self._users(node, meeting_id, "leave", count, user_ids)
+
+    def open_breakouts(self, node: str, meeting_id: str, *, rooms: int = 2) -> MeetingTruth:
+        """Opens breakout rooms, which are ended like meetings; answers the parent."""
+        path = f"{_path(node, meeting_id)}/breakouts"
+        return self._call("POST", path, TypeAdapter(MeetingTruth), body=_body(RoomsOrder(rooms=rooms)))
+
+    def secrets(self) -> list[SecretTruth]:
+        """All API secrets whose prefix a meeting ever had, each with its own meetings only."""
+        return self._call("GET", "/secrets", _SECRETS)
+
+    def secret(self, slug: str, sub_id: int) -> SecretDetail:
+        """An API secret with its own meetings."""
+        return self._call("GET", f"/secrets/{slug}-{sub_id:03d}", TypeAdapter(SecretDetail))
+
+    def tenant(self, slug: str) -> SecretDetail:
+        """A tenant with the meetings of all its secrets: what sub-id 0 sees."""
+        return self._call("GET", f"/tenants/{slug}", TypeAdapter(SecretDetail))
+
+    def set_clock_offset(self, name: str, seconds: float) -> NodeTruth:
+        """Sets a node's clock ahead (or behind): its answers' Date, and the times of what it creates from now on."""
+        return self._change(name, "clock", ClockOffsetChange(seconds=seconds))
 
     def set_load(self, name: str, load: int | None) -> NodeTruth:
         """Pins a node's load (0 to 10000); None lets it follow the meetings again."""
@@ -101,9 +139,9 @@ class FarmClient:
         change = AlgorithmsChange.model_validate({"algorithms": list(algorithms)})
         return self._change(name, "algorithms", change)
 
-    def step(self, count: int = 1) -> Clock:
-        """Lets so many steps pass, also in a frozen farm."""
-        return self._call("POST", "/step", TypeAdapter(Clock), body=_body(StepOrder(count=count)))
+    def step(self, count: int = 1, *, nodes: int | None = None) -> Clock:
+        """Lets so many steps pass, also in a frozen farm; only on the first ``nodes``, None means all."""
+        return self._call("POST", "/step", TypeAdapter(Clock), body=_body(StepOrder(count=count, nodes=nodes)))
 
     def set_frozen(self, *, frozen: bool) -> Clock:
         """Stops the farm's own clock or lets it run."""
@@ -120,6 +158,11 @@ class FarmClient:
     def _change(self, name: str, what: str, change: BaseModel) -> NodeTruth:
         return self._call("PUT", f"{_path(name)}/{what}", TypeAdapter(NodeTruth), body=_body(change))
 
+    def _users(self, node: str, meeting_id: str, what: str, count: int | None, user_ids: Iterable[str]) -> MeetingTruth:
+        order = UsersOrder(count=count, user_ids=list(user_ids))
+        path = f"{_path(node, meeting_id)}/{what}"
+        return self._call("POST", path, TypeAdapter(MeetingTruth), body=_body(order))
+
     def _call(self, method: str, path: str, adapter: TypeAdapter[_T], *, body: bytes | None = None) -> _T:
         connection = HTTPConnection(urlsplit(self.url).netloc, timeout=self._timeout)
         try:
@@ -133,8 +176,9 @@ class FarmClient:
         return adapter.validate_json(content)
 
 
-def _path(node: str) -> str:
-    return f"/nodes/{quote(node, safe='')}"
+def _path(node: str, meeting_id: str | None = None) -> str:
+    path = f"/nodes/{quote(node, safe='')}"
+    return path if meeting_id is None else f"{path}/meetings/{quote(meeting_id, safe='')}"
 
 
 def _body(message: BaseModel) -> bytes:

@@ -7,16 +7,23 @@ PUT      /nodes/NAME/behaviour        :class:`~dev.farm.messages.BehaviourChange
 PUT      /behaviours                  object: name of a node to BehaviourChange; all or none are applied
 POST     /nodes/NAME/meetings         :class:`~dev.farm.messages.MeetingOrder` or nothing; answers MeetingTruth
 DELETE   /nodes/NAME/meetings[/ID]    ends one meeting or all, at once (the ID percent-encoded)
+POST     /nodes/NAME/meetings/ID/X    X: ``join``, ``leave`` (:class:`~dev.farm.messages.UsersOrder` or nothing) or
+                                      ``breakouts`` (:class:`~dev.farm.messages.RoomsOrder` or nothing); MeetingTruth
+PUT      /nodes/NAME/clock            :class:`~dev.farm.messages.ClockOffsetChange`: its Date, new meetings' times
 PUT      /nodes/NAME/load             :class:`~dev.farm.messages.LoadChange`
 PUT      /nodes/NAME/secret           :class:`~dev.farm.messages.SecretChange`
 PUT      /nodes/NAME/algorithms       :class:`~dev.farm.messages.AlgorithmsChange`
+GET      /secrets                     list of :class:`~dev.farm.messages.SecretTruth`, all that ever had meetings
+GET      /secrets/SLUG-NNN            :class:`~dev.farm.messages.SecretDetail` of its own meetings
+GET      /tenants/SLUG                :class:`~dev.farm.messages.SecretDetail` of all the tenant's meetings
 POST     /step                        :class:`~dev.farm.messages.StepOrder` or nothing; answers Clock
 PUT      /frozen                      ``true`` or ``false``; answers :class:`~dev.farm.messages.Clock`
 GET      /counters                    :class:`~dev.farm.messages.FarmCounts`
 DELETE   /counters                    sets them to zero
 =======  ===========================  ======================================================================
 
-Errors are ``{"error": "..."}`` with status 400 (body), 404 (node, meeting, path) or 409 (meeting exists).
+Errors are ``{"error": "..."}`` with status 400 (body), 404 (node, meeting, user, secret, path) or 409 (the meeting
+exists, has been ended, or has the user).
 """
 
 import json
@@ -29,19 +36,32 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from dev.farm.messages import (
     AlgorithmsChange,
     BehaviourChange,
+    ClockOffsetChange,
     LoadChange,
     MeetingOrder,
     NodeTruth,
+    RoomsOrder,
     SecretChange,
+    SecretTruth,
     StepOrder,
+    UsersOrder,
 )
 from dev.farm.server import HOST, NodeServer
-from dev.farm.simulation import Simulation, meeting_truth, node_detail, node_truth
-from dev.farm.world import MeetingExistsError, UnknownMeetingError
+from dev.farm.simulation import Simulation
+from dev.farm.tenants import parse_secret
+from dev.farm.truth import meeting_truth, node_detail, node_truth, secret_detail, secret_truths, tenant_detail
+from dev.farm.world import (
+    MeetingEndedError,
+    MeetingExistsError,
+    UnknownMeetingError,
+    UnknownUserError,
+    UserExistsError,
+)
 
 _T = TypeVar("_T")
 _SIMULATION: Final = web.AppKey("simulation", Simulation)
 _NODES: Final = TypeAdapter(list[NodeTruth])
+_SECRETS: Final = TypeAdapter(list[SecretTruth])
 _BEHAVIOURS: Final = TypeAdapter(dict[str, BehaviourChange])
 _FLAG: Final = TypeAdapter(bool)
 routes: Final = web.RouteTableDef()
@@ -49,6 +69,16 @@ routes: Final = web.RouteTableDef()
 
 class UnknownNodeError(LookupError):
     """The farm has no node with this name."""
+
+
+_REFUSALS: Final[dict[type[Exception], tuple[int, str]]] = {
+    UnknownNodeError: (404, "no node {}"),
+    UnknownMeetingError: (404, "no meeting {}"),
+    UnknownUserError: (404, "no user {}"),
+    MeetingExistsError: (409, "there is a meeting {} already"),
+    MeetingEndedError: (409, "the meeting {} has been ended"),
+    UserExistsError: (409, "the user is in the meeting {} already"),
+}
 
 
 async def _read(request: web.Request, adapter: TypeAdapter[_T]) -> _T:
@@ -80,12 +110,9 @@ async def _errors(
     except ValidationError as error:
         # Never the input itself: it may be a secret.
         return _error(400, json.dumps(error.errors(include_url=False, include_input=False, include_context=False)))
-    except UnknownNodeError as error:
-        return _error(404, f"no node {error}")
-    except UnknownMeetingError as error:
-        return _error(404, f"no meeting {error}")
-    except MeetingExistsError as error:
-        return _error(409, f"there is a meeting {error} already")
+    except tuple(_REFUSALS) as error:
+        status, reason = _REFUSALS[type(error)]
+        return _error(status, reason.format(error))
     except web.HTTPException as error:
         return _error(error.status, error.reason)
 
@@ -132,8 +159,33 @@ async def _post_meeting(request: web.Request) -> web.Response:
 @routes.delete("/nodes/{name}/meetings")
 async def _delete_meetings(request: web.Request) -> web.Response:
     server = _server(request)
-    server.node.meetings.clear()
+    request.app[_SIMULATION].world.end_all(server.node)
     return _json(node_truth(server))
+
+
+@routes.post("/nodes/{name}/meetings/{meeting_id:.+}/join")
+async def _post_join(request: web.Request) -> web.Response:
+    server, meeting_id = _server(request), request.match_info["meeting_id"]
+    order = await _read(request, TypeAdapter(UsersOrder))
+    world = request.app[_SIMULATION].world
+    return _json(meeting_truth(world.join(server.node, meeting_id, count=order.number, user_ids=order.user_ids)))
+
+
+@routes.post("/nodes/{name}/meetings/{meeting_id:.+}/leave")
+async def _post_leave(request: web.Request) -> web.Response:
+    server, meeting_id = _server(request), request.match_info["meeting_id"]
+    order = await _read(request, TypeAdapter(UsersOrder))
+    world = request.app[_SIMULATION].world
+    return _json(meeting_truth(world.leave(server.node, meeting_id, count=order.number, user_ids=order.user_ids)))
+
+
+@routes.post("/nodes/{name}/meetings/{meeting_id:.+}/breakouts")
+async def _post_breakouts(request: web.Request) -> web.Response:
+    server, meeting_id = _server(request), request.match_info["meeting_id"]
+    order = await _read(request, TypeAdapter(RoomsOrder))
+    return _json(
+        meeting_truth(request.app[_SIMULATION].world.open_breakouts(server.node, meeting_id, rooms=order.rooms))
+    )
 
 
 @routes.delete("/nodes/{name}/meetings/{meeting_id:.+}")
@@ -164,10 +216,38 @@ async def _put_algorithms(request: web.Request) -> web.Response:
     return _json(node_truth(server))
 
 
+@routes.put("/nodes/{name}/clock")
+async def _put_clock(request: web.Request) -> web.Response:
+    server = _server(request)
+    server.node.clock_offset = (await _read(request, TypeAdapter(ClockOffsetChange))).seconds
+    return _json(node_truth(server))
+
+
+@routes.get("/secrets")
+async def _get_secrets(request: web.Request) -> web.Response:
+    truths = secret_truths(request.app[_SIMULATION].world)
+    return web.Response(body=_SECRETS.dump_json(truths, by_alias=True), content_type="application/json")
+
+
+@routes.get("/secrets/{secret}")
+async def _get_secret(request: web.Request) -> web.Response:
+    try:
+        secret = parse_secret(request.match_info["secret"])
+    except ValueError as error:
+        return _error(404, str(error))
+    return _json(secret_detail(request.app[_SIMULATION].world, secret))
+
+
+@routes.get("/tenants/{slug}")
+async def _get_tenant(request: web.Request) -> web.Response:
+    return _json(tenant_detail(request.app[_SIMULATION].world, request.match_info["slug"]))
+
+
 @routes.post("/step")
 async def _post_step(request: web.Request) -> web.Response:
     simulation = request.app[_SIMULATION]
-    await simulation.step((await _read(request, TypeAdapter(StepOrder))).count)
+    order = await _read(request, TypeAdapter(StepOrder))
+    await simulation.step(order.count, nodes=order.nodes)
     return _json(simulation.clock)
 
 

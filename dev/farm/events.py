@@ -26,20 +26,23 @@ def _new_attendee(random: Random, *, first: bool) -> Attendee:
     return attendee
 
 
-def join(random: Random, meeting: Meeting, *, count: int = 1) -> None:
-    """So many new users join; the first to come moderates and presents."""
+def join(random: Random, meeting: Meeting, *, count: int = 1, user_id: str | None = None) -> None:
+    """So many new users join, or one with a given ID; the first to come moderates and presents."""
     for _ in range(count):
-        first = not meeting.attendees
-        meeting.attendees.append(_new_attendee(random, first=first))
+        attendee = _new_attendee(random, first=not meeting.attendees)
+        if user_id is not None:
+            attendee.user_id = user_id
+        meeting.attendees.append(attendee)
+        meeting.ever_joined.add(attendee.user_id)
     if count:
         meeting.has_user_joined = True
         meeting.end_time = 0
     meeting.xml = None
 
 
-def leave(random: Random, meeting: Meeting, *, now: int) -> None:
-    """One user leaves; the presenter's place goes to the next, and a meeting that empties notes the time."""
-    gone = meeting.attendees.pop(random.randrange(len(meeting.attendees)))
+def leave(random: Random, meeting: Meeting, *, now: int, place: int | None = None) -> None:
+    """A user leaves; the presenter's place goes to the next, and a meeting that empties notes the time."""
+    gone = meeting.attendees.pop(random.randrange(len(meeting.attendees)) if place is None else place)
     hand_over(meeting, gone)
     if not meeting.attendees:
         meeting.end_time = now

@@ -1,7 +1,7 @@
 """What the control port and its client say to each other, and what ``farm.json`` holds. JSON keys are in camel case."""
 
 from enum import StrEnum
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -77,6 +77,32 @@ class MeetingOrder(_Message):
     attendees: int | None = Field(default=None, ge=0, le=100_000)
 
 
+class UsersOrder(_Message):
+    """Users who join or leave: so many (one if nothing is said), and those with the given IDs."""
+
+    count: int | None = Field(default=None, ge=0, le=100_000)
+    user_ids: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]] = Field(
+        default=[], alias="userIDs", max_length=10_000
+    )
+
+    @property
+    def number(self) -> int:
+        """How many beside those whose IDs are given."""
+        return int(not self.user_ids) if self.count is None else self.count
+
+
+class RoomsOrder(_Message):
+    """Breakout rooms to open."""
+
+    rooms: int = Field(default=2, ge=1, le=16)
+
+
+class ClockOffsetChange(_Message):
+    """How many seconds a node's clock is ahead of the farm's; behind it if negative."""
+
+    seconds: float = Field(ge=-1_000_000, le=1_000_000)
+
+
 class LoadChange(_Message):
     """A load that stays (0 to 10000), or None for one that follows the meetings."""
 
@@ -96,9 +122,10 @@ class AlgorithmsChange(_Message):
 
 
 class StepOrder(_Message):
-    """So many steps at once."""
+    """So many steps at once, on all nodes or on the first ones only."""
 
     count: int = Field(default=1, ge=1, le=10_000)
+    nodes: int | None = Field(default=None, ge=1)
 
 
 class Clock(_Message):
@@ -110,12 +137,20 @@ class Clock(_Message):
 
 
 class MeetingTruth(_Message):
-    """A meeting as the farm knows it."""
+    """A meeting as the farm knows it.
+
+    ``create_time`` is by the node's clock, ``begun_at`` by the farm's. ``secret`` (like UNIA-001) is the one by which a
+    load balancer created the meeting or its parent, ``client_id`` the ID that its client knows.
+    """
 
     meeting_id: str = Field(alias="meetingID")
     internal_meeting_id: str = Field(alias="internalMeetingID")
     name: str
     create_time: int
+    begun_at: int
+    secret: str | None
+    client_id: str = Field(alias="clientID")
+    user_ids: list[str] = Field(alias="userIDs")
     running: bool
     forcibly_ended: bool
     is_breakout: bool
@@ -134,7 +169,8 @@ class NodeTruth(_Message):
     """A node as the farm knows it.
 
     ``meetings`` is the number of meetings that getMeetings lists, ``breakouts`` how many of them are breakout rooms,
-    ``attendees`` the sum of their participants, which counts users of breakout rooms once.
+    ``attendees`` the sum of their participants, which counts users of breakout rooms once. ``clock_offset`` is in
+    seconds.
     """
 
     name: str
@@ -143,6 +179,7 @@ class NodeTruth(_Message):
     behaviour: Behaviour
     seconds: float
     algorithms: list[str]
+    clock_offset: float
     load: int
     meetings: int
     breakouts: int
@@ -153,6 +190,38 @@ class NodeDetail(NodeTruth):
     """A node with its meetings in the order in which getMeetings lists them."""
 
     meeting_list: list[MeetingTruth]
+
+
+class PlacedMeeting(MeetingTruth):
+    """A meeting and the name of its node."""
+
+    node: str
+
+
+class SecretTruth(_Message):
+    """What the farm knows of a secret's meetings, or of all its tenant's (then ``sub_id`` is None).
+
+    Breakout rooms are meetings of their parent's secret. ``users_joined`` counts, for all meetings that ever were, the
+    different user IDs that have been in each; ``meetings_ended`` the meetings that are no longer listed.
+    """
+
+    slug: str
+    sub_id: int | None
+    meetings: int
+    attendees: int
+    listeners: int
+    voices: int
+    videos: int
+    moderators: int
+    users_joined: int
+    meetings_created: int
+    meetings_ended: int
+
+
+class SecretDetail(SecretTruth):
+    """A secret with its meetings in the order of their creation."""
+
+    meeting_list: list[PlacedMeeting]
 
 
 class NodeCounts(_Message):

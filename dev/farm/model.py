@@ -5,6 +5,8 @@ from enum import StrEnum
 from random import Random
 from typing import Final
 
+from dev.farm.tenants import Secret
+
 MAXIMUM_LOAD: Final = 10_000
 
 
@@ -48,6 +50,8 @@ class BreakoutInfo:
 class Meeting:
     """A meeting as a node lists it; times in milliseconds since the epoch, ``duration`` in minutes (0 = unlimited).
 
+    ``create_time`` is by the node's clock, ``begun_at`` the same by the farm's. ``secret`` is the API secret by which a
+    load balancer created the meeting, or its parent; ``ever_joined`` holds the user IDs of all who have been in it.
     ``xml`` is the rendered element; whoever changes what BBB prints sets it to None.
     """
 
@@ -70,6 +74,9 @@ class Meeting:
     end_time: int = 0
     breakout: BreakoutInfo | None = None
     breakout_rooms: list[str] = field(default_factory=list)
+    begun_at: int = 0
+    secret: Secret | None = None
+    ever_joined: set[str] = field(default_factory=set, repr=False)
     xml: bytes | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -100,13 +107,17 @@ class Meeting:
 
 @dataclass(slots=True)
 class Node:
-    """A BBB server: its meetings by external ID in the order of their creation, and its own source of randomness."""
+    """A BBB server: its meetings by external ID in the order of their creation, and its own source of randomness.
+
+    ``clock_offset`` is how many seconds its clock is ahead of the farm's.
+    """
 
     name: str
     random: Random = field(repr=False)
     base_load: int
     meetings: dict[str, Meeting] = field(default_factory=dict)
     pinned_load: int | None = None
+    clock_offset: float = 0.0
 
     @property
     def attendee_count(self) -> int:

@@ -2,8 +2,10 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import Collection
 from contextlib import suppress
+from email.utils import formatdate
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -140,6 +142,8 @@ class NodeServer:
             # A client that has gone away is no fault of the node.
             with suppress(ConnectionError):
                 response = await self._respond(request, kind, query=query)
+                if not response.prepared:
+                    response.headers["Date"] = formatdate(time.time() + self.node.clock_offset, usegmt=True)
                 await response.prepare(request)
                 await response.write_eof()
                 return response

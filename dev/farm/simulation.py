@@ -14,61 +14,12 @@ from dev.farm.messages import (
     Clock,
     FarmCounts,
     FarmNode,
-    MeetingTruth,
-    NodeDetail,
-    NodeTruth,
 )
-from dev.farm.model import Meeting
 from dev.farm.server import NodeServer
 from dev.farm.world import World
 
 _SECRET_LENGTH: Final = 40
 _SECRET_ALPHABET: Final = ascii_letters + digits
-
-
-def meeting_truth(meeting: Meeting) -> MeetingTruth:
-    """What the farm knows of a meeting."""
-    return MeetingTruth(
-        meeting_id=meeting.meeting_id,
-        internal_meeting_id=meeting.internal_id,
-        name=meeting.name,
-        create_time=meeting.create_time,
-        running=meeting.running,
-        forcibly_ended=meeting.forcibly_ended,
-        is_breakout=meeting.breakout is not None,
-        parent_meeting_id=None if meeting.breakout is None else meeting.breakout.parent_internal_id,
-        breakout_rooms=list(meeting.breakout_rooms),
-        attendees=len(meeting.attendees),
-        moderators=meeting.moderator_count,
-        listeners=meeting.listener_count,
-        voices=meeting.voice_count,
-        videos=meeting.video_count,
-        muted=sum(attendee.muted for attendee in meeting.attendees),
-        screens=sum(attendee.screen for attendee in meeting.attendees),
-    )
-
-
-def node_truth(server: NodeServer) -> NodeTruth:
-    """What the farm knows of a node."""
-    node = server.node
-    return NodeTruth(
-        name=node.name,
-        api_url=server.api_url,
-        load_url=server.load_url,
-        behaviour=server.behaviour,
-        seconds=server.seconds,
-        algorithms=sorted(server.algorithms),
-        load=node.load,
-        meetings=len(node.meetings),
-        breakouts=node.breakout_count,
-        attendees=node.attendee_count,
-    )
-
-
-def node_detail(server: NodeServer) -> NodeDetail:
-    """What the farm knows of a node and of its meetings."""
-    meetings = [meeting_truth(meeting) for meeting in server.node.meetings.values()]
-    return NodeDetail(**dict(node_truth(server)), meeting_list=meetings)
 
 
 class Simulation:
@@ -131,11 +82,11 @@ class Simulation:
         """The simulated time."""
         return Clock(steps=self.world.steps, now=self.world.now, frozen=self.frozen)
 
-    async def step(self, count: int = 1) -> None:
-        """Does so many steps; requests are answered in between."""
+    async def step(self, count: int = 1, *, nodes: int | None = None) -> None:
+        """Does so many steps, on the first nodes only if ``nodes`` says how many; requests are answered in between."""
         async with self._lock:
             for _ in range(count):
-                self.world.step()
+                self.world.step(nodes=nodes)
                 await asyncio.sleep(0)
 
     async def set_behaviours(self, changes: Mapping[str, BehaviourChange]) -> None:

@@ -1,13 +1,16 @@
 """The life of a farm as a pure function of its seed: no clock, no input, no output, the same life each time."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from hashlib import sha1
+from itertools import islice
 from random import Random
 from typing import Final
 
 from dev.farm import events, names
 from dev.farm.chance import chance
 from dev.farm.model import Attendee, BreakoutInfo, Meeting, Node
+from dev.farm.tenants import Book, Secret, own_metadata, prefixed_id, split, spoil_origin
 
 # 2026-01-01T00:00:00Z, so that two farms with the same seed print the same times.
 START_TIME: Final = 1_767_225_600_000
@@ -38,6 +41,18 @@ class UnknownMeetingError(LookupError):
     """No meeting with this ID is on the node."""
 
 
+class MeetingEndedError(Exception):
+    """The meeting has been ended, though it is still listed: nobody can join."""
+
+
+class UserExistsError(Exception):
+    """A user is to join a meeting who is in it."""
+
+
+class UnknownUserError(LookupError):
+    """Nobody with this user ID is in the meeting."""
+
+
 class World:
     """All nodes of a farm and their meetings.
 
@@ -48,6 +63,10 @@ class World:
         attendees: mean number of attendees of a meeting; 0 gives meetings that nobody has joined.
         step_seconds: seconds of simulated time that a step takes.
         start_time: simulated time at the start, milliseconds since the epoch.
+        tenants: (slug, sub-id) of the API secrets by which a load balancer creates meetings; without any, clients
+            create all meetings directly.
+
+    ``books`` holds what is over, for each secret that ever had a meeting.
     """
 
     def __init__(
@@ -59,8 +78,11 @@ class World:
         attendees: int = 15,
         step_seconds: float = 5,
         start_time: int = START_TIME,
+        tenants: Sequence[tuple[str, int]] = (),
     ) -> None:
         self.now = start_time
+        self.secrets = [Secret(*secret) for secret in tenants]
+        self.books: dict[Secret, Book] = {secret: Book() for secret in self.secrets}
         self.steps = 0
         self._meetings = meetings
         self._attendees = attendees
@@ -72,11 +94,11 @@ class World:
             self._populate(node)
             self.nodes[node.name] = node
 
-    def step(self) -> None:
-        """Lets ``step_seconds`` pass on all nodes: meetings begin, change and end."""
+    def step(self, *, nodes: int | None = None) -> None:
+        """Lets ``step_seconds`` pass: meetings begin, change and end, on the first ``nodes`` only or on all."""
         self.now += self._step_milliseconds
         self.steps += 1
-        for node in self.nodes.values():
+        for node in islice(self.nodes.values(), nodes):
             for meeting in list(node.meetings.values()):
                 # A meeting may have gone with its parent within this very step.
                 if meeting.meeting_id in node.meetings:
@@ -94,13 +116,18 @@ class World:
             MeetingExistsError: if the node has a meeting with this ID.
         """
         random = node.random
-        external_id = names.meeting_id(random) if meeting_id is None else meeting_id
+        external_id = self._invented_id(random) if meeting_id is None else meeting_id
         if external_id in node.meetings:
             raise MeetingExistsError(external_id)
         # Two meetings never begin in the same millisecond, so a meeting created anew has another internal ID.
         self.now += 1
-        meeting = self._new_meeting(random, external_id, name=name or names.meeting_name(random))
-        meeting.metadata = names.metadata(random, external_id)
+        secret, client_id = split(external_id)
+        meeting = self._new_meeting(node, external_id, secret, name=name or names.meeting_name(random))
+        meeting.metadata = names.metadata(random, client_id)
+        if self.secrets:
+            spoil_origin(random, meeting.metadata)
+        if secret is not None:
+            meeting.metadata |= own_metadata(random, secret)
         meeting.duration = random.choice((0, 0, 0, 60, 90))
         meeting.recording = chance(random, 0.2)
         meeting.max_users = random.choice((0, 0, 0, 50, 250))
@@ -115,25 +142,114 @@ class World:
         Raises:
             UnknownMeetingError: if the node has no such meeting.
         """
-        meeting = node.meetings.get(meeting_id)
-        if meeting is None:
-            raise UnknownMeetingError(meeting_id)
+        meeting = self._meeting(node, meeting_id)
         if meeting.breakout is not None:
             self._close_room(node, meeting)
             return
         for room in meeting.breakout_rooms:
-            del node.meetings[room]
-        del node.meetings[meeting_id]
+            self._remove(node, room)
+        self._remove(node, meeting_id)
 
-    def _new_meeting(self, random: Random, external_id: str, *, name: str) -> Meeting:
+    def end_all(self, node: Node) -> None:
+        """Removes all meetings of a node at once."""
+        for meeting_id in list(node.meetings):
+            self._remove(node, meeting_id)
+
+    def join(self, node: Node, meeting_id: str, *, count: int = 1, user_ids: Iterable[str] = ()) -> Meeting:
+        """So many new users join a meeting, and those with the given IDs.
+
+        Raises:
+            UnknownMeetingError: if the node has no such meeting.
+            MeetingEndedError: if it has been ended.
+            UserExistsError: if one of the users is in it already, or given twice.
+        """
+        meeting = self._meeting(node, meeting_id)
+        if meeting.forcibly_ended:
+            raise MeetingEndedError(meeting_id)
+        known = {attendee.user_id for attendee in meeting.attendees}
+        users = list(user_ids)
+        if len(known.union(users)) < len(known) + len(users):
+            raise UserExistsError(meeting_id)
+        for user_id in users:
+            events.join(node.random, meeting, user_id=user_id)
+        events.join(node.random, meeting, count=count)
+        return meeting
+
+    def leave(self, node: Node, meeting_id: str, *, count: int = 1, user_ids: Iterable[str] = ()) -> Meeting:
+        """So many users leave a meeting, or all if there are fewer, and those with the given IDs.
+
+        Raises:
+            UnknownMeetingError: if the node has no such meeting.
+            UnknownUserError: if one of the users is not in it; then nobody leaves.
+        """
+        meeting = self._meeting(node, meeting_id)
+        users = set(user_ids)
+        for user_id in users - {attendee.user_id for attendee in meeting.attendees}:
+            raise UnknownUserError(user_id)
+        for user_id in users:
+            place = [attendee.user_id for attendee in meeting.attendees].index(user_id)
+            events.leave(node.random, meeting, now=self._time(node), place=place)
+        for _ in range(min(count, len(meeting.attendees))):
+            events.leave(node.random, meeting, now=self._time(node))
+        return meeting
+
+    def open_breakouts(self, node: Node, meeting_id: str, *, rooms: int) -> Meeting:
+        """Opens breakout rooms and moves an equal share of the users into each.
+
+        Raises:
+            UnknownMeetingError: if the node has no such meeting.
+            MeetingExistsError: if it is or has breakout rooms.
+            MeetingEndedError: if it has been ended.
+        """
+        meeting = self._meeting(node, meeting_id)
+        if meeting.forcibly_ended:
+            raise MeetingEndedError(meeting_id)
+        if meeting.breakout is not None or meeting.breakout_rooms:
+            raise MeetingExistsError(f"{meeting_id} with breakout rooms")
+        self._open_breakouts(node, meeting, rooms=rooms)
+        return meeting
+
+    def meetings_of(self, *secrets: Secret) -> Iterator[tuple[Node, Meeting]]:
+        """All meetings of some secrets, breakout rooms among them, node by node."""
+        for node in self.nodes.values():
+            for meeting in node.meetings.values():
+                if meeting.secret in secrets:
+                    yield node, meeting
+
+    def _meeting(self, node: Node, meeting_id: str) -> Meeting:
+        try:
+            return node.meetings[meeting_id]
+        except KeyError:
+            raise UnknownMeetingError(meeting_id) from None
+
+    def _time(self, node: Node) -> int:
+        return self.now + round(node.clock_offset * 1000)
+
+    def _remove(self, node: Node, meeting_id: str) -> None:
+        meeting = node.meetings.pop(meeting_id)
+        if meeting.secret is not None:
+            book = self.books[meeting.secret]
+            book.ended += 1
+            book.users_of_ended += len(meeting.ever_joined)
+
+    def _invented_id(self, random: Random) -> str:
+        return prefixed_id(random, self.secrets) if self.secrets else names.meeting_id(random)
+
+    def _new_meeting(self, node: Node, external_id: str, secret: Secret | None, *, name: str) -> Meeting:
+        random = node.random
+        create_time = self._time(node)
+        if secret is not None:
+            self.books.setdefault(secret, Book()).created += 1
         # SHA-1 is what BBB forms its internal meeting IDs with.
         digest = sha1(external_id.encode(), usedforsecurity=False).hexdigest()
         return Meeting(
             name=name,
             meeting_id=external_id,
-            internal_id=f"{digest}-{self.now}",
-            create_time=self.now,
-            start_time=self.now + random.randrange(10, 90),
+            internal_id=f"{digest}-{create_time}",
+            create_time=create_time,
+            begun_at=self.now,
+            secret=secret,
+            start_time=create_time + random.randrange(10, 90),
             voice_bridge=str(random.randrange(10_000, 100_000)),
             attendee_password=names.password(random),
             moderator_password=names.password(random),
@@ -149,6 +265,8 @@ class World:
             if number < groups:
                 parent = self.begin(node, attendees=3 * self._attendees)
                 self._open_breakouts(node, parent, rooms=_ROOMS_OF_FIRST_GROUPS)
+                # Nobody can have seen who was there before the beginning.
+                parent.ever_joined = {user.user_id for user in parent.attendees}
             elif number < groups + empty:
                 self.begin(node, attendees=0)
             else:
@@ -170,7 +288,7 @@ class World:
         elif self._may_open_breakouts(meeting) and chance(random, _OPEN_BREAKOUTS):
             self._open_breakouts(node, meeting, rooms=random.randint(2, 3))
         elif meeting.attendees and chance(random, _ANYTHING_HAPPENS):
-            self._step_running(random, meeting)
+            self._step_running(node, meeting)
 
     def _step_empty(self, node: Node, meeting: Meeting) -> None:
         random = node.random
@@ -182,23 +300,24 @@ class World:
         elif chance(random, _REJOIN_EMPTY):
             events.join(random, meeting)
 
-    def _step_running(self, random: Random, meeting: Meeting) -> None:
+    def _step_running(self, node: Node, meeting: Meeting) -> None:
+        random = node.random
         if not chance(random, _SOMEBODY_COMES_OR_GOES_THEN):
             events.media_event(random, meeting)
         elif random.randrange(2 * meeting.typical_size + 1) >= len(meeting.attendees):
             missing = max(1, meeting.typical_size - len(meeting.attendees))
             events.join(random, meeting, count=random.randint(1, missing))
         else:
-            events.leave(random, meeting, now=self.now)
+            events.leave(node.random, meeting, now=self._time(node))
 
     def _force_end(self, node: Node, meeting: Meeting) -> None:
         # The end is asynchronous: the node still lists the meeting for one step.
         for room in meeting.breakout_rooms:
-            del node.meetings[room]
+            self._remove(node, room)
         meeting.breakout_rooms.clear()
         meeting.attendees.clear()
         meeting.forcibly_ended = True
-        meeting.end_time = self.now
+        meeting.end_time = self._time(node)
         meeting.xml = None
 
     @staticmethod
@@ -212,7 +331,9 @@ class World:
         for sequence in range(1, rooms + 1):
             self.now += 1
             digest = sha1(f"{parent.internal_id}-{sequence}".encode(), usedforsecurity=False).hexdigest()
-            room = self._new_meeting(random, f"{digest}-{self.now}", name=f"{parent.name} (Room {sequence})")
+            room_id, name = f"{digest}-{self.now}", f"{parent.name} (Room {sequence})"
+            # BBB forms the room's ID from its parent's internal one, so it has no prefix.
+            room = self._new_meeting(node, room_id, parent.secret, name=name)
             room.breakout = BreakoutInfo(parent.internal_id, sequence, free_join)
             room.metadata = dict(parent.metadata)
             room.duration = 15
@@ -220,6 +341,7 @@ class World:
                 replace(mover, user_id=f"{mover.user_id}-{sequence}", presenter=False, screen=False)
                 for mover in (self._take_last(parent) for _ in range(share))
             ]
+            room.ever_joined = {user.user_id for user in room.attendees}
             room.has_user_joined = bool(room.attendees)
             node.meetings[room.meeting_id] = room
             parent.breakout_rooms.append(room.meeting_id)
@@ -231,15 +353,18 @@ class World:
         events.hand_over(meeting, attendee)
         return attendee
 
-    @staticmethod
-    def _close_room(node: Node, room: Meeting) -> None:
+    def _close_room(self, node: Node, room: Meeting) -> None:
         for parent in node.meetings.values():
             if room.meeting_id in parent.breakout_rooms:
                 parent.breakout_rooms.remove(room.meeting_id)
+                present = {user.user_id for user in parent.attendees}
+                homecomers = [replace(user, user_id=user.user_id.rsplit("-", 1)[0]) for user in room.attendees]
                 parent.attendees += [
-                    replace(user, user_id=user.user_id.rsplit("-", 1)[0], presenter=not parent.attendees and not index)
-                    for index, user in enumerate(room.attendees)
+                    replace(user, presenter=not present and not index)
+                    for index, user in enumerate(homecomers)
+                    if user.user_id not in present
                 ]
+                parent.ever_joined.update(user.user_id for user in homecomers)
                 parent.end_time = 0
                 parent.xml = None
-        del node.meetings[room.meeting_id]
+        self._remove(node, room.meeting_id)

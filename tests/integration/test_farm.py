@@ -1,18 +1,14 @@
 """The farm as a process: two independent clients read it, it is quick, and it ends when it shall."""
 
 import asyncio
-import importlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 import psutil
@@ -20,18 +16,26 @@ import pytest
 from yarl import URL
 
 from dev.farm.checksum import signed_url
-from dev.farm.messages import READY_FILE, FarmFile, FarmNode, MeetingTruth
-from dev.farm.process import Farm, FarmStartError
+from dev.farm.messages import READY_FILE, FarmFile, FarmNode
+from dev.farm.process import Farm
 from dev.farm.schema import check_get_meetings
+from dev.farm.tenants import tenant_secrets
+from dev.processes import ProcessError
+from tests.integration.bbb_clients import (
+    BBBError,
+    bbbctl,
+    bbbctl_client,
+    bigbluebutton_api_python,
+    by_bbbctl,
+    by_bigbluebutton_api_python,
+    seen_by_bbbctl,
+    seen_by_bigbluebutton_api_python,
+    shown,
+)
 
 pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).resolve().parents[2]
-bbbctl = importlib.import_module("bbbctl")
-with warnings.catch_warnings():
-    # The library has regular expressions with "\/" in ordinary strings.
-    warnings.filterwarnings("ignore", message=".*invalid escape sequence")
-    bigbluebutton_api_python = importlib.import_module("bigbluebutton_api_python")
 
 
 @pytest.fixture(scope="module")
@@ -51,25 +55,6 @@ def get(node: FarmNode) -> bytes:
     return asyncio.run(request())
 
 
-@cache
-def bbbctl_client(node: FarmNode) -> Any:
-    return bbbctl.BBBApiClient(node.api_url, node.secret)
-
-
-def by_bbbctl(node: FarmNode) -> list[dict[str, Any]]:
-    client = bbbctl_client(node)
-    return [json.loads(bbbctl.format_json(element)) for element in client.getMeetings()]
-
-
-def by_bigbluebutton_api_python(node: FarmNode) -> list[Any]:
-    response = bigbluebutton_api_python.BigBlueButton(f"{node.api_url}/", node.secret).get_meetings()
-    if response.get_field("meetings"):
-        # The library itself forgets that a single element is no list.
-        response.get_field("meetings")["meeting"].list(in_place=True)
-    meetings: list[Any] = response.get_meetings()
-    return meetings
-
-
 def test_two_independent_clients_read_every_answer_as_the_farm_means_it(farm: Farm) -> None:
     """Over a thousand steps, at every seventeenth."""
     for _ in range(60):
@@ -77,76 +62,31 @@ def test_two_independent_clients_read_every_answer_as_the_farm_means_it(farm: Fa
         for node in farm.nodes:
             truth = farm.control.node(node.name).meeting_list
             check_get_meetings(get(node))
-            assert [seen_by_bbbctl(meeting) for meeting in by_bbbctl(node)] == [shown(meeting) for meeting in truth]
-            assert [
-                (
-                    meeting.get_meetingid(),
-                    meeting.get_meetingname(),
-                    meeting.get_createtime(),
-                    meeting.get_participantcount(),
-                    meeting.get_listenercount(),
-                    meeting.get_voiceparticipantcount(),
-                    meeting.get_videocount(),
-                    meeting.has_been_forcibly_ended(),
-                )
-                for meeting in by_bigbluebutton_api_python(node)
-            ] == [shown(meeting)[:8] for meeting in truth]
-
-
-def shown(meeting: MeetingTruth) -> tuple[object, ...]:
-    return (
-        meeting.meeting_id,
-        meeting.name,
-        meeting.create_time,
-        meeting.attendees,
-        meeting.listeners,
-        meeting.voices,
-        meeting.videos,
-        meeting.forcibly_ended,
-        meeting.running,
-        meeting.moderators,
-        meeting.internal_meeting_id,
-        meeting.parent_meeting_id,
-        meeting.attendees,
-    )
-
-
-def seen_by_bbbctl(meeting: dict[str, Any]) -> tuple[object, ...]:
-    return (
-        meeting["meetingID"],
-        meeting["meetingName"],
-        meeting["createTime"],
-        meeting["participantCount"],
-        meeting["listenerCount"],
-        meeting["voiceParticipantCount"],
-        meeting["videoCount"],
-        meeting["hasBeenForciblyEnded"],
-        meeting["running"],
-        meeting["moderatorCount"],
-        meeting["internalMeetingID"],
-        meeting.get("parentMeetingID"),
-        len(meeting["attendees"]),
-    )
+            others = by_bigbluebutton_api_python(node.api_url, node.secret)
+            assert [seen_by_bbbctl(meeting) for meeting in by_bbbctl(node.api_url, node.secret)] == [
+                shown(meeting) for meeting in truth
+            ]
+            assert [seen_by_bigbluebutton_api_python(meeting) for meeting in others] == [
+                shown(meeting)[:8] for meeting in truth
+            ]
 
 
 def test_both_clients_understand_empty_nodes_and_failures(farm: Farm) -> None:
     node = farm.nodes[1]
     farm.control.end_meetings(node.name)
-    assert by_bbbctl(node) == []
-    assert by_bigbluebutton_api_python(node) == []
-    stranger = node.model_copy(update={"secret": "wrong"})
+    assert by_bbbctl(node.api_url, node.secret) == []
+    assert by_bigbluebutton_api_python(node.api_url, node.secret) == []
     with pytest.raises(bbbctl.ApiError, match="checksumError"):
-        by_bbbctl(stranger)
-    failure = importlib.import_module("bigbluebutton_api_python.exception").BBBException
-    with pytest.raises(failure) as caught:
-        by_bigbluebutton_api_python(stranger)
+        by_bbbctl(node.api_url, "wrong")
+    with pytest.raises(BBBError) as caught:
+        by_bigbluebutton_api_python(node.api_url, "wrong")
     assert caught.value.key == "checksumError"
 
 
 def test_clients_find_a_meeting_by_its_id(farm: Farm) -> None:
     node = farm.nodes[0]
     made = farm.control.create_meeting(node.name, meeting_id="ä b&c <d>", attendees=3)
-    info = bbbctl_client(node).getMeetingInfo("ä b&c <d>")
+    info = bbbctl_client(node.api_url, node.secret).getMeetingInfo("ä b&c <d>")
     assert info.findtext("internalMeetingID") == made.internal_meeting_id
     client = bigbluebutton_api_python.BigBlueButton(f"{node.api_url}/", node.secret)
     assert len(client.get_meeting_info("ä b&c <d>").get_attendees()) == 3
@@ -228,7 +168,7 @@ def test_the_farm_ends_with_a_parent_that_is_killed(tmp_path: Path) -> None:
 
 
 def test_a_farm_that_cannot_start_says_why() -> None:
-    with pytest.raises(FarmStartError, match="must be 0 to 500"):
+    with pytest.raises(ProcessError, match="must be 0 to 500"):
         Farm(nodes=501).start()
 
 
@@ -238,6 +178,15 @@ def test_a_stopped_farm_can_be_stopped_again() -> None:
     farm.stop()
     with pytest.raises(RuntimeError):
         _ = farm.pid
+
+
+def test_a_farm_with_tenants_says_which_secrets_there_are() -> None:
+    with Farm(nodes=2, meetings=6, attendees=3, frozen=True, tenants=tenant_secrets(2, 3)) as farm:
+        names = [(truth.slug, truth.sub_id) for truth in farm.control.secrets()]
+        assert names == [("UNIA", 0), ("UNIA", 1), ("UNIB", 0)]
+        assert 0 < sum(farm.control.tenant(slug).meetings for slug in ("UNIA", "UNIB")) <= 12
+    with pytest.raises(ProcessError, match="not like UNIA-001"):
+        Farm(nodes=1, tenants=[("unia", 0)]).start()
 
 
 def test_secrets_are_in_no_representation(farm: Farm) -> None:

@@ -1,8 +1,10 @@
 """The control port tells the farm's truth and changes it, and its client understands it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from email.utils import parsedate_to_datetime
 
 import aiohttp
 import pytest
@@ -10,14 +12,15 @@ import pytest
 from dev.farm.checksum import signed_url
 from dev.farm.client import FarmClient, FarmError
 from dev.farm.control import ControlServer
-from dev.farm.messages import Behaviour, SecretChange
+from dev.farm.messages import Behaviour, SecretChange, SecretDetail
 from dev.farm.simulation import Simulation
 from dev.farm.world import World
 
 
 @asynccontextmanager
-async def running_farm() -> AsyncIterator[tuple[Simulation, FarmClient]]:
-    simulation = Simulation(World(seed=3, nodes=3, meetings=8, attendees=3), frozen=True, step_seconds=0.01)
+async def running_farm(*, tenants: Sequence[tuple[str, int]] = ()) -> AsyncIterator[tuple[Simulation, FarmClient]]:
+    world = World(seed=3, nodes=3, meetings=8, attendees=3, tenants=tenants)
+    simulation = Simulation(world, frozen=True, step_seconds=0.01)
     control = ControlServer(simulation)
     await simulation.start()
     await control.start()
@@ -64,6 +67,50 @@ async def test_meetings_are_created_and_ended() -> None:
         assert truth.meetings == 9
         assert (await asyncio.to_thread(client.end_meetings, "node-002")).meetings == 0
         assert not node.meetings
+
+
+async def test_users_join_and_leave_a_meeting_of_a_secret() -> None:
+    async with running_farm(tenants=[("UNIA", 0), ("UNIA", 1)]) as (_, client):
+
+        def play() -> list[SecretDetail]:
+            client.create_meeting("node-002", meeting_id="UNIA-007-a/join", attendees=2)
+            details = [client.secret("UNIA", 7)]
+            client.join("node-002", "UNIA-007-a/join")
+            made = client.join("node-002", "UNIA-007-a/join", user_ids=["w_me", "w_you"])
+            assert (made.secret, made.client_id, made.attendees) == ("UNIA-007", "a/join", 5)
+            details.append(client.secret("UNIA", 7))
+            client.leave("node-002", "UNIA-007-a/join", user_ids=["w_me"])
+            client.leave("node-002", "UNIA-007-a/join", count=2)
+            rooms = client.open_breakouts("node-002", "UNIA-007-a/join", rooms=1).breakout_rooms
+            details.append(client.secret("UNIA", 7))
+            client.end_meeting("node-002", rooms[0])
+            client.end_meeting("node-002", "UNIA-007-a/join")
+            return [*details, client.secret("UNIA", 7)]
+
+        details = await asyncio.to_thread(play)
+        figures = [(d.meetings, d.attendees, d.users_joined, d.meetings_created, d.meetings_ended) for d in details]
+        assert figures == [(1, 2, 2, 1, 0), (1, 5, 5, 1, 0), (2, 2, 6, 2, 0), (0, 0, 6, 2, 2)]
+        assert [meeting.node for meeting in details[2].meeting_list] == ["node-002"] * 2
+        secrets = await asyncio.to_thread(client.secrets)
+        assert [(truth.slug, truth.sub_id) for truth in secrets] == [("UNIA", 0), ("UNIA", 1), ("UNIA", 7)]
+        whole = await asyncio.to_thread(client.tenant, "UNIA")
+        assert whole.meetings == sum(truth.meetings for truth in secrets)
+        assert (await asyncio.to_thread(client.secret, "UNIZ", 9)).meetings == 0
+
+
+@pytest.mark.parametrize("seconds", [0, 3600, -90])
+async def test_a_nodes_clock_shows_in_the_date_of_its_answers(seconds: int) -> None:
+    async with running_farm() as (simulation, client):
+        truth = await asyncio.to_thread(client.set_clock_offset, "node-001", seconds)
+        assert truth.clock_offset == seconds
+        made = await asyncio.to_thread(client.create_meeting, "node-001")
+        assert made.create_time - made.begun_at == seconds * 1000
+        node = simulation.farm_nodes[0]
+        async with aiohttp.ClientSession() as session:
+            for url in (signed_url(node.api_url, "getMeetings", secret=node.secret), node.load_url):
+                async with session.get(url) as response:
+                    ahead = parsedate_to_datetime(response.headers["Date"]).timestamp() - time.time()
+                    assert abs(ahead - seconds) < 10
 
 
 async def test_behaviours_change_together_or_not_at_all() -> None:
@@ -148,6 +195,14 @@ async def test_counters_are_kept_per_node_and_for_the_farm() -> None:
         ("POST /nodes/node-001/meetings", '{"meetingID": "x"}', 400),
         ("POST /nodes/node-001/meetings", '{"attendees": -1}', 400),
         ("POST /nodes/node-001/meetings", '{"unknown": 1}', 400),
+        ("POST /nodes/node-001/meetings/none/join", "", 404),
+        ("POST /nodes/node-001/meetings/none/leave", "", 404),
+        ("POST /nodes/node-001/meetings/none/breakouts", "", 404),
+        ("POST /nodes/node-001/meetings/none/join", '{"count": -1}', 400),
+        ("POST /nodes/node-001/meetings/none/join", '{"userIDs": ["<b>"]}', 400),
+        ("POST /nodes/node-001/meetings/none/breakouts", '{"rooms": 0}', 400),
+        ("PUT /nodes/node-001/clock", "", 400),
+        ("GET /secrets/UNIA-1", "", 404),
         ("POST /step", '{"count": 0}', 400),
         ("PUT /frozen", "", 400),
     ],
