@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
 from b3lb.resources import API_VERSION, CATEGORY, Resource
-from b3lb.resources.reasons import CLUSTER_REASONS, NODE_REASONS, QUEUE_REASONS, Meaning
+from b3lb.resources.reasons import REASONS, Meaning
 from dev.crd_schema import JSONSchema, structural_schema
 
 _INTRODUCTION = f"""# Custom resources
@@ -20,7 +21,6 @@ point to objects of the same namespace. The same texts are shown by `kubectl exp
 `kubectl explain bbbnodes.spec`. *Required* fields must be written, even when the object around them is optional: then
 only if that object is written.
 """
-_REASONS = {"BBBCluster": CLUSTER_REASONS, "BBBNode": NODE_REASONS, "BBBQueue": QUEUE_REASONS}
 
 
 def reference_page(resources: Sequence[Resource]) -> str:
@@ -39,7 +39,7 @@ def _section(resource: Resource) -> str:
         "### Status\n",
         _table(("Field", "Type", "Description"), (_status_row(*field) for field in _fields(status, depth=2))),
         "### Conditions\n",
-        _table(("Condition", "Status", "Reason", "Meaning"), map(_reason_row, _REASONS[resource.kind])),
+        _table(("Condition", "Status", "Reason", "Meaning"), map(_reason_row, REASONS[resource.kind])),
     ]
     return "\n".join(part for part in parts if part)
 
@@ -50,11 +50,12 @@ def _table(header: Sequence[str], rows: Iterator[Sequence[str]]) -> str:
 
 
 def _fields(schema: JSONSchema, prefix: str = "", *, depth: int = 9) -> Iterator[tuple[str, JSONSchema, bool]]:
-    """Yield path, schema and whether it is required, for every field below an object."""
+    """Yield path, schema and whether it is required, for every field below an object, and of the objects in lists."""
     for name, child in schema.get("properties", {}).items():
         yield prefix + name, child, name in schema.get("required", ())
-        if depth > 1:
-            yield from _fields(child, f"{prefix}{name}.", depth=depth - 1)
+        for inner, separator, levels in ((child, ".", 1), (child.get("items", {}), "[].", 2)):
+            if depth > levels:
+                yield from _fields(inner, f"{prefix}{name}{separator}", depth=depth - levels)
 
 
 def _spec_row(path: str, schema: JSONSchema, required: bool) -> Sequence[str]:
@@ -80,7 +81,7 @@ def _shown_default(schema: JSONSchema) -> bool:
 
 
 def _value(value: Any) -> str:
-    return f"`{str(value).lower()}`" if isinstance(value, bool) else f"`{value}`"
+    return f"`{value if isinstance(value, str) else json.dumps(value)}`"
 
 
 def _type(schema: JSONSchema) -> str:
@@ -94,6 +95,8 @@ def _type(schema: JSONSchema) -> str:
 
 
 def _limits(schema: JSONSchema) -> str:
+    if schema.get("x-kubernetes-int-or-string"):
+        return ""
     if "enum" in schema:
         return ", ".join(_value(value) for value in schema["enum"])
     if "minimum" in schema:

@@ -4,8 +4,11 @@ from b3lb.resources.base import API_VERSION, CATEGORY, GROUP, VERSION, Resource
 from b3lb.resources.cluster import CLUSTER, BBBClusterSpec, BBBClusterStatus
 from b3lb.resources.node import NODE, BBBNodeSpec, BBBNodeStatus, DesiredState
 from b3lb.resources.queue import QUEUE, BBBQueueSpec, BBBQueueStatus
+from b3lb.resources.record_profile import RECORD_PROFILE, BBBRecordProfileSpec, BBBRecordProfileStatus
+from b3lb.resources.secret import SECRET, BBBSecretSpec, BBBSecretStatus
+from b3lb.resources.tenant import TENANT, BBBTenantSpec, BBBTenantStatus
 
-RESOURCES = (CLUSTER, NODE, QUEUE)
+RESOURCES = (CLUSTER, NODE, TENANT, RECORD_PROFILE, SECRET, QUEUE)
 """Every kind of the group, in the order in which they are created."""
 
 __all__ = [
@@ -15,7 +18,10 @@ __all__ = [
     "GROUP",
     "NODE",
     "QUEUE",
+    "RECORD_PROFILE",
     "RESOURCES",
+    "SECRET",
+    "TENANT",
     "VERSION",
     "BBBClusterSpec",
     "BBBClusterStatus",
@@ -23,6 +29,12 @@ __all__ = [
     "BBBNodeStatus",
     "BBBQueueSpec",
     "BBBQueueStatus",
+    "BBBRecordProfileSpec",
+    "BBBRecordProfileStatus",
+    "BBBSecretSpec",
+    "BBBSecretStatus",
+    "BBBTenantSpec",
+    "BBBTenantStatus",
     "DesiredState",
     "Resource",
 ]

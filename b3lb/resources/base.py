@@ -18,6 +18,9 @@ CATEGORY = "b3lb"
 NAME_LENGTH = 253
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 KEY_PATTERN = r"^[-._a-zA-Z0-9]+$"
+_QUANTITY_PATTERN = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]+)?$"
+QUANTITY_SCHEMA: dict[str, Any] = {"pattern": _QUANTITY_PATTERN, "maxLength": 32}
+"""What a schema says of a quantity of Kubernetes beside its type, e.g. 500m or 8Gi."""
 
 
 class Schema(BaseModel):
@@ -40,6 +43,7 @@ def rules(*rules: Rule) -> dict[str, Any]:
 
 ObjectName = Annotated[str, Field(min_length=1, max_length=NAME_LENGTH, pattern=NAME_PATTERN)]
 DataKey = Annotated[str, Field(min_length=1, max_length=NAME_LENGTH, pattern=KEY_PATTERN)]
+Quantity = Annotated[int | str, Field(union_mode="left_to_right", json_schema_extra=QUANTITY_SCHEMA)]
 
 
 class Condition(Schema):

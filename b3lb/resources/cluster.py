@@ -43,7 +43,8 @@ class HealthSpec(Schema):
         default=5,
         ge=1,
         le=30,
-        description="Time that a node has for one poll as a whole: DNS, connection, TLS and answer.",
+        description="Time that a node has for one poll as a whole: DNS, connection, TLS and answer. Not more than the "
+        "queue's tickSeconds, else nodes that hang cost ticks.",
     )
     unhealthy_after: int = Field(
         default=3, ge=1, le=20, description="Failed polls in a row after which a Ready node is not Ready any more."
@@ -64,6 +65,17 @@ class MassFailureGuardSpec(Schema):
     )
     maximum_seconds: int = Field(
         default=600, ge=0, le=86400, description="Longest time that the guard holds; after it failures count again."
+    )
+
+
+class LostMeetingsSpec(Schema):
+    """What becomes of the meetings of a node that is not healthy: they are hidden, and come back with it."""
+
+    end_after_seconds: int = Field(
+        default=86400,
+        ge=0,
+        le=2592000,
+        description="Time after which a lost meeting counts as ended; 0: at once.",
     )
 
 
@@ -96,6 +108,11 @@ class BBBClusterSpec(Schema):
         default_factory=MassFailureGuardSpec,
         description="When failures of many nodes at once are held to be a fault on this side (DNS, routing): all nodes "
         "then keep their state and the condition MassFailure is True.",
+    )
+    lost_meetings: LostMeetingsSpec = Field(
+        default_factory=LostMeetingsSpec,
+        description="What becomes of the meetings of a node that is not healthy: they are hidden, and come back with "
+        "it.",
     )
     tls: TLSSpec = Field(default_factory=TLSSpec, description="How the nodes' certificates are verified.")
 
@@ -140,7 +157,8 @@ CLUSTER = Resource(
         Column("Attendees", ".status.attendees", "integer"),
         Column("Headroom", ".status.headroomAttendees", "integer", description="Attendees until maxAttendees."),
         Column("Mass Failure", condition_path(ClusterCondition.MASS_FAILURE)),
-        Column("Reason", condition_path(ClusterCondition.READY, "reason"), priority=1),
+        Column("Ready", condition_path(ClusterCondition.READY), description="Whether its policies are in use."),
+        Column("Reason", condition_path(ClusterCondition.READY, "reason"), description="Why (not) Ready."),
         Column("Message", condition_path(ClusterCondition.READY, "message"), priority=1),
         Column("Age", ".metadata.creationTimestamp", "date"),
     ),

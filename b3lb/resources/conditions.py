@@ -45,6 +45,26 @@ class QueueCondition(StrEnum):
     READY = "Ready"
 
 
+class TenantCondition(StrEnum):
+    """Condition types of a BBBTenant."""
+
+    ACCEPTED = "Accepted"
+    LIMIT_REACHED = "LimitReached"
+
+
+class SecretCondition(StrEnum):
+    """Condition types of a BBBSecret."""
+
+    ACCEPTED = "Accepted"
+    LIMIT_REACHED = "LimitReached"
+
+
+class RecordProfileCondition(StrEnum):
+    """Condition types of a BBBRecordProfile."""
+
+    ACCEPTED = "Accepted"
+
+
 class NodeBlock(StrEnum):
     """Why a node cannot be polled; each is a reason of Ready=False and heals when its cause is gone."""
 
@@ -52,8 +72,12 @@ class NodeBlock(StrEnum):
     SECRET_KEY_NOT_FOUND = "SecretKeyNotFound"  # noqa: S105 - a reason, not a password
     INVALID_SECRET = "InvalidSecret"  # noqa: S105 - a reason, not a password
     CLUSTER_NOT_FOUND = "ClusterNotFound"
+    CA_SECRET_NOT_FOUND = "CASecretNotFound"  # noqa: S105 - a reason, not a password
+    CA_SECRET_KEY_NOT_FOUND = "CASecretKeyNotFound"  # noqa: S105 - a reason, not a password
+    INVALID_CERTIFICATES = "InvalidCertificates"
     DUPLICATE_URL = "DuplicateURL"
     INVALID_SPEC = "InvalidSpec"
+    DATABASE_REFUSED = "DatabaseRefused"
 
 
 class NodeReason(StrEnum):
@@ -85,6 +109,7 @@ class ClusterReason(StrEnum):
     SECRET_KEY_NOT_FOUND = "SecretKeyNotFound"  # noqa: S105 - a reason, not a password
     INVALID_CERTIFICATES = "InvalidCertificates"
     INVALID_SPEC = "InvalidSpec"
+    DATABASE_REFUSED = "DatabaseRefused"
     PENDING = "Pending"
     STALE = "Stale"
     DATABASE_UNAVAILABLE = "DatabaseUnavailable"
@@ -104,6 +129,60 @@ class QueueReason(StrEnum):
     IMAGE_MISSING = "ImageMissing"
     REFUSED = "Refused"
     INVALID_SPEC = "InvalidSpec"
+    DATABASE_REFUSED = "DatabaseRefused"
+
+
+class TenantReason(StrEnum):
+    """Reasons of a BBBTenant's conditions beside ``LimitReason``."""
+
+    ACCEPTED = "Accepted"
+    DISABLED = "Disabled"
+    SLUG_IN_USE = "SlugInUse"
+    CLUSTER_NOT_FOUND = "ClusterNotFound"
+    INVALID_SPEC = "InvalidSpec"
+    DATABASE_REFUSED = "DatabaseRefused"
+    PENDING = "Pending"
+    STALE = "Stale"
+    DATABASE_UNAVAILABLE = "DatabaseUnavailable"
+
+
+class SecretReason(StrEnum):
+    """Reasons of a BBBSecret's conditions beside ``LimitReason``."""
+
+    ACCEPTED = "Accepted"
+    DISABLED = "Disabled"
+    TENANT_DISABLED = "TenantDisabled"
+    TENANT_NOT_FOUND = "TenantNotFound"
+    TENANT_NOT_ACCEPTED = "TenantNotAccepted"
+    SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a reason, not a password
+    SECRET_KEY_NOT_FOUND = "SecretKeyNotFound"  # noqa: S105 - a reason, not a password
+    INVALID_SECRET = "InvalidSecret"  # noqa: S105 - a reason, not a password
+    SECRET_CONFLICT = "SecretConflict"  # noqa: S105 - a reason, not a password
+    RECORD_PROFILE_NOT_FOUND = "RecordProfileNotFound"
+    INVALID_SPEC = "InvalidSpec"
+    DATABASE_REFUSED = "DatabaseRefused"
+    PENDING = "Pending"
+    STALE = "Stale"
+    DATABASE_UNAVAILABLE = "DatabaseUnavailable"
+
+
+class LimitReason(StrEnum):
+    """Reasons of the condition LimitReached of a BBBTenant or a BBBSecret."""
+
+    MEETING_LIMIT_REACHED = "MeetingLimitReached"
+    ATTENDEE_LIMIT_REACHED = "AttendeeLimitReached"
+    BELOW_LIMITS = "BelowLimits"
+    NO_LIMITS = "NoLimits"
+
+
+class RecordProfileReason(StrEnum):
+    """Reasons of a BBBRecordProfile's condition Accepted."""
+
+    ACCEPTED = "Accepted"
+    INVALID_SPEC = "InvalidSpec"
+    DATABASE_REFUSED = "DatabaseRefused"
+    PENDING = "Pending"
+    DATABASE_UNAVAILABLE = "DatabaseUnavailable"
 
 
 def format_time(moment: datetime) -> str:

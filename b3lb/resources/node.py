@@ -55,18 +55,20 @@ def _url_rules(field: str, example: str) -> tuple[Rule, ...]:
     host, port = "url(self).getHostname()", "url(self).getPort()"
     return (
         Rule(
-            f"isURL(self) && url(self).getScheme() in ['http', 'https'] && {host} != ''",
+            # No URL either, but the next rule's message helps more.
+            "self.matches('[[:cntrl:]]') || "
+            f"(isURL(self) && url(self).getScheme() in ['http', 'https'] && {host} != '')",
             f"{field} must be an absolute URL that begins with http:// or https://, {example}",
         ),
         Rule(
-            r"!self.matches('[?#@\\s]')",
-            f"{field} must not contain credentials, a query, a fragment or blanks: write only scheme, host, port and "
-            f"path, {example}",
+            r"!self.matches('[?#@\\s[:cntrl:]]')",
+            f"{field} must not contain credentials, a query, a fragment, blanks or control characters: write only "
+            f"scheme, host, port and path, {example}",
         ),
         Rule(
             f"!isURL(self) || {host} == '' || {_URL_HOST}",
             f"the host of {field} must be a DNS name, an IPv4 address (four numbers from 0 to 255) or an IPv6 address "
-            f"in brackets, {example}",
+            f"in brackets (of an IPv4-mapped one, ::ffff:…, write the IPv4 address itself), {example}",
         ),
         Rule(
             f"!isURL(self) || {port} == '' || ({port}.size() <= {PORT_DIGITS} && int({port}) >= 1 && "

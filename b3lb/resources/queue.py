@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from b3lb.resources.base import Column, Resource, Rule, Schema, Status, condition_path, rules
+from b3lb.resources.base import Column, Quantity, Resource, Rule, Schema, Status, condition_path, rules
 from b3lb.resources.conditions import QueueCondition
 
 CHECK_NODES = "check-nodes"
@@ -15,7 +15,6 @@ NAME_MAXIMUM = 40
 """Longest name of a queue: its CronJob is called b3lb-<name>, and Kubernetes allows 52 characters there."""
 
 _TASK_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-_QUANTITY_PATTERN = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]+)?$"
 _MONTHS = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC"
 _WEEKDAYS = "SUN MON TUE WED THU FRI SAT"
 
@@ -83,10 +82,6 @@ _RESOURCE_RULE = Rule(
 
 
 TaskName = Annotated[str, Field(min_length=1, max_length=63, pattern=_TASK_PATTERN)]
-Quantity = Annotated[
-    int | str,
-    Field(union_mode="left_to_right", json_schema_extra={"pattern": _QUANTITY_PATTERN, "maxLength": 32}),
-]
 
 
 class QueueResources(Schema):
@@ -135,7 +130,8 @@ class BBBQueueSpec(Schema):
     tick_seconds: Literal[5, 10, 15, 20, 30, 60] | None = Field(
         default=None,
         description=f'How often tasks that tick run within the minute of their pod; only with schedule "{EVERY_MINUTE}"'
-        ". Absent: the task's own default.",
+        ". Ticks do not overlap: one whose time passed more than a second before the end of the last is left out. "
+        "Absent: the task's own default.",
     )
     max_in_flight: int = Field(
         default=100, ge=1, le=1000, description="Requests to nodes that are under way at the same time."

@@ -31,6 +31,7 @@ PORT_DIGITS = 5
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _FORM = "write an absolute URL that begins with http:// or https://"
+_UNWANTED = re.compile(r"[?#@\x00-\x20\x7f]")
 
 
 def normalise_url(url: str) -> str:
@@ -70,6 +71,9 @@ def _is_address(host: str, kind: type[IPv4Address | IPv6Address]) -> bool:
 
 
 def _split(url: str) -> SplitResult:
+    if _UNWANTED.search(url):
+        # urlsplit leaves some of them out without a word.
+        raise ValueError("write the URL without credentials, query, fragment, blanks and control characters")
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -77,17 +81,19 @@ def _split(url: str) -> SplitResult:
         raise ValueError(_FORM) from None
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
         raise ValueError(_FORM)
-    if "@" in parts.netloc or "?" in url or "#" in url:
-        raise ValueError("write the URL without credentials, query and fragment")
     if not (_is_ipv6(parts.hostname) if "[" in parts.netloc else is_host(parts.hostname)):
-        raise ValueError("write a DNS name, an IPv4 address or an IPv6 address in brackets as the host of the URL")
+        raise ValueError(
+            "write a DNS name, an IPv4 address or an IPv6 address in brackets as the host of the URL; of an "
+            "IPv4-mapped IPv6 address, ::ffff:…, the IPv4 address itself"
+        )
     if _port(parts) == 0:
         raise ValueError(f"write a port from 1 to {PORT_MAXIMUM}, or none")
     return parts
 
 
 def _is_ipv6(host: str) -> bool:
-    return "%" not in host and _is_address(host, IPv6Address)
+    """Whether ``host`` is an IPv6 address that the API server takes: without a zone, and not an IPv4-mapped one."""
+    return "%" not in host and _is_address(host, IPv6Address) and IPv6Address(host).ipv4_mapped is None
 
 
 def _port(parts: SplitResult) -> int | None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,13 +15,12 @@ from b3lb_operator.manifests.cronjob import JobDefaults, QueueIdentity, build_cr
 from b3lb_operator.manifests.facts import Freshness, NodeFacts, NodeRecord
 from b3lb_operator.manifests.node_status import build_node_status
 from dev.controlplane import ControlPlane, KubectlError
+from tests.integration.crd_cluster import CLUSTER, NAMESPACE, ROOT, Cluster, changed, crd_cluster
 from tests.states import healthy
 
 # The first use of the control plane's programs builds them.
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
-ROOT = Path(__file__).resolve().parents[2]
-NAMESPACE = "restricted"
 NODE: dict[str, Any] = {
     "apiVersion": "b3lb.io/v1alpha1",
     "kind": "BBBNode",
@@ -36,11 +33,6 @@ QUEUE: dict[str, Any] = {
     "metadata": {"name": "core"},
     "spec": {"tasks": ["check-nodes"], "schedule": "* * * * *", "tickSeconds": 15},
 }
-CLUSTER: dict[str, Any] = {
-    "apiVersion": "b3lb.io/v1alpha1",
-    "kind": "BBBCluster",
-    "metadata": {"name": "default"},
-}
 SCHEDULES = """
 0-59/59 0-23 1-31 1-12 0-6|5/10,7 00,23 ? jan-DEC sun-Sat|1-1 * * MAR-APR MON-5|@daily|@often|a * * * *|* * * *
 60 * * * *|* 24 * * *|* * 0 * *|* * 32 * *|* * * 0 *|* * * 13 *|* * * * 7|* * * FRI *|* * * * JAN|0 0 1 1 0
@@ -49,57 +41,14 @@ SCHEDULES = """
 API_EXAMPLE = "e.g. https://bbb1.example.org/bigbluebutton/api"
 
 NODE_COLUMNS = ["NAME", "STATE", "READY", "SCHEDULABLE", "LOAD", "CPU", "MEETINGS", "ATTENDEES", "REASON", "AGE"]
-CLUSTER_COLUMNS = ["NAME", "NODES", "MEETINGS", "ATTENDEES", "HEADROOM", "MASS", "FAILURE", "AGE"]
+CLUSTER_COLUMNS = ["NAME", "NODES", "MEETINGS", "ATTENDEES", "HEADROOM", "MASS", "FAILURE", "READY", "REASON", "AGE"]
 QUEUE_COLUMNS = ["NAME", "SCHEDULE", "TICK", "SUSPEND", "ACTIVE", "LAST", "SUCCESS", "READY", "REASON", "AGE"]
 
 
-class Cluster:
-    """kubectl in one namespace that enforces the Pod Security Standard "restricted"."""
-
-    def __init__(self, plane: ControlPlane) -> None:
-        self._plane = plane
-
-    def __call__(self, *arguments: str, manifest: Any = None) -> str:
-        content = None if manifest is None else json.dumps(manifest)
-        return self._plane.kubectl(f"--namespace={NAMESPACE}", *arguments, input=content)
-
-    def read(self, *arguments: str) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(self("get", "-o", "json", *arguments))
-        return answer
-
-    def refusal(self, manifest: dict[str, Any]) -> str:
-        """Return the words with which a manifest is refused."""
-        with pytest.raises(KubectlError) as caught:
-            self("apply", "--dry-run=server", "-f", "-", manifest=manifest)
-        return str(caught.value)
-
-    def dry_run(self, manifest: dict[str, Any]) -> dict[str, Any]:
-        """Return what a manifest would become."""
-        arguments = ("apply", "--server-side", "--dry-run=server", "-o", "json", "-f", "-")
-        answer: dict[str, Any] = json.loads(self(*arguments, manifest=manifest))
-        return answer
-
-
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(plane: ControlPlane) -> Cluster:
     """A control plane with the CRDs, and a namespace that enforces restricted pods."""
-    with ControlPlane(tmp_path_factory.mktemp("crds")) as plane:
-        kubectl = Cluster(plane)
-        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}
-        kubectl("apply", "-f", "-", manifest=namespace)
-        kubectl("apply", "--server-side", "-f", str(ROOT / "crds"))
-        kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(ROOT / "crds"))
-        yield kubectl
-
-
-def changed(manifest: dict[str, Any], *, name: str | None = None, without: str = "", **spec: Any) -> dict[str, Any]:
-    """Return a manifest with other fields in its spec, and one of them taken away."""
-    result = copy.deepcopy(manifest)
-    result["metadata"]["name"] = name or manifest["metadata"]["name"]
-    result["spec"] = {**result.get("spec", {}), **spec}
-    result["spec"].pop(without, None)
-    return result
+    return crd_cluster(plane)
 
 
 def url(address: str) -> dict[str, Any]:
@@ -118,6 +67,9 @@ def test_the_definitions_are_accepted_as_structural(cluster: Cluster) -> None:
         "bbbclusters.b3lb.io",
         "bbbnodes.b3lb.io",
         "bbbqueues.b3lb.io",
+        "bbbrecordprofiles.b3lb.io",
+        "bbbsecrets.b3lb.io",
+        "bbbtenants.b3lb.io",
     }
     for definition in definitions:
         conditions = {entry["type"]: entry["status"] for entry in definition["status"]["conditions"]}
@@ -143,6 +95,7 @@ def test_defaults_appear_in_what_is_stored(cluster: Cluster) -> None:
         "checksumAlgorithm": "sha256",
         "health": {"healthyAfter": 2, "timeoutSeconds": 5, "unhealthyAfter": 3},
         "load": {"attendeeFactor": 1, "cpuMaximum": 5000, "cpuTerms": 6, "meetingFactor": 30},
+        "lostMeetings": {"endAfterSeconds": 86400},
         "massFailureGuard": {"maximumSeconds": 600, "minimumNodes": 3, "sharePercent": 50},
     }
     half = changed(CLUSTER, health={"timeoutSeconds": 9}, tls={"caSecretRef": {"name": "ca"}})
@@ -224,7 +177,11 @@ def test_what_is_valid_is_taken_by_the_api_server_and_by_the_types(cluster: Clus
         (url("https://me:secret@bbb1.example.org/api"), "must not contain credentials"),
         (url("https://bbb1.example.org/api?x=/api"), "must not contain credentials, a query"),
         (url("https://bbb1.example.org/x#/api"), "must not contain credentials, a query, a fragment"),
-        (url("https://bbb1.example.org/big blue button/api"), "a fragment or blanks"),
+        (url("https://bbb1.example.org/big blue button/api"), "a fragment, blanks or control characters"),
+        (url("https://bbb1.example.org/\x07/api"), "apiUrl must not contain credentials, a query, a fragment, blanks"),
+        (url("https://bbb1.example.org/api\n"), "blanks or control characters: write only scheme, host, port and path"),
+        (url("https://[::ffff:192.0.2.1]/api"), "(of an IPv4-mapped one, ::ffff:…, write the IPv4 address itself)"),
+        (url("https://[::FFFF:c000:201]/api"), "(of an IPv4-mapped one, ::ffff:…, write the IPv4 address itself)"),
         (url("https://bbb1.example.org/" + "x" * 2048 + "/api"), "2048"),
         (changed(NODE, loadUrl="/b3lb/load"), "loadUrl must be an absolute URL"),
         (changed(NODE, loadUrl="https://bbb1.example.org/load?a"), "loadUrl must not contain"),
@@ -245,6 +202,8 @@ def test_what_is_valid_is_taken_by_the_api_server_and_by_the_types(cluster: Clus
         (changed(CLUSTER, health={"healthyAfter": 21}), "spec.health.healthyAfter"),
         (changed(CLUSTER, massFailureGuard={"sharePercent": 101}), "spec.massFailureGuard.sharePercent"),
         (changed(CLUSTER, load={"cpuTerms": 11}), "spec.load.cpuTerms"),
+        (changed(CLUSTER, lostMeetings={"endAfterSeconds": -1}), "spec.lostMeetings.endAfterSeconds"),
+        (changed(CLUSTER, lostMeetings={"endAfterSeconds": 2592001}), "spec.lostMeetings.endAfterSeconds"),
         (changed(CLUSTER, tls={"caSecretRef": {}}), "spec.tls.caSecretRef.name: Required value"),
         (changed(QUEUE, without="tasks"), "spec.tasks: Required value"),
         (changed(QUEUE, tasks=[]), "spec.tasks"),

@@ -10,12 +10,25 @@ import pytest
 import yaml
 from pydantic import Field
 
-from b3lb.resources import CLUSTER, NODE, QUEUE, RESOURCES, BBBClusterSpec, BBBNodeSpec, BBBQueueSpec, Resource
+from b3lb.resources import (
+    CLUSTER,
+    NODE,
+    QUEUE,
+    RECORD_PROFILE,
+    RESOURCES,
+    SECRET,
+    TENANT,
+    BBBClusterSpec,
+    BBBNodeSpec,
+    BBBSecretSpec,
+    BBBTenantSpec,
+    Resource,
+)
 from b3lb.resources.base import Schema
 from dev.crd_schema import UnsupportedSchemaError, structural_schema
 from dev.generate_crds import ROOT, definition, generated_files, main, out_of_date
 
-SPECS: dict[str, type[Schema]] = {"BBBCluster": BBBClusterSpec, "BBBNode": BBBNodeSpec, "BBBQueue": BBBQueueSpec}
+SPECS: dict[str, type[Schema]] = {resource.kind: resource.spec for resource in RESOURCES}
 
 
 def walk(schema: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -100,16 +113,29 @@ def test_an_optional_object_with_defaults_appears_with_them(path: str, schema: d
             assert any("default" in grandchild for grandchild in inner)
 
 
-def test_defaults_of_the_crds_are_those_of_the_types() -> None:
-    filled = apply_defaults(definition(CLUSTER)["spec"]["versions"][0]["schema"]["openAPIV3Schema"], {})
-    assert BBBClusterSpec.model_validate(filled["spec"]) == BBBClusterSpec()
-    minimal = {"host": "a.example.org", "secretRef": {"name": "a"}}
-    filled = apply_defaults(
-        definition(NODE)["spec"]["versions"][0]["schema"]["openAPIV3Schema"], {"spec": dict(minimal)}
-    )
-    assert filled["spec"]["clusterRef"] == {"name": "default"}
-    assert filled["spec"]["drain"] == {"deadlineSeconds": 3600}
-    assert BBBNodeSpec.model_validate(filled["spec"]) == BBBNodeSpec.model_validate(minimal)
+@pytest.mark.parametrize(
+    ("resource", "minimal"),
+    [
+        (CLUSTER, {}),
+        (NODE, {"host": "a.example.org", "secretRef": {"name": "a"}}),
+        (TENANT, {"slug": "UNI"}),
+        (SECRET, {"tenantRef": {"name": "uni"}, "subId": 1}),
+        (RECORD_PROFILE, {}),
+        (QUEUE, {"tasks": ["check-nodes"], "schedule": "* * * * *"}),
+    ],
+    ids=lambda value: value.kind if isinstance(value, Resource) else "",
+)
+def test_defaults_of_the_crds_are_those_of_the_types(resource: Resource, minimal: dict[str, Any]) -> None:
+    schema = definition(resource)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    filled = apply_defaults(schema, {"spec": dict(minimal)} if minimal else {})
+    written = resource.spec.model_validate(minimal).model_dump(mode="json", by_alias=True)
+    assert filled["spec"] == without_absent(written)
+
+
+def without_absent(value: dict[str, Any]) -> dict[str, Any]:
+    """Return what is written, without what is null, empty or holds nothing else."""
+    inner = {name: without_absent(child) if isinstance(child, dict) else child for name, child in value.items()}
+    return {name: child for name, child in inner.items() if child not in (None, {}, [])}
 
 
 def apply_defaults(schema: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
@@ -135,7 +161,10 @@ def test_columns() -> None:
         "Age",
     ]
     assert [name for name in columns(NODE, 1) if name not in columns(NODE)] == ["Cluster", "Message"]
-    assert columns(CLUSTER) == ["Nodes", "Meetings", "Attendees", "Headroom", "Mass Failure", "Age"]
+    assert columns(TENANT) == ["Slug", "Enabled", "Accepted", "Meetings", "Attendees", "Reason", "Age"]
+    assert columns(SECRET) == ["Tenant", "Sub ID", "Enabled", "Accepted", "Meetings", "Attendees", "Reason", "Age"]
+    assert columns(RECORD_PROFILE) == ["Width", "Height", "Container", "Default", "Accepted", "Age"]
+    assert columns(CLUSTER) == ["Nodes", "Meetings", "Attendees", "Headroom", "Mass Failure", "Ready", "Reason", "Age"]
     assert columns(QUEUE) == [
         "Schedule",
         "Tick",
@@ -158,17 +187,40 @@ def test_every_rule_has_a_message_that_says_what_to_write() -> None:
 def test_the_examples_are_valid_and_refer_to_what_is_in_them(path: Path) -> None:
     documents = list(yaml.safe_load_all(path.read_text()))
     names = {(document["kind"], document["metadata"]["name"]) for document in documents}
-    keys = {document["metadata"]["name"]: document["stringData"] for document in documents if "stringData" in document}
+    keys = {
+        ("Secret", document["metadata"]["name"], key)
+        for document in documents
+        for key in document.get("stringData", ())
+    }
     for document in documents:
-        if document["kind"] not in SPECS:
-            continue
-        spec = SPECS[document["kind"]].model_validate(document.get("spec", {}))
-        if isinstance(spec, BBBNodeSpec):
-            assert ("BBBCluster", spec.cluster_ref.name) in names
-            assert keys[spec.secret_ref.name][spec.secret_ref.key]
-        if isinstance(spec, BBBClusterSpec) and spec.tls.ca_secret_ref:
-            assert keys[spec.tls.ca_secret_ref.name][spec.tls.ca_secret_ref.key]
-    assert {kind for kind, _ in names} == {"Secret", *SPECS}
+        if document["kind"] in SPECS:
+            spec = SPECS[document["kind"]].model_validate(document.get("spec", {}))
+            assert set(references(spec)) <= names | keys
+            if isinstance(spec, BBBTenantSpec | BBBSecretSpec):
+                assert spec.object_name == document["metadata"]["name"]
+    assert {"Secret", *SPECS} - {kind for kind, _ in names} <= {"BBBRecordProfile"}
+
+
+def references(spec: Schema) -> Iterator[tuple[str, ...]]:
+    """Yield kind, name and, of a core Secret, the key of what a spec refers to."""
+    if isinstance(spec, BBBNodeSpec):
+        yield "BBBCluster", spec.cluster_ref.name
+    if isinstance(spec, BBBTenantSpec):
+        yield from (("BBBCluster", cluster.name) for cluster in spec.cluster_refs)
+    if isinstance(spec, BBBSecretSpec):
+        yield "BBBTenant", spec.tenant_ref.name
+        yield from (("BBBRecordProfile", profile.name) for profile in spec.record_profile_refs)
+    if isinstance(spec, BBBNodeSpec | BBBSecretSpec) and spec.secret_ref:
+        yield "Secret", spec.secret_ref.name, spec.secret_ref.key
+    if isinstance(spec, BBBClusterSpec) and spec.tls.ca_secret_ref:
+        yield "Secret", spec.tls.ca_secret_ref.name, spec.tls.ca_secret_ref.key
+
+
+def test_the_reference_lists_the_fields_of_objects_in_lists_and_their_defaults() -> None:
+    page = generated_files()[Path("docs/reference/custom-resources.md")]
+    assert '| `clusterRefs` | list of object | `[{"name": "default"}]` | 1 to 32 entries |' in page
+    assert "| `clusterRefs[].name` | string | *required* |" in page
+    assert "| `resources.requests.memory` | quantity | `8Gi` |  |" in page
 
 
 class TwoAlternatives(Schema):

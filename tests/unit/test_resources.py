@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from enum import StrEnum
 from typing import Any
 
 import pytest
@@ -17,9 +18,13 @@ from b3lb.resources.conditions import (
     MESSAGE_LENGTH,
     ClusterReason,
     ConditionStatus,
+    LimitReason,
     NodeBlock,
     NodeReason,
     QueueReason,
+    RecordProfileReason,
+    SecretReason,
+    TenantReason,
     find_condition,
     format_time,
     parse_time,
@@ -27,7 +32,7 @@ from b3lb.resources.conditions import (
     set_condition,
 )
 from b3lb.resources.queue import SCHEDULE_PATTERN
-from b3lb.resources.reasons import CLUSTER_REASONS, NODE_REASONS, QUEUE_REASONS
+from b3lb.resources.reasons import REASONS
 from b3lb.resources.urls import normalise_url, origin
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
@@ -44,6 +49,7 @@ def test_an_empty_cluster_has_every_default() -> None:
         "checksumAlgorithm": "sha256",
         "health": {"timeoutSeconds": 5, "unhealthyAfter": 3, "healthyAfter": 2},
         "massFailureGuard": {"sharePercent": 50, "minimumNodes": 3, "maximumSeconds": 600},
+        "lostMeetings": {"endAfterSeconds": 86400},
         "tls": {"caSecretRef": None},
     }
 
@@ -129,7 +135,12 @@ def test_the_urls_of_a_node(fields: dict[str, str], api_url: str, load_url: str)
         ({"apiUrl": "https://999.999.1.1/api"}, "write a DNS name, an IPv4 address"),
         ({"apiUrl": "https://[2001:db8::g]/api"}, "write"),
         ({"apiUrl": "https://[fe80::1%25eth0]/api"}, "write"),
-        ({"apiUrl": "https://two words/api"}, "write a DNS name"),
+        ({"apiUrl": "https://two words/api"}, "blanks"),
+        ({"apiUrl": "https://a.example.org/\x07/api"}, "control characters"),
+        ({"apiUrl": "https://a.example.org\n/api"}, "control characters"),
+        ({"apiUrl": "\x00https://a.example.org/api"}, "control characters"),
+        ({"apiUrl": "https://[::ffff:192.0.2.1]/api"}, "of an IPv4-mapped IPv6 address, ::ffff:…, the IPv4 address"),
+        ({"apiUrl": "https://[0:0:0:0:0:FFFF:c000:201]/api"}, "the IPv4 address itself"),
         ({"host": "999.999.1.1"}, "four numbers from 0 to 255"),
         ({"host": "1.2.3"}, "four numbers from 0 to 255"),
         ({"host": "0x7f.0.0.1"}, "four numbers from 0 to 255"),
@@ -346,8 +357,16 @@ def test_times_are_written_in_utc_and_read_back() -> None:
     assert parse_time("2026-03-01T12:00:00.000000+00:00") == NOW
 
 
-def test_every_reason_is_explained_in_the_reference() -> None:
-    explained = {meaning.reason for meaning in (*NODE_REASONS, *CLUSTER_REASONS, *QUEUE_REASONS)}
-    known = {str(reason) for kind in (Reason, LoadReason, NodeBlock, NodeReason) for reason in kind}
-    known |= {str(reason) for kind in (ClusterReason, QueueReason) for reason in kind}
-    assert explained - {"…"} == known
+def test_every_reason_is_explained_in_the_reference_of_its_kind() -> None:
+    known: dict[str, list[type[StrEnum]]] = {
+        "BBBCluster": [ClusterReason],
+        "BBBNode": [Reason, LoadReason, NodeBlock, NodeReason],
+        "BBBTenant": [TenantReason, LimitReason],
+        "BBBRecordProfile": [RecordProfileReason],
+        "BBBSecret": [SecretReason, LimitReason],
+        "BBBQueue": [QueueReason],
+    }
+    assert {kind: {meaning.reason for meaning in meanings} - {"…"} for kind, meanings in REASONS.items()} == {
+        kind: {str(reason) for group in groups for reason in group} for kind, groups in known.items()
+    }
+    assert list(REASONS) == [resource.kind for resource in RESOURCES]
