@@ -88,11 +88,11 @@ class HealthPolicy:
 class NodeState:
     """The health of one node at one revision of its configuration.
 
-    ``proven`` says that the node was Ready at least once at this revision: before that the first observation decides
-    at once, in both directions. ``failures`` and ``successes`` count consecutive polls (``successes`` up to
-    ``healthy_after``). ``reason`` and ``message`` are the last observation's. ``meetings`` and ``attendees`` are the
-    last good poll's. ``cpu`` is the last load value in 0..10000 or None when unknown; ``load_missed`` counts ticks
-    without one, up to one more than the kept ones.
+    ``proven`` says that the node was Ready at least once at this revision, or came to it Ready: before that the first
+    observation decides at once, in both directions. ``failures`` and ``successes`` count consecutive polls
+    (``successes`` up to ``healthy_after``). ``reason`` and ``message`` are the last observation's. ``meetings`` and
+    ``attendees`` are the last good poll's, of whatever revision, and 0 before the first one. ``cpu`` is the last load
+    value in 0..10000 or None when unknown; ``load_missed`` counts ticks without one, up to one more than the kept ones.
     """
 
     revision: int
@@ -129,7 +129,8 @@ def next_state(
     """Return the state after ``observation``.
 
     Args:
-        old: The state before, or None; a state of another revision counts as None for the hysteresis.
+        old: The state before, or None. Of another revision's, only the numbers of its last good poll and the time of
+            its last change count.
         observation: What the poll saw.
         revision: The revision of the node's configuration that was polled.
         policy: The cluster's thresholds.
@@ -148,7 +149,7 @@ def next_state(
         failures, successes = 1 if current is None else current.failures + 1, 0
         ready = current is not None and current.ready and failures < policy.unhealthy_after
         delay = None if ready else _backoff(current, failures, policy, jitter)
-        meetings, attendees = (current.meetings, current.attendees) if current else (0, 0)
+        meetings, attendees = (old.meetings, old.attendees) if old else (0, 0)
         reason, message = observation.reason, observation.message
     return NodeState(
         revision=revision,

@@ -6,6 +6,7 @@ turns whatever is wrong into one line.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationError
@@ -15,10 +16,19 @@ from b3lb.crypto import KeyRing
 from b3lb.db.engine import check_url
 
 PREFIX = "B3LB_"
+_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 class SettingsError(Exception):
     """The environment is wrong; the message is one line that names the variables, never their values."""
+
+
+def own_namespace() -> str:
+    """Return the namespace of the pod's service account, ``default`` outside of a cluster."""
+    try:
+        return _NAMESPACE_FILE.read_text().strip() or "default"
+    except OSError:
+        return "default"
 
 
 def _checked_url(url: SecretStr) -> SecretStr:

@@ -9,7 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-DEFAULT_QUEUES: Mapping[str, str] = MappingProxyType({"check-nodes": "core"})
+CHECK_NODES = "check-nodes"
+UPDATE_SECRETS_LISTS = "update-secrets-lists"
+
+DEFAULT_QUEUES: Mapping[str, str] = MappingProxyType({CHECK_NODES: "core", UPDATE_SECRETS_LISTS: "core"})
 """Task name → name of the queue that runs it unless the user says otherwise."""
 
 TASKS: tuple[str, ...] = tuple(DEFAULT_QUEUES)

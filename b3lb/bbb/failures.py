@@ -11,7 +11,7 @@ import aiodns
 import aiohttp
 from aiohttp.http_exceptions import ContentEncodingError
 
-from b3lb.bbb.meetings_xml import AnswerError
+from b3lb.bbb.errors import AnswerError
 from b3lb.bbb.text import printable
 from b3lb.health import Reason
 

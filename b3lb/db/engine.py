@@ -6,7 +6,8 @@ A pooler in transaction mode may therefore stand between the programs and the se
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,6 +20,9 @@ import sqlalchemy as sa
 from b3lb.db.errors import InvalidDatabaseURLError
 
 CONNECT_TIMEOUT_SECONDS = 5
+LEAST_CONNECT_SECONDS = 2
+"""libpq's least connect_timeout."""
+
 POOL_TIMEOUT_SECONDS = 5
 RECYCLE_SECONDS = 600
 
@@ -60,7 +64,13 @@ def check_url(url: str) -> str:
     return url
 
 
-def create_engine(url: str, *, application_name: str, pool_size: int = 2) -> sa.Engine:
+def create_engine(
+    url: str,
+    *,
+    application_name: str,
+    pool_size: int = 2,
+    seconds_to_connect: Callable[[], float] = lambda: math.inf,
+) -> sa.Engine:
     """Return an engine with a small pool; nothing is connected yet.
 
     Args:
@@ -68,16 +78,24 @@ def create_engine(url: str, *, application_name: str, pool_size: int = 2) -> sa.
             its TLS parameters work.
         application_name: What ``pg_stat_activity`` shows.
         pool_size: Most connections at a time.
+        seconds_to_connect: Returns how long a new connection may take at most, over the servers that the URL names;
+            less than libpq's least time (`LEAST_CONNECT_SECONDS` each) fails at once.
 
     Raises:
         InvalidDatabaseURLError: libpq does not understand the URL.
     """
     conninfo = check_url(url)
     parameters = connection_parameters(application_name)
+    servers = str(psycopg.conninfo.conninfo_to_dict(conninfo).get("host", "")).count(",") + 1
 
     def connect() -> psycopg.Connection[Any]:
+        seconds = min(CONNECT_TIMEOUT_SECONDS, seconds_to_connect() / servers)
+        if seconds < LEAST_CONNECT_SECONDS:
+            raise psycopg.OperationalError("no time left for a new connection")
         # Prepared statements belong to a session, and a pooler gives every transaction another one.
-        return psycopg.connect(conninfo, prepare_threshold=None, **parameters)
+        return psycopg.connect(
+            conninfo, prepare_threshold=None, **{**parameters, "connect_timeout": math.floor(seconds)}
+        )
 
     return sa.create_engine(
         "postgresql+psycopg://",

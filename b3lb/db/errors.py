@@ -48,6 +48,19 @@ def lacks_schema(error: BaseException) -> bool:
     return isinstance(cause, psycopg.Error) and cause.sqlstate in _MISSING_SCHEMA_CODES
 
 
+def refuses_row(error: BaseException) -> bool:
+    """Whether a row breaks a rule of its table (a check, a key, a type), so that trying again is no use."""
+    return isinstance(error, sqlalchemy.exc.IntegrityError | sqlalchemy.exc.DataError)
+
+
+def broken_rule(error: sqlalchemy.exc.DBAPIError) -> str:
+    """Return the name of the constraint or column that a row breaks, else of the fault; never a value of the row."""
+    cause = error.orig
+    if not isinstance(cause, psycopg.Error):
+        return type(error).__name__
+    return cause.diag.constraint_name or cause.diag.column_name or type(cause).__name__
+
+
 def describe(error: BaseException) -> str:
     """Return ``error`` in one line for people: no statement, no parameters, no row, no password."""
     cause = error.orig if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig is not None else error

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, TypeAlias
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from b3lb.db.statements import differs, dump, recordset
-from b3lb.db.tables import cluster_states, clusters, node_states, nodes
+from b3lb.db.tables import cluster_states, clusters, heartbeats, node_states, nodes
 from b3lb.health import GuardPolicy, GuardState, HealthPolicy, LoadReason, NodeState, Reason
 from b3lb.load import LoadFormula
+from b3lb.tasks import CHECK_NODES
 
 CHANNEL = "b3lb"
 """The channel of NOTIFY; the payload is the namespace."""
 
-StateRow: TypeAlias = tuple[int, NodeState, float]
-"""Node's ID, its state, its load."""
+StateRow: TypeAlias = tuple[int, NodeState, float, datetime | None]
+"""Node's ID, its state, its load, and when its last good poll was (None: never)."""
 
 GuardRow: TypeAlias = tuple[int, GuardState]
 """Cluster's ID, its mass-failure guard."""
@@ -29,7 +31,8 @@ GuardRow: TypeAlias = tuple[int, GuardState]
 class NodePoll:
     """Everything that polling one node takes: its configuration, its cluster's policies and its last state.
 
-    ``state`` and ``load`` are None before the first poll; ``state`` may belong to an older revision.
+    ``state`` and ``load`` are None before the first poll; ``state`` may belong to an older revision. ``seen_at`` is
+    when the last good poll was, None if there was none. ``lost_meetings_seconds`` is how long meetings may be lost.
     """
 
     node_id: int
@@ -50,6 +53,8 @@ class NodePoll:
     guard: GuardState
     state: NodeState | None
     load: float | None
+    seen_at: datetime | None
+    lost_meetings_seconds: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,7 @@ class _Cluster:
     health: HealthPolicy
     guard_policy: GuardPolicy
     guard: GuardState
+    lost_meetings_seconds: int
 
 
 STATE_FIELDS = tuple(item.name for item in dataclasses.fields(NodeState))
@@ -77,6 +83,19 @@ guard_columns = [
     cluster_states.c.polled,
 ]
 """The columns of a cluster's guard, for a select that outer-joins ``cluster_states``; read with `guard_from`."""
+
+seen_at = sa.case(
+    (node_states.c.failures == 0, sa.func.greatest(node_states.c.seen_at, heartbeats.c.tick_at)),
+    else_=node_states.c.seen_at,
+)
+"""When a node's last good poll was; a select with it outer-joins ``node_states`` and, by `beats`, ``heartbeats``.
+
+A row is written only when something else in it changed; as long as it says that the last poll succeeded, so did those
+up to the last tick.
+"""
+
+beats = sa.and_(heartbeats.c.namespace == nodes.c.namespace, heartbeats.c.task == CHECK_NODES)
+"""The condition that joins the last tick's heartbeat to ``nodes``."""
 
 _first_of_cluster = sa.func.row_number().over(partition_by=clusters.c.id, order_by=nodes.c.id) == 1
 
@@ -104,20 +123,24 @@ _LOAD_POLLS = (
         clusters.c.guard_share_percent,
         clusters.c.guard_minimum_nodes,
         clusters.c.guard_maximum_seconds,
+        clusters.c.lost_meetings_seconds,
         *guard_columns,
         node_states.c.node_id.label("state_node_id"),
         node_states.c.load,
+        seen_at.label("seen_at"),
         *state_columns,
     )
     .select_from(
         nodes.join(clusters, clusters.c.id == nodes.c.cluster_id)
         .outerjoin(cluster_states, cluster_states.c.cluster_id == clusters.c.id)
         .outerjoin(node_states, node_states.c.node_id == nodes.c.id)
+        .outerjoin(heartbeats, beats)
     )
     .where(
         nodes.c.namespace == sa.bindparam("namespace"),
         nodes.c.deleted_at.is_(None),
         nodes.c.blocked_reason.is_(None),
+        clusters.c.blocked_reason.is_(None),
         nodes.c.state != "Disabled",
     )
     .order_by(nodes.c.id)
@@ -127,7 +150,8 @@ _LOAD_POLLS = (
 def load_polls(connection: sa.Connection, namespace: str, *, tick_seconds: int = 15) -> list[NodePoll]:
     """Return every node of ``namespace`` that is to be polled, by ID: one statement.
 
-    Deleted, blocked and Disabled nodes are left out; back-off is the caller's (`b3lb.health.is_due`).
+    Deleted and Disabled nodes, blocked ones and those of a blocked cluster are left out; back-off is the caller's
+    (`b3lb.health.is_due`).
 
     Args:
         connection: Within a transaction.
@@ -164,6 +188,7 @@ def _cluster_from(row: Mapping[Any, Any], tick_seconds: int) -> _Cluster:
             maximum_seconds=row["guard_maximum_seconds"],
         ),
         guard=guard_from(row),
+        lost_meetings_seconds=row["lost_meetings_seconds"],
     )
 
 
@@ -187,6 +212,8 @@ def _poll_from(row: Mapping[Any, Any], cluster: _Cluster) -> NodePoll:
         guard=cluster.guard,
         state=state_from(row) if row["state_node_id"] is not None else None,
         load=row["load"],
+        seen_at=row["seen_at"],
+        lost_meetings_seconds=cluster.lost_meetings_seconds,
     )
 
 
@@ -213,32 +240,59 @@ def _member(kind: Any, text: str, fallback: Any) -> Any:
     return kind(text) if text in kind.__members__.values() else fallback
 
 
-_VALUES = [*STATE_FIELDS, "load"]
+_JUDGED = [*STATE_FIELDS, "load"]
+_VALUES = [*_JUDGED, "seen_at"]
 _records = recordset("rows", [node_states.c.node_id, *[node_states.c[name] for name in _VALUES]])
-_INSERT_STATES = postgresql.insert(node_states).from_select(
-    ["node_id", *_VALUES, "written_at"],
+_given_states = (
     sa.select(_records.c.node_id, *[_records.c[name] for name in _VALUES], sa.func.clock_timestamp())
     .select_from(_records.join(nodes, nodes.c.id == _records.c.node_id))
     # A node that was changed or deleted while it was polled is not judged by what the old configuration saw.
     .where(nodes.c.revision == _records.c.revision, nodes.c.deleted_at.is_(None))
-    .order_by(_records.c.node_id),
+    .order_by(_records.c.node_id)
 )
-_new_values = {**{name: _INSERT_STATES.excluded[name] for name in _VALUES}, "written_at": sa.func.clock_timestamp()}
+# What fails while the guard holds may fail for a fault on our own side; the jobs decide of it.
+_guarded = sa.exists().where(
+    cluster_states.c.cluster_id == nodes.c.cluster_id, cluster_states.c.mass_failure_since.is_not(None)
+)
+_certain = sa.or_(_records.c.failures == 0, sa.not_(_guarded))
 
-_WRITE_STATES = _INSERT_STATES.on_conflict_do_update(
-    index_elements=[node_states.c.node_id],
-    set_=_new_values,
-    where=sa.and_(
-        node_states.c.revision <= _INSERT_STATES.excluded.revision,
-        differs(node_states, _INSERT_STATES.excluded, _VALUES),
-    ),
-).returning(node_states.c.node_id)
 
-_FIRST_STATES = _INSERT_STATES.on_conflict_do_update(
-    index_elements=[node_states.c.node_id],
-    set_=_new_values,
-    where=node_states.c.revision < _INSERT_STATES.excluded.revision,
-).returning(node_states.c.node_id)
+def _upsert_states(
+    given: sa.Select[Any], where: Callable[[sa.ColumnCollection[str, Any]], sa.ColumnElement[bool]]
+) -> sa.Executable:
+    """Return the statement that stores the states ``given``; ``where`` says which present row is replaced by one."""
+    insert = postgresql.insert(node_states).from_select(["node_id", *_VALUES, "written_at"], given)
+    values = {**{name: insert.excluded[name] for name in _VALUES}, "written_at": sa.func.clock_timestamp()}
+    return insert.on_conflict_do_update(
+        index_elements=[node_states.c.node_id], set_=values, where=where(insert.excluded)
+    ).returning(node_states.c.node_id)
+
+
+_WRITE_STATES = _upsert_states(
+    _given_states,
+    lambda new: sa.and_(node_states.c.revision <= new.revision, differs(node_states, new, _JUDGED)),
+)
+_FIRST_STATES = _upsert_states(_given_states.where(_certain), lambda new: node_states.c.revision < new.revision)
+
+# Locked in the order in which a tick writes them.
+_kept = (
+    sa.select(node_states.c.node_id, nodes.c.revision)
+    .select_from(node_states.join(nodes, nodes.c.id == node_states.c.node_id))
+    .where(
+        node_states.c.node_id == sa.any_(sa.bindparam("ids", type_=postgresql.ARRAY(sa.BigInteger))),
+        node_states.c.ready,
+        node_states.c.revision == nodes.c.revision - 1,
+    )
+    .order_by(node_states.c.node_id)
+    .with_for_update(of=node_states)
+    .cte("kept")
+)
+_KEEP_STATES = (
+    sa.update(node_states)
+    .where(node_states.c.node_id == _kept.c.node_id)
+    .values(revision=_kept.c.revision)
+    .returning(node_states.c.node_id)
+)
 
 _guard_names = ["mass_failure_since", "mass_failure_exhausted", "failed", "polled"]
 _guard_records = recordset("rows", [cluster_states.c.cluster_id, *[cluster_states.c[name] for name in _guard_names]])
@@ -258,7 +312,8 @@ _WRITE_GUARDS = _INSERT_GUARDS.on_conflict_do_update(
 def write_states(connection: sa.Connection, rows: Sequence[StateRow], guards: Sequence[GuardRow] = ()) -> int:
     """Store states and guards that changed; return how many rows were written.
 
-    A state is stored only if its node still has that revision and is not deleted; equal rows are not written again.
+    A state is stored only if its node still has that revision and is not deleted; equal rows are not written again, and
+    a new time of the last good poll alone is no difference.
     One statement for all states and one for all guards, none for an empty sequence.
     """
     written = _store(connection, _WRITE_STATES, _state_records(rows))
@@ -268,9 +323,19 @@ def write_states(connection: sa.Connection, rows: Sequence[StateRow], guards: Se
 def insert_first_states(connection: sa.Connection, rows: Sequence[StateRow]) -> int:
     """Store the operator's probe as the first state of a node's revision; return how many rows were written.
 
-    Once a poll has judged that revision, the probe is late and nothing is written: the jobs own the states.
+    Once a poll has judged that revision, the probe is late and nothing is written: the jobs own the states. So it is
+    with failures while the guard of the node's cluster holds.
     """
     return _store(connection, _FIRST_STATES, _state_records(rows))
+
+
+def keep_states(connection: sa.Connection, node_ids: Collection[int]) -> int:
+    """Let the nodes that are Ready stay so at the revision that they have just got; return how many there are.
+
+    Call it, with the nodes' IDs, in the transaction in which their revisions grew by one. What is not Ready is left
+    behind: the change may be what mends it, and then the first good poll is enough.
+    """
+    return len(connection.execute(_KEEP_STATES, {"ids": list(node_ids)}).all()) if node_ids else 0
 
 
 def notify(connection: sa.Connection, namespace: str) -> None:
@@ -285,7 +350,9 @@ def _store(connection: sa.Connection, statement: sa.Executable, records: list[di
 
 
 def _state_records(rows: Sequence[StateRow]) -> list[dict[str, Any]]:
-    return [{"node_id": node_id, "load": load, **_fields(state)} for node_id, state, load in rows]
+    return [
+        {"node_id": node_id, "load": load, "seen_at": seen, **_fields(state)} for node_id, state, load, seen in rows
+    ]
 
 
 def _fields(state: NodeState) -> dict[str, Any]:

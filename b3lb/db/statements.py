@@ -38,7 +38,17 @@ def dump(value: object) -> str:
     Points in time become ISO 8601, bytes become ``bytea`` input, characters that PostgreSQL cannot store (NUL and lone
     surrogates) are replaced, and numbers that JSON cannot hold become null.
     """
-    return json.dumps(_storable(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    try:
+        text = _encode(value)
+        text.encode()
+    except (TypeError, ValueError):
+        return _encode(_storable(value))
+    # Only what cannot be stored as it is, which is rare, is worth a look at each value.
+    return _encode(_storable(value)) if "\\u0000" in text else text
+
+
+def _encode(value: object) -> str:
+    return json.dumps(value, default=_shallow, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def storable_text(text: str) -> str:
@@ -46,22 +56,37 @@ def storable_text(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 
+def _shallow(value: object) -> object:
+    """Return what stands for a value that JSON does not know."""
+    match value:
+        case datetime():
+            result: object = value.isoformat()
+        case bytes():
+            result = "\\x" + value.hex()
+        case Mapping():
+            result = dict(value)
+        case set() | frozenset():
+            result = list(value)
+        case _:
+            result = str(value)
+    return result
+
+
 def _storable(value: object) -> object:
+    """Return ``value`` with all that PostgreSQL cannot store replaced."""
     match value:
         case None | bool() | int():
             result: object = value
         case float():
             result = value if math.isfinite(value) else None
-        case datetime():
-            result = value.isoformat()
-        case bytes():
-            result = "\\x" + value.hex()
+        case str():
+            result = storable_text(value)
         case Mapping():
             result = {storable_text(str(key)): _storable(item) for key, item in value.items()}
         case list() | tuple() | set() | frozenset():
             result = [_storable(item) for item in value]
         case _:
-            result = storable_text(str(value))
+            result = _storable(_shallow(value))
     return result
 
 

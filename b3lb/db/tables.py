@@ -85,6 +85,7 @@ clusters = sa.Table(
     _integer("guard_maximum_seconds", 600),
     sa.Column("ca_certificates", sa.Text, nullable=True, comment="PEM, public; absent: the system's"),
     _integer("lost_meetings_seconds", 86400),
+    *_block(),
     sa.UniqueConstraint("namespace", "name"),
     sa.CheckConstraint("checksum_algorithm in ('sha1', 'sha256', 'sha384', 'sha512')", name="checksum_algorithm"),
     sa.CheckConstraint("timeout_seconds between 1 and 30", name="timeout_seconds"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from b3lb.db.leases import Lease, fence, release
-from b3lb.db.node_states import GuardRow, StateRow, notify, write_states
+from b3lb.db.node_states import notify
 from b3lb.db.statements import dump
 from b3lb.db.tables import heartbeats
 from b3lb.db.task_runs import record_tick
@@ -23,7 +23,8 @@ class Tick:
     """What one tick found.
 
     ``tick_at`` is the time the tick was due, ``started_at`` when it began, both by the database's clock; ``seconds`` is
-    its duration. ``states`` and ``guards`` hold only what changed. ``summary`` is a small JSON object for people.
+    its duration. ``summary`` is a small JSON object for people. ``write`` stores what changed, by a constant number of
+    statements, and returns how many rows were written; None: nothing changed.
     """
 
     namespace: str
@@ -32,8 +33,7 @@ class Tick:
     started_at: datetime
     seconds: float
     summary: Mapping[str, Any] = field(default_factory=dict)
-    states: Sequence[StateRow] = ()
-    guards: Sequence[GuardRow] = ()
+    write: Callable[[sa.Connection], int] | None = None
 
 
 _INSERT = postgresql.insert(heartbeats).values(
@@ -80,16 +80,16 @@ def heartbeat(
 def finish_tick(
     connection: sa.Connection, lease: Lease, tick: Tick, *, run_id: UUID | None = None, give_back: bool = True
 ) -> int:
-    """Store a tick under its lease; return how many states and guards were written.
+    """Store a tick under its lease; return how many rows ``tick.write`` wrote.
 
-    At most seven statements: fence, states, guards, heartbeat, task run, notification (only if something was written)
-    and the lease's release (unless ``give_back`` is false).
+    At most five statements and those of ``tick.write``: fence, heartbeat, task run, notification (only if something was
+    written) and the lease's release (unless ``give_back`` is false).
 
     Raises:
         LeaseLostError: Somebody else is the writer now; the caller's transaction must end without a commit.
     """
     fence(connection, lease)
-    written = write_states(connection, tick.states, tick.guards)
+    written = 0 if tick.write is None else tick.write(connection)
     heartbeat(
         connection,
         tick.namespace,

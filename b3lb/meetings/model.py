@@ -96,7 +96,8 @@ class KnownMeeting:
 class MeetingWrite:
     """A meeting to insert or to update, by (node, internal ID); it is open then, whatever it was before.
 
-    ``created_at`` and ``first_seen_at`` stay those of the first time. Without a secret there is no ``element``.
+    ``created_at`` and ``first_seen_at`` stay those of the first time. A meeting keeps its secret if ``secret_id`` is
+    None; without one, ``element`` is not stored.
     """
 
     node_id: int

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
@@ -14,8 +16,10 @@ from b3lb import __version__
 from b3lb_jobs.errors import outcome_of
 from b3lb_jobs.exit_codes import MEANINGS, ExitCode
 from b3lb_jobs.options import DEFAULT_IN_FLIGHT, MOST_IN_FLIGHT
-from b3lb_jobs.task_table import UnknownNameError, listing, route
+from b3lb_jobs.task_table import TaskEntry, UnknownNameError, listing, route
 from b3lb_jobs.ticks import DEFAULT_TICK_SECONDS, TICK_SECONDS
+
+_ENDS: dict[int, ExitCode] = {signal.SIGINT: ExitCode.INTERRUPTED, signal.SIGTERM: ExitCode.STOPPED}
 
 _DESCRIPTION = """\
 Run background tasks of b3lb: the tasks named, or all tasks of the queues named.
@@ -62,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("names", nargs="*", metavar="TASK|QUEUE", help="a task or a queue, see --list")
     made.add_argument("--list", action="store_true", help="list the tasks and their queues, and exit")
     made.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    made.add_argument("--once", action="store_true", help="exactly one tick, now; exit 75 if another run holds it")
+    made.add_argument("--once", action="store_true", help="exactly one tick, now; exit 75 if another run does it")
     made.add_argument(
         "--dry-run",
         action="store_true",
@@ -102,8 +106,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.USAGE
     # As process 1 of a container we would not get the default action; the imports alone take a while.
     signal.signal(signal.SIGTERM, _stopped_early)
-    # Imported late, so that --help and wrong names answer at once.
-    from b3lb_jobs.program import Flags, execute  # noqa: PLC0415
+    try:
+        return _execute(parsed, entries)
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the boundary of the process: exit code 1 would mean nothing
+        outcome = outcome_of(error)
+        if not outcome.expected:
+            traceback.print_exc()
+        sys.stderr.write(f"b3lb-job: {outcome.error}\n")
+        return outcome.exit_code
+
+
+def _execute(parsed: argparse.Namespace, entries: tuple[TaskEntry, ...]) -> int:
+    with _signals_end_the_process():
+        # Imported late, so that --help and wrong names answer at once.
+        from b3lb_jobs.program import Flags, execute  # noqa: PLC0415
 
     flags = Flags(
         entries=entries,
@@ -114,16 +132,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         once=parsed.once,
         dry_run=parsed.dry_run,
     )
+    return execute(flags)
+
+
+@contextmanager
+def _signals_end_the_process() -> Iterator[None]:
+    """Let a signal end the process without a word, for in the middle of an import another exception hides ours."""
+    before = {number: signal.signal(number, _end) for number in _ENDS}
     try:
-        return execute(flags)
-    except KeyboardInterrupt:
-        return ExitCode.INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - the boundary of the process: exit code 1 would mean nothing
-        outcome = outcome_of(error)
-        if not outcome.expected:
-            traceback.print_exc()
-        sys.stderr.write(f"b3lb-job: {outcome.error}\n")
-        return outcome.exit_code
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(number: int, _frame: FrameType | None) -> NoReturn:
+    # Nothing has begun that would have to be ended.
+    os._exit(_ENDS[number])
 
 
 def _in_flight(text: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import threading
@@ -33,12 +34,16 @@ class Database:
     ``answered`` says whether the last transaction was committed.
 
     PostgreSQL limits its statements itself; a server that is frozen or cut off cannot, and libpq would wait for it
-    without end. A timer therefore shuts the connection down when a transaction is overdue.
+    without end. Timers therefore shut the connection down when a transaction is overdue, and at the run's end.
     """
 
     def __init__(self, url: str, *, application_name: str, monotonic: Callable[[], float]) -> None:
-        self._engine = create_engine(url, application_name=application_name, pool_size=1)
+        self._engine = create_engine(
+            url, application_name=application_name, pool_size=1, seconds_to_connect=self._seconds_left
+        )
         self._monotonic = monotonic
+        self._ends_at = math.inf
+        self._last_cut: threading.Timer | None = None
         self._clock: DatabaseClock | None = None
         self._clock_is_current = False
         self.answered = False
@@ -62,24 +67,33 @@ class Database:
             raise TransientError("the database was never reached")
         return self._clock
 
+    def end_by(self, moment: float) -> None:
+        """Let no transaction go on after ``moment`` (of ``monotonic``), nor one begin; a later call sets it anew."""
+        self._ends_at = moment
+        self._stop_last_cut()
+        self._last_cut = self._timer(self._seconds_left())
+
     @contextmanager
     def transaction(self, *, seconds: float = STATEMENT_SECONDS, read_only: bool = False) -> Iterator[sa.Connection]:
         """Open a transaction that is committed at the end of the block.
 
         Args:
-            seconds: Longest time of a statement; the whole block has a second more before its connection is cut.
+            seconds: Longest time of a statement; the whole block has a second more before its connection is cut. What
+                is left until the end (`end_by`) may be less.
             read_only: Whether PostgreSQL refuses to write anything.
 
         Raises:
             TransientError: The database is away, too slow, or not made for this program; or the lease is lost.
         """
-        overdue = threading.Event()
-        timer = threading.Timer(seconds + _GRACE_SECONDS, self._cut, args=(overdue,))
-        timer.daemon = True
-        timer.start()
+        left = self._seconds_left()
         self.answered = False
+        if left <= 0:
+            raise TransientError("database: no time left")
+        longest = min(seconds + _GRACE_SECONDS, left)
+        overdue = threading.Event()
+        timer = self._timer(longest, overdue)
         try:
-            with transaction(self._engine, timeout_seconds=seconds) as connection:
+            with transaction(self._engine, timeout_seconds=min(seconds, left)) as connection:
                 if read_only:
                     connection.execute(_READ_ONLY)
                 self._read_clock(connection)
@@ -89,7 +103,7 @@ class Database:
             raise TransientError(str(error)) from error
         except sqlalchemy.exc.SQLAlchemyError as error:
             if overdue.is_set():
-                raise TransientError(f"database: no answer within {seconds + _GRACE_SECONDS:g} s") from error
+                raise TransientError(f"database: no answer within {longest:.3g} s") from error
             if is_transient(error) or lacks_schema(error):
                 raise TransientError(f"database: {describe(error)}") from error
             raise
@@ -98,7 +112,22 @@ class Database:
 
     def close(self) -> None:
         """Close the connection."""
+        self._stop_last_cut()
         self._engine.dispose()
+
+    def _seconds_left(self) -> float:
+        return self._ends_at - self._monotonic()
+
+    def _timer(self, seconds: float, overdue: threading.Event | None = None) -> threading.Timer:
+        """Start a timer that shuts the connection down after so many seconds."""
+        timer = threading.Timer(max(0.0, seconds), self._cut, args=(overdue,))
+        timer.daemon = True
+        timer.start()
+        return timer
+
+    def _stop_last_cut(self) -> None:
+        if self._last_cut is not None:
+            self._last_cut.cancel()
 
     def _read_clock(self, connection: sa.Connection) -> None:
         """Read the clock once per connection; half of the round trip is the answer's way."""
@@ -120,8 +149,9 @@ class Database:
         if held is not None:
             held.close()
 
-    def _cut(self, overdue: threading.Event) -> None:
-        overdue.set()
+    def _cut(self, overdue: threading.Event | None) -> None:
+        if overdue is not None:
+            overdue.set()
         for held in list(self._sockets.values()):
             with suppress(OSError):
                 held.shutdown(socket.SHUT_RDWR)

@@ -26,7 +26,7 @@ class ExitCode(IntEnum):
 MEANINGS: dict[ExitCode, str] = {
     ExitCode.DONE: "done",
     ExitCode.USAGE: "wrong command line",
-    ExitCode.BAD_INPUT: "permanent: the data cannot be worked on",
+    ExitCode.BAD_INPUT: "permanent: the data cannot be worked on, or there is no such namespace",
     ExitCode.OUT_OF_MEMORY: "permanent: out of memory",
     ExitCode.INTERNAL: "permanent: a fault of the program",
     ExitCode.TRANSIENT: "transient: the database is away, its schema does not fit, or every tick failed",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
@@ -11,7 +11,6 @@ from typing import Any, Protocol, Self, TypeVar
 import sqlalchemy as sa
 
 from b3lb.crypto import KeyRing
-from b3lb.db.node_states import GuardRow, StateRow
 from b3lb.db.unpolled import Unpolled
 from b3lb_jobs.errors import PermanentError
 
@@ -41,14 +40,15 @@ class Event:
 class Findings:
     """What a tick found.
 
-    ``summary`` becomes the heartbeat's: numbers about the whole, nothing about single objects. ``states`` and
-    ``guards`` hold changed rows only. ``changes`` says the same for people, one flat mapping per row, for a dry run.
-    ``unpolled`` stands in the heartbeat only. ``failure`` ends the task once all this is written.
+    ``summary`` becomes the heartbeat's: numbers about the whole, nothing about single objects. ``write`` stores what
+    changed by a constant number of statements and returns the number of rows; it is called under the tick's lease, in
+    its transaction, and is None if nothing changed. ``changes`` says the same for people, one flat mapping per row, for
+    a dry run. ``unpolled`` stands in the heartbeat only. ``failure`` ends the task, which could do nothing at
+    all; the rest is then written only if that lasts.
     """
 
     summary: Mapping[str, Any]
-    states: Sequence[StateRow] = ()
-    guards: Sequence[GuardRow] = ()
+    write: Callable[[sa.Connection], int] | None = None
     events: Sequence[Event] = ()
     changes: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
     unpolled: Unpolled = field(default_factory=Unpolled)

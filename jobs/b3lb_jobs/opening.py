@@ -11,13 +11,13 @@ import sqlalchemy as sa
 
 from b3lb.db import task_runs
 from b3lb.db.schema import check_schema
-from b3lb.db.tables import queues
+from b3lb.db.tables import clusters, nodes, queues, record_profiles, secrets, tenants
 from b3lb_jobs.database import Database
-from b3lb_jobs.errors import TransientError
+from b3lb_jobs.errors import PermanentError, TransientError
 from b3lb_jobs.interface import TaskContext
 from b3lb_jobs.options import DEFAULT_IN_FLIGHT, RunOptions
 from b3lb_jobs.report import TaskReport
-from b3lb_jobs.ticks import DEFAULT_TICK_SECONDS, LATE_RUN, plan_run
+from b3lb_jobs.ticks import DATABASE_SPARE_SECONDS, DEFAULT_TICK_SECONDS, LATE_RUN, plan_run
 
 FIRST_PAUSE_SECONDS = 0.25
 LONGEST_PAUSE_SECONDS = 4.0
@@ -27,6 +27,10 @@ _QUEUE = sa.select(queues.c.tick_seconds, queues.c.max_in_flight).where(
     queues.c.name == sa.bindparam("name"),
     queues.c.deleted_at.is_(None),
 )
+_NAMESPACES = sa.union(
+    *[sa.select(table.c.namespace) for table in (clusters, nodes, queues, tenants, secrets, record_profiles)]
+)
+MOST_NAMES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +51,11 @@ async def open_run(database: Database, options: RunOptions, reports: Sequence[Ta
 
     Raises:
         TransientError: The time is over; the message is the last fault's.
+        PermanentError: The namespace has no configuration, but others have: its name is misspelt.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + patience(datetime.now(UTC), once=options.once)
+    database.end_by(deadline + DATABASE_SPARE_SECONDS)
     pause = FIRST_PAUSE_SECONDS
     while True:
         try:
@@ -75,6 +81,8 @@ def _open(database: Database, options: RunOptions, reports: Sequence[TaskReport]
     with database.transaction(read_only=not reports) as connection:
         check_schema(connection)
         found = connection.execute(_QUEUE, {"namespace": options.namespace, "name": options.queue}).one_or_none()
+        if found is None:
+            _check_namespace(connection, options.namespace)
         row = _Row() if found is None else _Row(found.tick_seconds, found.max_in_flight)
         context = TaskContext(
             namespace=options.namespace,
@@ -97,3 +105,16 @@ def _open(database: Database, options: RunOptions, reports: Sequence[TaskReport]
                 },
             )
     return context
+
+
+def _check_namespace(connection: sa.Connection, namespace: str) -> None:
+    """Make sure, where no queue vouches for it, that the operator knows the namespace.
+
+    Raises:
+        PermanentError: It knows only others. In a database without any configuration nothing can be said.
+    """
+    known = sorted(connection.scalars(_NAMESPACES))
+    if known and namespace not in known:
+        more = f" and {len(known) - MOST_NAMES} more" if len(known) > MOST_NAMES else ""
+        names = ", ".join(known[:MOST_NAMES]) + more
+        raise PermanentError(f"the database has no configuration of the namespace {namespace!r}; it has: {names}")

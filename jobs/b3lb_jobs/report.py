@@ -79,8 +79,9 @@ class TaskReport:
             return
         if self.failed and not self.done:
             self.end = Outcome("RETRY", ExitCode.TRANSIENT, self.last_error)
-        elif exactly_one and self.held_elsewhere:
-            self.end = Outcome("RETRY", ExitCode.TRANSIENT, "another run holds the lease of this task")
+        elif exactly_one and self.skipped and not self.done:
+            holder = "holds the lease of this task" if self.held_elsewhere else "did this tick in the same moment"
+            self.end = Outcome("RETRY", ExitCode.TRANSIENT, f"another run {holder}")
         else:
             self.end = SUCCESS
 

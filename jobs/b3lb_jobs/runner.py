@@ -21,7 +21,7 @@ from b3lb_jobs.interface import Task
 from b3lb_jobs.opening import open_run
 from b3lb_jobs.options import RunOptions
 from b3lb_jobs.report import TaskReport, overall
-from b3lb_jobs.tick import TickPlace, run_tick
+from b3lb_jobs.tick import TickPlace, allow_until, run_tick
 from b3lb_jobs.ticks import Plan, next_tick, plan_run, plan_single
 
 FINISHING_SECONDS = 3.0
@@ -117,6 +117,7 @@ async def _work(database: Database, options: RunOptions, reports: Sequence[TaskR
     now = database.clock.now()
     ticking = any(report.entry.ticking for report in reports) and not options.once
     plan = plan_run(now, context.tick_seconds) if ticking else plan_single(now)
+    allow_until(database, plan.ends_at)
     place = TickPlace(database, options.namespace, options.holder, plan)
     async with AsyncExitStack() as stack:
         tasks = [(report, await stack.enter_async_context(report.entry.load()(context))) for report in reports]

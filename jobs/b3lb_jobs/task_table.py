@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from b3lb.tasks import DEFAULT_QUEUES, QUEUES, TASKS, tasks_of
+from b3lb.tasks import CHECK_NODES, DEFAULT_QUEUES, QUEUES, TASKS, UPDATE_SECRETS_LISTS, tasks_of
 
 if TYPE_CHECKING:
     from b3lb_jobs.interface import Task, TaskContext
@@ -41,7 +41,10 @@ class TaskEntry:
         return cast("Callable[[TaskContext], Task[Any]]", made)
 
 
-TABLE: tuple[TaskEntry, ...] = (TaskEntry("check-nodes", "b3lb_jobs.core.check_nodes:CheckNodes", ticking=True),)
+TABLE: tuple[TaskEntry, ...] = (
+    TaskEntry(CHECK_NODES, "b3lb_jobs.core.check_nodes:CheckNodes", ticking=True),
+    TaskEntry(UPDATE_SECRETS_LISTS, "b3lb_jobs.core.update_secrets_lists:UpdateSecretsLists", ticking=True),
+)
 
 _BY_NAME = {entry.name: entry for entry in TABLE}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -17,13 +17,19 @@ from b3lb_jobs.database import Database
 from b3lb_jobs.errors import TransientError
 from b3lb_jobs.interface import Task
 from b3lb_jobs.report import TaskReport
-from b3lb_jobs.ticks import Plan, end_of_tick
+from b3lb_jobs.ticks import DATABASE_SPARE_SECONDS, Plan, end_of_tick
 
 WRITE_SECONDS = 3.0
 """Kept free between the end of the work and the end of the run, for writing."""
 
 LEASE_SPARE_SECONDS = 5.0
 """A lease outlives the work by this much: enough for a reconnect, and a dead holder blocks for little longer."""
+
+LASTING = timedelta(seconds=60)
+"""A task that can do nothing at all says so in the heartbeat if no tick did better for longer than this.
+
+Before that it leaves no trace but its task run: one run with wrong settings, by hand, must not hide what others know.
+"""
 
 _LOADING_SECONDS = 30.0
 _STOPPING_SECONDS = 2.0
@@ -46,11 +52,18 @@ class TickPlace:
 
 @dataclass(frozen=True, slots=True)
 class _Prepared:
-    """A tick that is ours: its lease, what the task loaded, and how long the work may take."""
+    """A tick that is ours: its lease, what the task loaded, how long the work may take, and when the last tick was."""
 
     lease: Lease
     loaded: Any
     seconds: float
+    last: datetime | None
+
+
+def allow_until(database: Database, ends_at: datetime) -> None:
+    """Let the database be waited for until a run's end, and a moment longer to note that end."""
+    clock = database.clock
+    database.end_by(clock.monotonic() + clock.until(ends_at) + DATABASE_SPARE_SECONDS)
 
 
 async def run_tick(task: Task[Any], report: TaskReport, at: datetime, place: TickPlace) -> None:
@@ -58,7 +71,7 @@ async def run_tick(task: Task[Any], report: TaskReport, at: datetime, place: Tic
 
     Raises:
         TransientError: Nothing was written; the next tick may succeed.
-        PermanentError: Nothing was written, nor will it ever be; or it was, and the task has to end by its failure.
+        PermanentError: Nothing was written, nor will it ever be; or the failure lasts, and the heartbeat says so.
     """
     clock = place.database.clock
     begun, started_at = clock.monotonic(), clock.now()
@@ -72,15 +85,19 @@ async def run_tick(task: Task[Any], report: TaskReport, at: datetime, place: Tic
         raise
     seconds = clock.monotonic() - begun
     summary = {**findings.summary, "seconds": round(seconds, 3)}
+    if findings.failure is not None and not _lasts(prepared.last, at):
+        _give_back(place.database, prepared.lease)
+        report.summary = summary
+        raise findings.failure
     tick = Tick(
         namespace=place.namespace,
         task=report.entry.name,
-        tick_at=at,
+        # Of a failing task the last good tick stays the last one.
+        tick_at=at if findings.failure is None or prepared.last is None else prepared.last,
         started_at=started_at,
         seconds=seconds,
         summary={**summary, **findings.unpolled.in_summary()},
-        states=findings.states,
-        guards=findings.guards,
+        write=findings.write,
     )
     with place.database.transaction() as connection:
         finish_tick(connection, prepared.lease, tick, run_id=report.run_id)
@@ -89,6 +106,11 @@ async def run_tick(task: Task[Any], report: TaskReport, at: datetime, place: Tic
         (_log.warning if event.warning else _log.info)(event.message, **event.fields)
     if findings.failure is not None:
         raise findings.failure
+
+
+def _lasts(last: datetime | None, at: datetime) -> bool:
+    """Whether a failure at ``at`` lasts, the ``last`` good tick having been then."""
+    return last is None or at - last > LASTING
 
 
 def seconds_for_work(needed: float, left: float) -> float:
@@ -132,12 +154,14 @@ def _prepare(task: Task[Any], report: TaskReport, at: datetime, place: TickPlace
             report.missed += 1
             connection.rollback()
             return None
+        # The end gives way for a first tick that does not fit.
+        allow_until(place.database, ends_at)
         seconds = seconds_for_work(needed, place.database.clock.until(ends_at))
         ttl = math.ceil(seconds + LEASE_SPARE_SECONDS)
         lease = acquire(connection, name, holder=place.holder, ttl_seconds=ttl)
         if lease is None:
             raise TransientError(f"the lease {name} was taken away")
-        return _Prepared(lease, loaded, seconds)
+        return _Prepared(lease, loaded, seconds, last)
 
 
 def _give_back(database: Database, lease: Lease) -> None:

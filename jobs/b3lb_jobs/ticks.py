@@ -17,6 +17,10 @@ END_OF_RUN = timedelta(seconds=55)
 LATE_RUN = timedelta(seconds=10)
 LONGEST_RUN = timedelta(seconds=60)
 SINGLE_RUN = timedelta(seconds=50)
+DATABASE_SPARE_SECONDS = 1.0
+"""So long after the end of a run the database may still answer, e.g. to note that end; then nobody waits for it."""
+LATE_TICK = timedelta(seconds=1)
+"""A tick that lasted as long as the period (nodes that hang for a time-out of that length) costs no other one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +61,11 @@ def plan_run(started_at: datetime, tick_seconds: int) -> Plan:
 
 
 def plan_single(started_at: datetime) -> Plan:
-    """Return the one tick of a run that is not bound to a minute, by hand or of a task that does not tick."""
-    return Plan((started_at.replace(microsecond=0),), started_at + SINGLE_RUN, started_at + LONGEST_RUN)
+    """Return the one tick of a run that is not bound to a minute, by hand or of a task that does not tick.
+
+    It is of this very moment: one of its second may be done already, by a run that ticks at whole seconds.
+    """
+    return Plan((started_at,), started_at + SINGLE_RUN, started_at + LONGEST_RUN)
 
 
 def end_of_tick(plan: Plan, at: datetime, *, now: datetime, least: float, most: float) -> datetime | None:
@@ -84,7 +91,8 @@ def end_of_tick(plan: Plan, at: datetime, *, now: datetime, least: float, most: 
 def next_tick(ticks: Sequence[datetime], last: datetime | None, now: datetime) -> datetime | None:
     """Return the tick to wait for, or None at the end.
 
-    A tick whose time passed while an earlier one was still at work is left out: ticks are skipped, never stacked.
+    A tick whose time passed while an earlier one was still at work begins at once if that was less than a second ago,
+    and is left out otherwise: ticks are skipped, never stacked.
 
     Args:
         ticks: The plan's ticks.
@@ -93,4 +101,4 @@ def next_tick(ticks: Sequence[datetime], last: datetime | None, now: datetime) -
     """
     if last is None:
         return ticks[0] if ticks else None
-    return next((tick for tick in ticks if tick > last and tick >= now), None)
+    return next((tick for tick in ticks if tick > last and tick > now - LATE_TICK), None)

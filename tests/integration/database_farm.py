@@ -8,7 +8,17 @@ from typing import Any
 import sqlalchemy as sa
 
 from b3lb.crypto import KeyRing
-from b3lb.db.configuration import ClusterRow, NodeRow, apply_clusters, apply_nodes
+from b3lb.db.configuration import (
+    ApiSecretRow,
+    ClusterRow,
+    NodeRow,
+    RecordProfileRow,
+    TenantRow,
+    apply_clusters,
+    apply_nodes,
+    apply_secrets,
+    apply_tenants,
+)
 from b3lb.db.engine import transaction
 from b3lb.health import NodeState
 from tests.states import healthy
@@ -41,6 +51,36 @@ class Farm:
         )
         return dataclasses.replace(row, **changes)
 
+    def tenant(self, name: str = "uni", **changes: Any) -> TenantRow:
+        row = TenantRow(
+            name=name,
+            uid=f"uid-{name}",
+            generation=1,
+            created_at=CREATED,
+            slug=name.upper(),
+            cluster_names=("default",),
+        )
+        return dataclasses.replace(row, **changes)
+
+    def api_secret(self, tenant: str = "uni", sub_id: int = 1, **changes: Any) -> ApiSecretRow:
+        name = f"{tenant}-{sub_id:03d}"
+        row = ApiSecretRow(
+            name=name,
+            uid=f"uid-{name}",
+            generation=1,
+            created_at=CREATED,
+            tenant=tenant,
+            sub_id=sub_id,
+            secret=f"secret of {name}",
+        )
+        return dataclasses.replace(row, **changes)
+
+    def record_profile(self, name: str = "standard", **changes: Any) -> RecordProfileRow:
+        row = RecordProfileRow(
+            name=name, uid=f"uid-{name}", generation=1, is_default=True, spec={"width": 1920, "webcam": {"crop": False}}
+        )
+        return dataclasses.replace(row, **changes)
+
     def state(self, **changes: Any) -> NodeState:
         return healthy(**{"ready_changed_at": CREATED, "meetings": 3, "attendees": 40, "cpu": 2500, **changes})
 
@@ -50,6 +90,13 @@ class Farm:
         with transaction(self.engine, timeout_seconds=10) as connection:
             apply_clusters(connection, self.namespace, clusters or [self.cluster()], complete=True)
             changes = apply_nodes(connection, self.namespace, rows, complete=True, keys=self.keys)
+        return {change.name: change.id for change in changes}
+
+    def fill_tenants(self, tenants: Sequence[TenantRow], api_secrets: Sequence[ApiSecretRow]) -> dict[str, int]:
+        """Store tenants and API secrets; return the IDs of the secrets that were written by name."""
+        with transaction(self.engine, timeout_seconds=10) as connection:
+            apply_tenants(connection, self.namespace, tenants, complete=True)
+            changes = apply_secrets(connection, self.namespace, api_secrets, complete=True, keys=self.keys)
         return {change.name: change.id for change in changes}
 
     def rows(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:

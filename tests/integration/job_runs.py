@@ -18,15 +18,16 @@ from b3lb.crypto import KeyRing
 from b3lb.db.configuration import apply_clusters, apply_nodes
 from b3lb.db.engine import transaction
 from b3lb.db.rows import ClusterRow, NodeRow
-from b3lb.db.tables import node_states, nodes
+from b3lb.db.tables import leases, metadata, node_states, nodes
+from b3lb.tasks import CHECK_NODES
 from b3lb_jobs.core.check_nodes import CheckNodes
 from b3lb_jobs.database import Database
 from b3lb_jobs.interface import Task, TaskContext
 from b3lb_jobs.opening import open_run
 from b3lb_jobs.options import RunOptions
 from b3lb_jobs.report import TaskReport
-from b3lb_jobs.task_table import TABLE
-from b3lb_jobs.tick import TickPlace, run_tick
+from b3lb_jobs.task_table import TABLE, TaskEntry
+from b3lb_jobs.tick import TickPlace, allow_until, run_tick
 from b3lb_jobs.ticks import Plan
 from dev.farm.messages import FarmNode
 from dev.farm.process import Farm
@@ -34,7 +35,9 @@ from dev.farm.process import Farm
 KEYS = KeyRing.generate()
 NAMESPACE = "default"
 CLUSTER = ClusterRow("default", "uid-cluster", 1, timeout_seconds=2)
-TABLES = ("clusters", "nodes", "queues", "cluster_states", "node_states", "leases", "heartbeats", "task_runs")
+TABLES = tuple(sorted(set(metadata.tables) - {"schema_version"}))
+BOOKKEEPING = {"heartbeats", "task_runs", "leases"}
+"""What a tick writes in which nothing changed."""
 
 
 def all_healthy(farm: Farm) -> Farm:
@@ -81,10 +84,11 @@ def states(engine: sa.Engine) -> dict[str, tuple[bool, str, int]]:
         return {row.name: (row.ready, row.reason, row.failures) for row in connection.execute(query)}
 
 
-def only(engine: sa.Engine, table: sa.Table) -> Any:
-    """Return the one row of ``table``."""
+def only(engine: sa.Engine, table: sa.Table, *, task: str = CHECK_NODES) -> Any:
+    """Return the one row of ``table`` that is a task's."""
+    mine = table.c.name.startswith(f"{task}/") if table is leases else table.c.task == task
     with engine.connect() as connection:
-        return connection.execute(sa.select(table)).one()
+        return connection.execute(sa.select(table).where(mine)).one()
 
 
 def environment(url: str, **more: str) -> dict[str, str]:
@@ -128,51 +132,71 @@ def wait_for(condition: Callable[[], bool], *, seconds: float) -> None:
         time.sleep(0.05)
 
 
-@dataclass
-class Runner:
-    """A run inside of the test: ticks are done one by one, at times that the test chooses."""
-
-    database: Database
-    task: Task[Any]
-    place: TickPlace
-    report: TaskReport
-    first: datetime
-    number: int = 0
-
-    async def tick(self, at: datetime | None = None) -> None:
-        """Do the next tick, 15 s after the one before, or that at ``at``."""
-        if at is None:
-            at = self.first + timedelta(seconds=15 * self.number)
-            self.number += 1
-        await run_tick(self.task, self.report, at, self.place)
-
-
-@contextlib.asynccontextmanager
-async def runner(url: str, *, holder: str = "pod-1/a", keys: KeyRing = KEYS) -> AsyncIterator[Runner]:
-    loop = asyncio.get_running_loop()
-    database = Database(url, application_name="b3lb-tests", monotonic=loop.time)
-    report = TaskReport(TABLE[0])
-    options = RunOptions(
-        entries=TABLE,
+def options(
+    url: str, holder: str, *, keys: KeyRing = KEYS, once: bool = False, entries: Sequence[TaskEntry] = TABLE
+) -> RunOptions:
+    """Return what a run of the core queue is asked to do."""
+    return RunOptions(
+        entries=tuple(entries),
         namespace=NAMESPACE,
         queue="core",
         pod="pod-1",
         holder=holder,
         database_url=url,
         keys=keys,
-        once=True,
+        once=once,
     )
+
+
+@dataclass
+class Runner:
+    """A run inside of the test: ticks are done one by one, at times that the test chooses."""
+
+    database: Database
+    tasks: Sequence[tuple[TaskReport, Task[Any]]]
+    place: TickPlace
+    first: datetime
+    number: int = 0
+
+    @property
+    def report(self) -> TaskReport:
+        """The first task's."""
+        return self.tasks[0][0]
+
+    async def tick(self, at: datetime | None = None) -> None:
+        """Do the next tick of every task, 15 s after the one before, or that at ``at``."""
+        if at is None:
+            at = self.first + timedelta(seconds=15 * self.number)
+            self.number += 1
+        for report, task in self.tasks:
+            await run_tick(task, report, at, self.place)
+
+
+@contextlib.asynccontextmanager
+async def runner(
+    url: str, *, holder: str = "pod-1/a", keys: KeyRing = KEYS, entries: Sequence[TaskEntry] = TABLE[:1]
+) -> AsyncIterator[Runner]:
+    """Open a run of ``entries``, check-nodes alone if not told otherwise."""
+    loop = asyncio.get_running_loop()
+    database = Database(url, application_name="b3lb-tests", monotonic=loop.time)
+    reports = [TaskReport(entry) for entry in entries]
     try:
-        context = await open_run(database, options, [report])
+        context = await open_run(database, options(url, holder, keys=keys, once=True, entries=entries), reports)
         now = database.clock.now()
         end = now + timedelta(seconds=110)
+        allow_until(database, end)
         place = TickPlace(database, NAMESPACE, holder, Plan((), end, end))
-        async with CheckNodes(
-            TaskContext(NAMESPACE, keys, context.tick_seconds, context.max_in_flight), jitter_source=lambda: 0.99
-        ) as task:
-            yield Runner(database, task, place, report, now.replace(microsecond=0))
+        async with contextlib.AsyncExitStack() as stack:
+            tasks = [(report, await stack.enter_async_context(_made(report.entry, context))) for report in reports]
+            yield Runner(database, tasks, place, now.replace(microsecond=0))
     finally:
         database.close()
+
+
+def _made(entry: TaskEntry, context: TaskContext) -> Task[Any]:
+    if entry.name == CHECK_NODES:
+        return CheckNodes(context, jitter_source=lambda: 0.99)
+    return entry.load()(context)
 
 
 def poll_is_under_way(bbb_farm: Farm, name: str) -> Callable[[], bool]:

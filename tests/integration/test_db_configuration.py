@@ -89,7 +89,7 @@ def test_every_kind_is_stored_and_a_second_sync_writes_nothing(farm: Farm) -> No
 
 
 @pytest.mark.parametrize("number", [1, 50])
-def test_a_sync_takes_at_most_five_statements(farm: Farm, number: int) -> None:
+def test_a_sync_takes_at_most_six_statements(farm: Farm, number: int) -> None:
     farm.fill(number)
     moved = [
         farm.node(f"bbb-{index}", api_url=f"https://new-{index}.example.org/bigbluebutton/api")
@@ -102,7 +102,7 @@ def test_a_sync_takes_at_most_five_statements(farm: Farm, number: int) -> None:
     clusters = [farm.cluster(f"c{index}") for index in range(number)]
     with transaction(farm.engine, timeout_seconds=10) as connection, count_statements(farm.engine) as counter:
         apply_clusters(connection, "default", [*clusters, farm.cluster(timeout_seconds=9)], complete=True)
-    assert counter.count == 4
+    assert counter.count == 5
     with transaction(farm.engine, timeout_seconds=10) as connection, count_statements(farm.engine) as counter:
         assert apply_nodes(connection, "default", moved, complete=True, keys=farm.keys) == []
     assert counter.count == 3
@@ -197,6 +197,22 @@ def test_a_cluster_that_goes_blocks_its_nodes_and_one_that_comes_back_frees_them
     assert freed.revision > blocked.revision
     with transaction(farm.engine, timeout_seconds=10) as connection:
         assert len(load_polls(connection, "default")) == 1
+
+
+def test_no_node_of_a_blocked_cluster_is_polled_until_its_block_ends(farm: Farm) -> None:
+    farm.fill([farm.node("a"), farm.node("b", cluster="second")], [farm.cluster(), farm.cluster("second")])
+
+    def polled() -> list[str]:
+        with transaction(farm.engine, timeout_seconds=10) as connection:
+            return [poll.name for poll in load_polls(connection, "default")]
+
+    blocked = farm.cluster(blocked_reason="CASecretNotFound", blocked_message="no Secret")
+    sync_clusters(farm, [blocked], complete=False)
+    assert polled() == ["b"]
+    assert sync_clusters(farm, [blocked], complete=False) == []
+    changes = sync_clusters(farm, [farm.cluster()], complete=False)
+    assert [(item.name, item.revision) for item in changes if item.repoll] == [("a", 2)]
+    assert polled() == ["a", "b"]
 
 
 def test_a_secret_is_encrypted_again_only_for_another_value_or_another_primary_key(farm: Farm) -> None:

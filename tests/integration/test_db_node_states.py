@@ -3,7 +3,7 @@
 import dataclasses
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,14 +13,18 @@ import sqlalchemy as sa
 
 from b3lb.db.configuration import apply_clusters, apply_nodes
 from b3lb.db.engine import count_statements, transaction
+from b3lb.db.leases import Lease
 from b3lb.db.node_states import (
     CHANNEL,
+    GuardRow,
     NodePoll,
+    StateRow,
     insert_first_states,
     load_polls,
     notify,
     write_states,
 )
+from b3lb.db.ticks import heartbeat
 from b3lb.health import GuardPolicy, GuardState, HealthPolicy, LoadReason, NodeState, Reason
 from b3lb.load import LoadFormula
 from tests.integration.database_farm import Farm
@@ -35,11 +39,9 @@ def polls(farm: Farm, **options: Any) -> list[NodePoll]:
         return load_polls(connection, farm.namespace, **options)
 
 
-def write(
-    farm: Farm, rows: list[tuple[int, NodeState, float]], guards: list[tuple[int, GuardState]] | None = None
-) -> int:
+def write(farm: Farm, rows: Sequence[StateRow], guards: Sequence[GuardRow] = ()) -> int:
     with transaction(farm.engine, timeout_seconds=10) as connection:
-        return write_states(connection, rows, guards or [])
+        return write_states(connection, rows, guards)
 
 
 def test_a_poll_holds_the_node_its_clusters_policies_and_no_state_at_first(farm: Farm) -> None:
@@ -51,6 +53,7 @@ def test_a_poll_holds_the_node_its_clusters_policies_and_no_state_at_first(farm:
         healthy_after=5,
         guard=GuardPolicy(share_percent=60, minimum_nodes=4, maximum_seconds=500),
         ca_certificates="PEM",
+        lost_meetings_seconds=7200,
     )
     ids = farm.fill([farm.node(weight_percent=200)], [cluster])
     (poll,) = polls(farm, tick_seconds=30)
@@ -75,6 +78,8 @@ def test_a_poll_holds_the_node_its_clusters_policies_and_no_state_at_first(farm:
         guard=GuardState(),
         state=None,
         load=None,
+        seen_at=None,
+        lost_meetings_seconds=7200,
     )
     assert repr(poll.secret_ciphertext) not in repr(poll)
 
@@ -97,7 +102,7 @@ def test_states_and_guards_come_back_as_they_were_written(farm: Farm) -> None:
     second = farm.state()
     guard = GuardState(since=NOW, exhausted=False, failed=3, polled=5)
     (cluster_id,) = {poll.cluster_id for poll in polls(farm)}
-    rows = [(ids["bbb-1"], first, 17.5), (ids["bbb-2"], second, 0.1 + 0.2)]
+    rows = [(ids["bbb-1"], first, 17.5, None), (ids["bbb-2"], second, 0.1 + 0.2, None)]
     assert write(farm, rows, [(cluster_id, guard)]) == 3
     found = polls(farm)
     assert [(poll.state, poll.load, poll.guard) for poll in found] == [(first, 17.5, guard), (second, 0.1 + 0.2, guard)]
@@ -138,14 +143,14 @@ def test_any_number_of_nodes_is_read_with_one_statement_and_a_ca_is_sent_once(fa
 
 def test_any_number_of_states_is_written_with_one_statement_and_equal_ones_are_not(farm: Farm) -> None:
     ids = farm.fill(60)
-    rows = [(node_id, farm.state(), 130.0) for node_id in ids.values()]
+    rows = [(node_id, farm.state(), 130.0, None) for node_id in ids.values()]
     with transaction(farm.engine, timeout_seconds=10) as connection, count_statements(farm.engine) as counter:
         assert write_states(connection, rows, []) == 60
     assert counter.count == 1
     before = farm.rows("SELECT node_id, xmin::text, written_at FROM node_states ORDER BY node_id")
     assert write(farm, rows) == 0
     assert farm.rows("SELECT node_id, xmin::text, written_at FROM node_states ORDER BY node_id") == before
-    rows[3] = (rows[3][0], rows[3][1], 131.0)
+    rows[3] = (rows[3][0], rows[3][1], 131.0, None)
     assert write(farm, rows) == 1
 
 
@@ -172,8 +177,8 @@ def test_a_change_of_any_field_is_written(farm: Farm, field: str) -> None:
         "cpu": None,
     }
     new = dataclasses.replace(old, **{field: changes.get(field, 77)})
-    write(farm, [(ids["bbb-1"], old, 1.0)])
-    assert write(farm, [(ids["bbb-1"], new, 1.0)]) == 1
+    write(farm, [(ids["bbb-1"], old, 1.0, None)])
+    assert write(farm, [(ids["bbb-1"], new, 1.0, None)]) == 1
     assert polls(farm)[0].state == new
 
 
@@ -181,12 +186,12 @@ def test_a_node_that_was_changed_or_deleted_meanwhile_is_not_written(farm: Farm)
     ids = farm.fill(3)
     farm.run("UPDATE nodes SET revision = 2 WHERE name = 'bbb-1'")
     farm.run("UPDATE nodes SET deleted_at = now() WHERE name = 'bbb-2'")
-    assert write(farm, [(node_id, farm.state(), 1.0) for node_id in ids.values()]) == 1
+    assert write(farm, [(node_id, farm.state(), 1.0, None) for node_id in ids.values()]) == 1
     assert farm.rows("SELECT node_id FROM node_states") == [(ids["bbb-3"],)]
 
 
 def test_a_node_or_cluster_that_does_not_exist_is_left_out(farm: Farm) -> None:
-    assert write(farm, [(12345, farm.state(), 1.0)], [(12345, GuardState(failed=1))]) == 0
+    assert write(farm, [(12345, farm.state(), 1.0, None)], [(12345, GuardState(failed=1))]) == 0
 
 
 @pytest.mark.parametrize("seen_before", [False, True])
@@ -196,13 +201,13 @@ def test_a_tick_that_meets_a_change_of_the_node_never_replaces_the_newer_state(
     """The tick's statement begins before the new revision and its probe are committed, and waits for them."""
     node_id = farm.fill(1)["bbb-1"]
     if seen_before:
-        write(farm, [(node_id, farm.state(message="before"), 1.0)])
+        write(farm, [(node_id, farm.state(message="before"), 1.0, None)])
     operator = open_transaction()
     operator.execute(sa.text("UPDATE nodes SET revision = 2"))
     probe = farm.state(revision=2, message="probe")
-    assert insert_first_states(operator, [(node_id, probe, 5.0)]) == 1
+    assert insert_first_states(operator, [(node_id, probe, 5.0, None)]) == 1
     written: list[int] = []
-    tick = threading.Thread(target=lambda: written.append(write(farm, [(node_id, farm.state(), 1.0)])))
+    tick = threading.Thread(target=lambda: written.append(write(farm, [(node_id, farm.state(), 1.0, None)])))
     tick.start()
     waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
     while farm.rows(waiting) == [(0,)]:
@@ -219,11 +224,11 @@ def test_the_probe_gives_the_first_state_of_a_revision_and_no_other(farm: Farm) 
 
     def first(state: NodeState) -> int:
         with transaction(farm.engine, timeout_seconds=10) as connection:
-            return insert_first_states(connection, [(node_id, state, 1.0)])
+            return insert_first_states(connection, [(node_id, state, 1.0, None)])
 
     assert first(farm.state(message="probe")) == 1
     assert first(farm.state(message="late probe")) == 0
-    assert write(farm, [(node_id, farm.state(message="poll"), 1.0)]) == 1
+    assert write(farm, [(node_id, farm.state(message="poll"), 1.0, None)]) == 1
     assert first(farm.state(message="later probe")) == 0
     assert polls(farm)[0].state == farm.state(message="poll")
     assert first(farm.state(revision=2, message="of a revision that is not there yet")) == 0
@@ -236,7 +241,7 @@ def test_the_probe_gives_the_first_state_of_a_revision_and_no_other(farm: Farm) 
 def test_texts_that_postgresql_cannot_store_do_not_lose_the_round(farm: Farm) -> None:
     ids = farm.fill(2)
     bad = farm.state(message="NUL \x00 and \ud800", load_message="\x00")
-    assert write(farm, [(ids["bbb-1"], bad, 1.0), (ids["bbb-2"], farm.state(), 1.0)]) == 2
+    assert write(farm, [(ids["bbb-1"], bad, 1.0, None), (ids["bbb-2"], farm.state(), 1.0, None)]) == 2
     state = polls(farm)[0].state
     assert state is not None
     assert (state.message, state.load_message) == ("NUL \ufffd and ?", "\ufffd")
@@ -244,7 +249,7 @@ def test_texts_that_postgresql_cannot_store_do_not_lose_the_round(farm: Farm) ->
 
 def test_reasons_of_a_newer_program_are_survived(farm: Farm) -> None:
     ids = farm.fill(1)
-    write(farm, [(ids["bbb-1"], farm.state(message="why"), 1.0)])
+    write(farm, [(ids["bbb-1"], farm.state(message="why"), 1.0, None)])
     farm.run("UPDATE node_states SET reason = 'FromTheFuture', load_reason = 'Too'")
     state = polls(farm)[0].state
     assert state == farm.state(message="why", reason=Reason.API_ERROR, load_reason=LoadReason.UNREACHABLE)
@@ -278,9 +283,44 @@ def test_configuring_and_writing_states_do_not_wait_for_each_other(
 ) -> None:
     ids = farm.fill(2)
     tick, sync = open_transaction(), open_transaction()
-    write_states(tick, [(node_id, farm.state(), 1.0) for node_id in ids.values()], [])
+    write_states(tick, [(node_id, farm.state(), 1.0, None) for node_id in ids.values()], [])
     sync.execute(sa.text("SET LOCAL lock_timeout = '1s'"))
     changes = apply_nodes(sync, "default", [farm.node(weight_percent=50)], complete=True, keys=farm.keys)
     assert [change.action.value for change in changes] == ["update", "delete"]
     sync.commit()
     tick.commit()
+
+
+def beat(farm: Farm, tick_at: datetime, *, namespace: str = "default", task: str = "check-nodes") -> None:
+    with transaction(farm.engine, timeout_seconds=10) as connection:
+        lease = Lease(name="l", holder="pod", token=1)
+        heartbeat(connection, namespace, task, tick_at=tick_at, started_at=tick_at, lease=lease, summary={})
+
+
+def test_a_node_whose_last_poll_succeeded_was_seen_in_the_last_tick_and_a_failing_one_when_its_row_says(
+    farm: Farm,
+) -> None:
+    ids = farm.fill(4)
+    rows = [
+        (ids["bbb-1"], farm.state(), 1.0, NOW),
+        (ids["bbb-2"], farm.state(failures=1), 1.0, NOW),
+        (ids["bbb-3"], farm.state(failures=5, ready=False), 1.0, None),
+    ]
+    write(farm, rows)
+    assert [poll.seen_at for poll in polls(farm)] == [NOW, NOW, None, None]
+    beat(farm, NOW + timedelta(hours=1), task="other")
+    beat(farm, NOW + timedelta(hours=1), namespace="other")
+    beat(farm, NOW - timedelta(seconds=1))
+    assert [poll.seen_at for poll in polls(farm)] == [NOW, NOW, None, None]
+    beat(farm, NOW + timedelta(seconds=15))
+    assert [poll.seen_at for poll in polls(farm)] == [NOW + timedelta(seconds=15), NOW, None, None]
+
+
+def test_the_time_of_a_good_poll_is_written_with_a_change_and_never_alone(farm: Farm) -> None:
+    ids = farm.fill(1)
+    later = NOW + timedelta(seconds=15)
+    write(farm, [(ids["bbb-1"], farm.state(), 1.0, NOW)])
+    assert write(farm, [(ids["bbb-1"], farm.state(), 1.0, later)]) == 0
+    assert farm.rows("SELECT seen_at FROM node_states") == [(NOW,)]
+    assert write(farm, [(ids["bbb-1"], farm.state(attendees=41), 2.0, later)]) == 1
+    assert farm.rows("SELECT seen_at FROM node_states") == [(later,)]

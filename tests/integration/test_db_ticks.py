@@ -1,7 +1,9 @@
 """The end of a tick: a constant number of statements, all or nothing, and only for the lease's holder."""
 
 import time
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,7 +17,7 @@ from b3lb.db.engine import count_statements, create_engine, database_clock, tran
 from b3lb.db.errors import is_transient
 from b3lb.db.leases import Lease, LeaseLostError, acquire
 from b3lb.db.migrate import migrate
-from b3lb.db.node_states import write_states
+from b3lb.db.node_states import GuardRow, write_states
 from b3lb.db.ticks import Tick, finish_tick
 from b3lb.health import GuardState
 from dev.postgres import Postgres
@@ -42,6 +44,11 @@ def started(engine: sa.Engine) -> UUID:
     return run_id
 
 
+def states(farm: Farm, ids: Iterable[int], guards: Sequence[GuardRow] = ()) -> Callable[[sa.Connection], int]:
+    """Return what writes a healthy state for every node, and the guards."""
+    return partial(write_states, rows=[(node_id, farm.state(), 1.0, TICK_AT) for node_id in ids], guards=guards)
+
+
 def tick(**changes: Any) -> Tick:
     values = {"namespace": "default", "task": "check-nodes", "tick_at": TICK_AT, "started_at": TICK_AT, "seconds": 1.5}
     return Tick(**{**values, **changes})
@@ -53,8 +60,7 @@ def test_a_tick_takes_the_same_statements_for_one_node_and_for_forty(farm: Farm,
     (cluster_id,) = farm.rows("SELECT id FROM clusters")[0]
     lease, run_id = taken(farm.engine), started(farm.engine)
     outcome = tick(
-        states=[(node_id, farm.state(), 1.0) for node_id in ids.values()],
-        guards=[(cluster_id, GuardState(failed=3, polled=3))],
+        write=states(farm, ids.values(), [(cluster_id, GuardState(failed=3, polled=3))]),
         summary={"polled": number},
     )
     with count_statements(farm.engine) as counter, transaction(farm.engine, timeout_seconds=10) as connection:
@@ -65,9 +71,9 @@ def test_a_tick_takes_the_same_statements_for_one_node_and_for_forty(farm: Farm,
 
 def test_a_tick_without_changes_writes_heartbeat_and_task_run_only(farm: Farm, database_url: str) -> None:
     ids = farm.fill(3)
-    rows = [(node_id, farm.state(), 1.0) for node_id in ids.values()]
+    same = states(farm, ids.values())
     with transaction(farm.engine, timeout_seconds=10) as connection:
-        write_states(connection, rows)
+        same(connection)
     lease, run_id = taken(farm.engine), started(farm.engine)
     with psycopg.connect(database_url, autocommit=True) as listener:
         listener.execute("LISTEN b3lb")
@@ -76,7 +82,7 @@ def test_a_tick_without_changes_writes_heartbeat_and_task_run_only(farm: Farm, d
         assert counter.count == 5
         with transaction(farm.engine, timeout_seconds=10) as connection:
             # Unchanged rows that are passed nevertheless are not written and not announced.
-            assert finish_tick(connection, taken(farm.engine), tick(states=rows), run_id=run_id) == 0
+            assert finish_tick(connection, taken(farm.engine), tick(write=same), run_id=run_id) == 0
         assert list(listener.notifies(timeout=0.2, stop_after=1)) == []
 
 
@@ -114,7 +120,7 @@ def test_a_tick_that_was_overtaken_leaves_nothing(farm: Farm) -> None:
     slow, run_id = taken(farm.engine, ttl_seconds=0), started(farm.engine)
     taken(farm.engine, holder="pod-b")
     with pytest.raises(LeaseLostError), transaction(farm.engine, timeout_seconds=10) as connection:
-        finish_tick(connection, slow, tick(states=[(ids["bbb-1"], farm.state(), 1.0)]), run_id=run_id)
+        finish_tick(connection, slow, tick(write=states(farm, ids.values())), run_id=run_id)
     assert farm.rows("SELECT count(*) FROM node_states") == [(0,)]
     assert farm.rows("SELECT count(*) FROM heartbeats") == [(0,)]
     assert farm.rows("SELECT ticks FROM task_runs") == [(0,)]
@@ -126,7 +132,7 @@ def test_a_connection_that_ends_before_the_commit_leaves_nothing(farm: Farm) -> 
 
     def lose_the_connection() -> None:
         with transaction(farm.engine, timeout_seconds=10) as connection:
-            finish_tick(connection, lease, tick(states=[(ids["bbb-1"], farm.state(), 1.0)]))
+            finish_tick(connection, lease, tick(write=states(farm, ids.values())))
             backend = connection.execute(sa.text("SELECT pg_backend_pid()")).scalar_one()
             farm.run("SELECT pg_terminate_backend(:pid, 5000)", pid=backend)
 
@@ -135,7 +141,7 @@ def test_a_connection_that_ends_before_the_commit_leaves_nothing(farm: Farm) -> 
     assert is_transient(caught.value)
     assert farm.rows("SELECT count(*) FROM node_states") == [(0,)]
     with transaction(farm.engine, timeout_seconds=10) as connection:
-        finish_tick(connection, lease, tick(states=[(ids["bbb-1"], farm.state(), 1.0)]))
+        finish_tick(connection, lease, tick(write=states(farm, ids.values())))
     assert farm.rows("SELECT count(*) FROM node_states") == [(1,)]
 
 

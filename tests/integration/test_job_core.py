@@ -12,18 +12,17 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from b3lb.crypto import KeyRing
 from b3lb.db.configuration import apply_queues
 from b3lb.db.engine import count_statements, transaction
-from b3lb.db.mirror import read_snapshot
 from b3lb.db.rows import ClusterRow, QueueRow
 from b3lb.db.tables import heartbeats, leases, nodes, task_runs
 from b3lb.health import Reason
 from b3lb_jobs.runner import follow
+from b3lb_jobs.task_table import TABLE
 from b3lb_jobs.ticks import Plan
-from b3lb_operator.view import View
 from dev.farm.process import Farm
 from tests.integration.job_runs import (
+    BOOKKEEPING,
     KEYS,
     NAMESPACE,
     changed_tables,
@@ -113,7 +112,7 @@ async def test_the_number_of_statements_does_not_grow_with_the_number_of_nodes(
     database_url: str, engine: sa.Engine, bbb_farm: Farm, fault: bool
 ) -> None:
     counts = {}
-    async with runner(database_url) as run:
+    async with runner(database_url, entries=TABLE) as run:
         for count in (3, 60):
             bbb_farm.control.set_behaviours({node.name: "ok" for node in bbb_farm.nodes})
             configure(engine, node_rows(bbb_farm.nodes, count=count))
@@ -124,25 +123,21 @@ async def test_the_number_of_statements_does_not_grow_with_the_number_of_nodes(
                 await run.tick()
             counts[count] = counter.statements
     assert counts[3] == counts[60]
-    assert len(counts[60]) == (12 if fault else 10)
+    assert len(counts[60]) == (25 if fault else 23)
 
 
 async def test_a_tick_in_which_nothing_changed_writes_heartbeat_task_run_and_lease_only(
     database_url: str, engine: sa.Engine, bbb_farm: Farm
 ) -> None:
     configure(engine, node_rows(bbb_farm.nodes))
-    async with runner(database_url) as run:
+    async with runner(database_url, entries=TABLE) as run:
         await run.tick()
         before = versions(engine)
         await run.tick()
         after = versions(engine)
-        assert changed_tables(before, after) == {"heartbeats", "task_runs", "leases"}
-        assert {name: len(rows) for name, rows in after.items() if name in ("heartbeats", "task_runs", "leases")} == {
-            "heartbeats": 1,
-            "task_runs": 1,
-            "leases": 1,
-        }
-    assert only(engine, task_runs).ticks == 2
+        assert changed_tables(before, after) == BOOKKEEPING
+        assert [len(after[name]) for name in sorted(BOOKKEEPING)] == [len(TABLE)] * 3
+    assert [only(engine, task_runs, task=entry.name).ticks for entry in TABLE] == [2, 2]
 
 
 async def test_a_tick_that_another_run_did_is_skipped_without_a_trace(
@@ -221,13 +216,26 @@ def test_a_dry_run_polls_and_tells_but_writes_nothing(database_url: str, engine:
     assert (ended.returncode, ended.stderr) == (0, "")
     assert changed_tables(before, versions(engine)) == set()
     *changes, last = [json.loads(line) for line in ended.stdout.splitlines()]
-    assert {line["change"]["object"]: line["change"]["reason"] for line in changes} == {
+    reasons = {line["change"]["object"]: line["change"]["reason"] for line in changes}
+    assert {name: reason for name, reason in reasons.items() if name.startswith("node/")} == {
         "node/node-000": "- → Responding",
         "node/node-001": "- → Refused",
         "node/node-002": "- → Responding",
         "node/node-003": "- → Responding",
     }
-    assert (last["summary"]["polled"], last["summary"]["failed"]) == (4, 1)
+    assert [reason for name, reason in reasons.items() if name.startswith("meeting/")] == ["new"] * 9
+    assert (last["summary"]["polled"], last["summary"]["failed"], last["summary"]["meetings_new"]) == (4, 1, 9)
+
+
+def test_a_dry_run_of_the_queue_shows_each_task(database_url: str, engine: sa.Engine, bbb_farm: Farm) -> None:
+    configure(engine, node_rows(bbb_farm.nodes))
+    before = versions(engine)
+    ended = job(database_url, "core", "--dry-run")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert changed_tables(before, versions(engine)) == set()
+    summaries = [line for line in map(json.loads, ended.stdout.splitlines()) if "summary" in line]
+    assert [line["task"] for line in summaries] == ["check-nodes", "update-secrets-lists"]
+    assert summaries[1]["summary"] == {"secrets": 0, "closed": 0, "changed": 0}
 
 
 def test_the_queue_decides_what_neither_flags_nor_environment_say(
@@ -239,38 +247,6 @@ def test_the_queue_decides_what_neither_flags_nor_environment_say(
         apply_queues(connection, NAMESPACE, [row], complete=True)
     assert job(database_url, "core", "--once", "--max-in-flight=9").returncode == 0
     assert only(engine, task_runs).arguments == {"tick_seconds": 30, "max_in_flight": 9, "once": True}
-
-
-def test_a_run_that_can_decrypt_no_secret_fails_and_tells_the_operator_which_nodes_it_did_not_poll(
-    database_url: str, engine: sa.Engine, bbb_farm: Farm
-) -> None:
-    configure(engine, node_rows(bbb_farm.nodes))
-    assert job(database_url, "core", "--once").returncode == 0
-    assert "unpolled" not in only(engine, heartbeats).summary
-    before, first_tick = states(engine), only(engine, heartbeats).tick_at
-    bbb_farm.control.reset_counters()
-    # A run that would go on ticking ends with its first tick: nothing changes until somebody changes its key.
-    ended = job(database_url, "core", B3LB_ENCRYPTION_KEYS=KeyRing.generate("k9").export())
-    assert ended.returncode == 78
-    warning, failure, last = log_lines(ended.stderr)
-    assert (warning["key_id"], warning["nodes"], warning["configured"]) == ("k1", 4, "k9")
-    assert "none of the API secrets of 4 nodes can be decrypted" in failure["reason"]
-    assert (last["state"], last["exit_code"]) == ("FAILURE", 78)
-    assert last["tasks"][0]["summary"]["undecryptable"] == {"k1": 4}
-    assert "unpolled" not in last["tasks"][0]["summary"]
-    assert states(engine) == before
-    assert bbb_farm.control.counters().total == 0
-    beat = only(engine, heartbeats)
-    with transaction(engine, timeout_seconds=5) as connection:
-        snapshot = read_snapshot(connection, NAMESPACE)
-        runs = connection.execute(sa.select(task_runs).order_by(task_runs.c.started_at)).all()
-    ids = sorted(node.id for node in snapshot.nodes.values())
-    assert beat.tick_at > first_tick
-    assert beat.summary["unpolled"] == {"undecryptable": ids}
-    assert [(run.state, run.ticks) for run in runs] == [("SUCCESS", 1), ("FAILURE", 1)]
-    assert runs[1].error == failure["reason"]
-    view = View.of(snapshot, age=timedelta(0), error="", now=snapshot.now)
-    assert [view.unpolled.undecryptable.may_hold(node_id) for node_id in ids] == [True] * 4
 
 
 async def test_one_secret_that_cannot_be_decrypted_leaves_the_others_polled(

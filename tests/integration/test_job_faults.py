@@ -15,7 +15,10 @@ from b3lb.db.engine import create_engine
 from b3lb.db.migrate import migrate
 from b3lb.db.rows import ClusterRow
 from b3lb.db.tables import heartbeats, leases, task_runs
+from b3lb_jobs import opening as opening_module
+from b3lb_jobs import runner as runner_module
 from b3lb_jobs.errors import TransientError
+from b3lb_jobs.ticks import Plan
 from dev.farm.process import Farm
 from dev.postgres import Postgres
 from tests.integration.job_runs import (
@@ -25,6 +28,7 @@ from tests.integration.job_runs import (
     log_lines,
     node_rows,
     only,
+    options,
     poll_is_under_way,
     runner,
     started,
@@ -167,6 +171,39 @@ async def test_a_database_that_is_killed_or_frozen_costs_ticks_and_nothing_else(
         assert run.report.done == 3
     assert all(state == (True, "Responding", 0) for state in states(engine).values())
     assert only(engine, task_runs).ticks == 3
+    engine.dispose()
+
+
+@pytest.mark.parametrize("frozen", ["before the run", "between two ticks", "while nodes are polled"])
+async def test_a_database_that_is_frozen_holds_no_run_beyond_its_end(
+    own_server: Postgres, bbb_farm: Farm, monkeypatch: pytest.MonkeyPatch, frozen: str
+) -> None:
+    """A slot of ten seconds with ticks at 0 and 3 stands for the minute; the run's end may be two seconds late."""
+    url = own_server.create_database("faults")
+    engine = create_engine(url, application_name="b3lb-tests")
+    migrate(engine)
+    configure(engine, node_rows(bbb_farm.nodes))
+    begun = asyncio.get_running_loop().time()
+
+    def short_plan(now: datetime, _tick_seconds: int) -> Plan:
+        ends_at = now + timedelta(seconds=10)
+        return Plan((now, now + timedelta(seconds=3)), ends_at, ends_at)
+
+    monkeypatch.setattr(runner_module, "plan_run", short_plan)
+    monkeypatch.setattr(opening_module, "plan_run", short_plan)
+    if frozen == "before the run":
+        own_server.pause()
+    elif frozen == "between two ticks":
+        asyncio.get_running_loop().call_later(2.5, own_server.pause)
+    else:
+        asyncio.get_running_loop().call_later(2, bbb_farm.control.set_behaviour, bbb_farm.nodes[0].name, "hang")
+        asyncio.get_running_loop().call_later(4, own_server.pause)
+    ending = await runner_module.run(options(url, "pod-1/a"))
+    took = asyncio.get_running_loop().time() - begun
+    own_server.resume()
+    assert took < 12
+    assert [report.failed for report in ending.reports] == [0 if frozen == "before the run" else 1]
+    assert ending.outcome.exit_code == (75 if frozen == "before the run" else 0)
     engine.dispose()
 
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import gzip
 import hashlib
 import socket
 import time
 import zlib
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import pytest
 
 from b3lb.bbb.client import BODY_BYTES, NodeClient, NodeTarget
 from b3lb.health import LoadReason, LoadReport, Observation, Reason
+from b3lb.meetings.model import Listing
 from tests.integration.bbb_servers import (
     EMPTY,
     ONE,
@@ -42,7 +46,7 @@ async def poll(meetings: Behaviour, load: Behaviour | None = None, *, budget: fl
     node = FakeNode(meetings, load or sends(http(b"2500")))
     async with running(node), NodeClient() as client:
         begun = time.monotonic()
-        observation = await client.observe(node.target(timeout=budget))
+        observation = (await client.observe(node.target(timeout=budget))).observation
         assert time.monotonic() - begun < budget + 0.5
     assert observation.seconds < budget + 0.5
     for message in (observation.message, observation.load.message):
@@ -58,6 +62,41 @@ async def test_a_good_answer_is_counted() -> None:
     assert (observation.meetings, observation.attendees) == (1, 3)
     assert observation.load == LoadReport(2500)
     assert observation.succeeded
+
+
+async def test_the_meetings_come_with_the_observation_and_only_changed_ones_with_details() -> None:
+    node = FakeNode(sends(http(ONE)))
+    async with running(node), NodeClient() as client:
+        first = await client.observe(node.target())
+        assert first.listing is not None
+        (meeting,) = first.listing.meetings
+        assert (meeting.internal_id, meeting.attendees) == ("m-1", 3)
+        assert meeting.details is not None
+        again = await client.observe(node.target(), {"m-1": meeting.digest})
+    assert again.listing == Listing((dataclasses.replace(meeting, details=None),))
+    assert dataclasses.replace(again.observation, seconds=0) == dataclasses.replace(first.observation, seconds=0)
+
+
+@pytest.mark.parametrize(
+    ("date", "minutes"),
+    [(timedelta(), 0), (timedelta(seconds=1), 0), (timedelta(minutes=7), 7), (timedelta(days=-400), -400 * 1440)],
+)
+async def test_the_listing_tells_how_far_the_nodes_clock_is_ahead(date: timedelta, minutes: float) -> None:
+    header = f"Date: {format_datetime(datetime.now(UTC) + date, usegmt=True)}"
+    node = FakeNode(sends(http(ONE, headers=(header,))))
+    async with running(node), NodeClient() as client:
+        listing = (await client.observe(node.target())).listing
+    assert listing is not None
+    assert listing.clock_offset / timedelta(minutes=1) == pytest.approx(minutes, abs=0.05)
+
+
+@pytest.mark.parametrize("behaviour", [hangs(), closes(), sends(http(ONE[:-20])), sends(http(status="500 x"))])
+async def test_there_is_no_listing_without_a_whole_good_answer(behaviour: Behaviour) -> None:
+    node = FakeNode(behaviour)
+    async with running(node), NodeClient() as client:
+        poll = await client.observe(node.target(timeout=0.4))
+    assert poll.listing is None
+    assert not poll.observation.succeeded
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
@@ -165,7 +204,7 @@ async def test_a_refused_connection_names_the_address() -> None:
         free.bind(("127.0.0.1", 0))
         node = FakeNode(hangs(), port=free.getsockname()[1])
         async with NodeClient() as client:
-            observation = await client.observe(node.target())
+            observation = (await client.observe(node.target())).observation
     assert (observation.reason, observation.message) == (Reason.REFUSED, f"connection refused by 127.0.0.1:{node.port}")
     assert observation.load.reason is LoadReason.UNREACHABLE
     assert observation.load.message == observation.message
@@ -177,7 +216,7 @@ async def test_a_refused_connection_names_the_address() -> None:
 )
 async def test_a_nonsensical_url_is_no_exception(url: str) -> None:
     async with NodeClient() as client:
-        observation = await client.observe(NodeTarget("n", url, url, SECRET, "sha256", None, 1.0))
+        observation = (await client.observe(NodeTarget("n", url, url, SECRET, "sha256", None, 1.0))).observation
     assert observation.reason is Reason.UNREACHABLE
     assert observation.message == "not a valid http or https URL"
 
@@ -203,10 +242,10 @@ async def test_a_gzip_bomb_does_not_hold_up_the_other_nodes() -> None:
     async with running(bomb, good), NodeClient() as client:
         hurt = asyncio.create_task(client.observe(bomb.target(timeout=1)))
         while not hurt.done():
-            observation = await client.observe(good.target())
+            observation = (await client.observe(good.target())).observation
             assert observation.succeeded
             seconds.append(observation.seconds)
-    assert (await hurt).reason in {Reason.TIMEOUT, Reason.TOO_LARGE}
+    assert (await hurt).observation.reason in {Reason.TIMEOUT, Reason.TOO_LARGE}
     assert len(seconds) > 3
     assert max(seconds) < 1
 
@@ -247,7 +286,7 @@ async def test_nothing_but_the_signed_request_is_sent(monkeypatch: pytest.Monkey
         monkeypatch.setenv(name, "http://127.0.0.1:9")
     async with running(node), NodeClient() as client:
         for _ in range(3):
-            assert (await client.observe(node.target())).succeeded
+            assert (await client.observe(node.target())).observation.succeeded
     first = [head.split("\r\n")[0] for head in node.requests]
     assert set(first) == {f"GET /bigbluebutton/api/getMeetings?checksum={CHECKSUM} HTTP/1.1", "GET /b3lb/load HTTP/1.1"}
     assert not any("cookie" in head.lower() or "authorization" in head.lower() for head in node.requests)
@@ -257,7 +296,7 @@ async def test_connections_live_from_tick_to_tick() -> None:
     node = FakeNode(sends(http(EMPTY)), sends(http(b"<html>no load here</html>", status="404 Not Found")))
     async with running(node), NodeClient() as client:
         for _ in range(5):
-            assert (await client.observe(node.target())).succeeded
+            assert (await client.observe(node.target())).observation.succeeded
     assert len(node.requests) == 10
     assert node.connections == 2
 
@@ -266,7 +305,7 @@ async def test_a_connection_that_the_node_closed_between_ticks_is_opened_anew() 
     node = FakeNode(closes(http(EMPTY)), closes(http(b"0")))
     async with running(node), NodeClient() as client:
         for _ in range(5):
-            assert (await client.observe(node.target())).succeeded
+            assert (await client.observe(node.target())).observation.succeeded
 
 
 async def test_a_failed_poll_leaves_no_connection_behind() -> None:
@@ -286,7 +325,7 @@ async def test_a_cancelled_poll_ends_at_once_and_frees_its_slot() -> None:
         with pytest.raises(asyncio.CancelledError):
             await task
         begun = time.monotonic()
-        assert (await client.observe(other.target())).succeeded
+        assert (await client.observe(other.target())).observation.succeeded
         assert time.monotonic() - begun < 0.4
         assert len(asyncio.all_tasks()) < 8
 

@@ -67,7 +67,7 @@ async def name_server() -> AsyncIterator[tuple[NameServer, str]]:
 async def test_a_name_is_looked_up_and_polled() -> None:
     node = FakeNode(sends(http(ONE)))
     async with name_server() as (server, address), running(node), NodeClient(nameservers=[address]) as client:
-        observation = await client.observe(node.target(host="good-1.bbb.test"))
+        observation = (await client.observe(node.target(host="good-1.bbb.test"))).observation
     assert observation.succeeded
     assert "good-1.bbb.test" in server.queries
     assert f"Host: good-1.bbb.test:{node.port}" in node.requests[0]
@@ -86,7 +86,7 @@ async def test_a_name_is_looked_up_and_polled() -> None:
 )
 async def test_a_name_that_does_not_resolve_is_a_matter_of_dns(host: str, message: str) -> None:
     async with name_server() as (_, address), NodeClient(nameservers=[address]) as client:
-        observation = await client.observe(FakeNode(sends(), port=80).target(host=host))
+        observation = (await client.observe(FakeNode(sends(), port=80).target(host=host))).observation
     assert (observation.reason, observation.message) == (Reason.DNS, message)
     assert (observation.load.reason, observation.load.message) == (LoadReason.UNREACHABLE, message)
 
@@ -94,7 +94,7 @@ async def test_a_name_that_does_not_resolve_is_a_matter_of_dns(host: str, messag
 async def test_a_lookup_that_hangs_ends_with_the_budget() -> None:
     async with name_server() as (_, address), NodeClient(nameservers=[address]) as client:
         target = FakeNode(sends(), port=80).target(host="hang.bbb.test", timeout=0.4)
-        observation = await client.observe(target)
+        observation = (await client.observe(target)).observation
     assert observation.reason is Reason.DNS
     assert observation.message == "name servers do not answer within 0.4 s: hang.bbb.test"
     assert observation.seconds == pytest.approx(0.4, abs=0.2)
@@ -103,7 +103,7 @@ async def test_a_lookup_that_hangs_ends_with_the_budget() -> None:
 async def test_a_lookup_ends_within_the_default_budget_also_when_nobody_awaits_it() -> None:
     async with name_server() as (server, address), NodeClient(nameservers=[address]) as client:
         target = FakeNode(sends(), port=80).target(host="hang.bbb.test", timeout=5)
-        observation = await client.observe(target)
+        observation = (await client.observe(target)).observation
         assert observation.message == "name servers do not answer: hang.bbb.test"
         assert observation.seconds < 4
         assert server.queries.count("hang.bbb.test") >= 2
@@ -116,14 +116,14 @@ async def test_without_a_name_server_the_reason_is_dns() -> None:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
     async with NodeClient(nameservers=[address]) as client:
-        observation = await client.observe(FakeNode(sends(), port=80).target(host="bbb1.test"))
+        observation = (await client.observe(FakeNode(sends(), port=80).target(host="bbb1.test"))).observation
     assert observation.reason is Reason.DNS
 
 
 async def test_an_address_is_used_when_the_other_family_does_not_answer() -> None:
     node = FakeNode(sends(http(ONE)))
     async with name_server() as (_, address), running(node), NodeClient(nameservers=[address]) as client:
-        observation = await client.observe(node.target(host="halfhang.bbb.test", timeout=5))
+        observation = (await client.observe(node.target(host="halfhang.bbb.test", timeout=5))).observation
     assert observation.succeeded
 
 
@@ -134,8 +134,8 @@ async def test_names_that_hang_do_not_keep_others_from_being_polled() -> None:
         good = [node.target(host=f"good-{number}.bbb.test", timeout=2) for number in range(90)]
         begun = time.monotonic()
         waiting = [asyncio.create_task(client.observe(target)) for target in hanging]
-        observations = await asyncio.gather(*map(client.observe, good))
+        observations = [poll.observation for poll in await asyncio.gather(*map(client.observe, good))]
         assert time.monotonic() - begun < 1.5
         assert all(observation.succeeded for observation in observations)
-        assert {observation.reason for observation in await asyncio.gather(*waiting)} == {Reason.DNS}
+        assert {poll.observation.reason for poll in await asyncio.gather(*waiting)} == {Reason.DNS}
     assert time.monotonic() - begun < 4

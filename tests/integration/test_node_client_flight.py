@@ -31,7 +31,7 @@ async def test_a_hundred_that_hang_do_not_keep_two_hundred_from_answering_well_w
         begun = time.monotonic()
 
         async def observe(number: int) -> Reason:
-            observation = await client.observe(targets[number])
+            observation = (await client.observe(targets[number])).observation
             if observation.succeeded:
                 finished.append(time.monotonic() - begun)
             return observation.reason
@@ -48,7 +48,7 @@ async def test_all_hanging_are_in_flight_at_the_same_time() -> None:
     async with running(node), NodeClient(max_in_flight=20) as client:
         target = node.target(timeout=3)
         begun = time.monotonic()
-        observations = await asyncio.gather(*(client.observe(target) for _ in range(80)))
+        observations = [poll.observation for poll in await asyncio.gather(*(client.observe(target) for _ in range(80)))]
         assert time.monotonic() - begun < 3 + 4 * SLOT_SECONDS + 1
     assert {observation.reason for observation in observations} == {Reason.TIMEOUT}
     assert node.open_most == 160
@@ -58,7 +58,7 @@ async def test_no_more_than_max_in_flight_are_active() -> None:
     node = FakeNode(slow(0.1), slow(0.1))
     async with running(node), NodeClient(max_in_flight=5) as client:
         target = node.target(timeout=2)
-        observations = await asyncio.gather(*(client.observe(target) for _ in range(30)))
+        observations = [poll.observation for poll in await asyncio.gather(*(client.observe(target) for _ in range(30)))]
     assert all(observation.succeeded for observation in observations)
     assert node.open_most <= 10
 
@@ -67,7 +67,7 @@ async def test_the_budget_begins_with_the_slot() -> None:
     node = FakeNode(slow(0.3), slow(0.3))
     async with running(node), NodeClient(max_in_flight=1) as client:
         target = node.target(timeout=0.45)
-        observations = await asyncio.gather(*(client.observe(target) for _ in range(6)))
+        observations = [poll.observation for poll in await asyncio.gather(*(client.observe(target) for _ in range(6)))]
     assert all(observation.succeeded for observation in observations)
     assert all(observation.seconds < 0.45 for observation in observations)
 
@@ -86,7 +86,9 @@ async def test_polls_cancelled_at_any_moment_leave_the_client_usable() -> None:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         begun = time.monotonic()
-        observations = await asyncio.gather(*(client.observe(good.target()) for _ in range(20)))
+        observations = [
+            poll.observation for poll in await asyncio.gather(*(client.observe(good.target()) for _ in range(20)))
+        ]
         assert all(observation.succeeded for observation in observations)
         assert time.monotonic() - begun < 1
         assert client._slots._semaphore._value == 3

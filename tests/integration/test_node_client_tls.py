@@ -96,7 +96,7 @@ GOOD = issue(LOOPBACK, issuer=CA)
 async def poll(certificate: Certificate, directory: Path, *, ca: str | None = CA.pem) -> Observation:
     node = FakeNode(sends(http(ONE)))
     async with running(node, context=certificate.server_context(directory)), NodeClient() as client:
-        return await client.observe(node.target(ca=ca))
+        return (await client.observe(node.target(ca=ca))).observation
 
 
 async def test_a_certificate_of_the_clusters_authority_is_accepted(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ async def test_what_goes_wrong_in_the_handshake_is_named(answer: bytes, reason: 
     server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
     node = FakeNode(hangs(), port=server.sockets[0].getsockname()[1], scheme="https")
     async with server, NodeClient() as client:
-        observation = await client.observe(node.target(ca=CA.pem))
+        observation = (await client.observe(node.target(ca=CA.pem))).observation
     assert observation.reason is reason
     assert observation.message.startswith(message)
     assert SECRET not in observation.message
@@ -179,7 +179,7 @@ async def test_a_handshake_that_hangs_ends_with_the_budget() -> None:
     node = FakeNode(hangs())
     async with running(node), NodeClient() as client:
         node.scheme = "https"
-        observation = await client.observe(node.target(ca=CA.pem, timeout=0.4))
+        observation = (await client.observe(node.target(ca=CA.pem, timeout=0.4))).observation
     assert (observation.reason, observation.message) == (Reason.TIMEOUT, "no connection within 0.4 s")
 
 
@@ -189,6 +189,6 @@ async def test_nodes_with_the_same_authorities_share_one_context_and_their_conne
     async with running(node, context=GOOD.server_context(tmp_path)), NodeClient() as client:
         for _ in range(5):
             copy = "".join(list(CA.pem))
-            assert (await client.observe(node.target(ca=copy))).succeeded
+            assert (await client.observe(node.target(ca=copy))).observation.succeeded
     assert _context.cache_info().misses == 1
     assert node.connections == 2

@@ -21,6 +21,7 @@ from tests.states import healthy
 
 NOW = datetime(2026, 11, 23, 10, 30, 15, tzinfo=UTC)
 BEFORE = NOW - timedelta(hours=1)
+SEEN_AT = NOW - timedelta(seconds=15)
 KEYS = KeyRing.generate()
 NO_POLLS = (0,) * 10
 
@@ -63,5 +64,7 @@ def poll(node_id: int, state: NodeState | None = READY, *, cluster_id: int = 1, 
         guard=GuardState(),
         state=state,
         load=None if state is None else READY_LOAD,
+        seen_at=None if state is None else SEEN_AT,
+        lost_meetings_seconds=86400,
     )
     return dataclasses.replace(made, **changes)

@@ -5,28 +5,44 @@ from __future__ import annotations
 import contextlib
 import gzip
 import random
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from b3lb.bbb.errors import AnswerError
+from b3lb.bbb.meeting_element import lenient_number
 from b3lb.bbb.meetings_xml import (
+    ANSWER_NODES,
     MAXIMUM_COUNT,
+    MAXIMUM_MEETINGS,
+    MEETING_BYTES,
+    MEETING_NODES,
     SLICE_BYTES,
-    AnswerError,
     MeetingsParser,
-    MeetingsSummary,
-    lenient_number,
+    ParsedMeetings,
 )
 from b3lb.health import Reason
 
 
-def parse(answer: str | bytes, step: int = 1 << 30) -> MeetingsSummary:
+class Counts(NamedTuple):
+    """How many meetings an answer lists, and how many attendees they have."""
+
+    meetings: int
+    attendees: int
+
+
+def counts(parsed: ParsedMeetings) -> Counts:
+    return Counts(parsed.count, parsed.attendees)
+
+
+def parse(answer: str | bytes, step: int = 1 << 30) -> Counts:
     data = answer if isinstance(answer, bytes) else answer.encode()
     parser = MeetingsParser()
     for start in range(0, len(data), step):
         parser.feed(data[start : start + step])
-    return parser.close()
+    return counts(parser.close())
 
 
 def refused(answer: str | bytes, step: int = 1 << 30) -> AnswerError:
@@ -54,7 +70,7 @@ TWO = answer(meeting("a", 3, ATTENDEE), meeting("b", 4))
 
 
 def test_meetings_and_participants_are_counted() -> None:
-    assert parse(TWO) == MeetingsSummary(2, 7)
+    assert parse(TWO) == Counts(2, 7)
 
 
 def test_moderators_are_participants_already() -> None:
@@ -71,22 +87,22 @@ def test_moderators_are_participants_already() -> None:
     ],
 )
 def test_a_farm_without_meetings_is_a_good_answer(empty: str) -> None:
-    assert parse(empty) == MeetingsSummary(0, 0)
+    assert parse(empty) == Counts(0, 0)
 
 
 def test_users_of_breakout_rooms_count_once() -> None:
     rooms = "<breakoutRooms><breakout>b-1731000000000</breakout></breakoutRooms>"
     breakout = meeting("b", 2, "<isBreakout>true</isBreakout><breakout><parentMeetingID>a</parentMeetingID></breakout>")
-    assert parse(answer(meeting("a", 3, rooms), breakout)) == MeetingsSummary(2, 5)
+    assert parse(answer(meeting("a", 3, rooms), breakout)) == Counts(2, 5)
 
 
 def test_a_meeting_that_is_listed_twice_counts_once() -> None:
-    assert parse(answer(meeting("a", 3), meeting("a", 3), meeting("b", 1))) == MeetingsSummary(2, 4)
+    assert parse(answer(meeting("a", 3), meeting("a", 3), meeting("b", 1))) == Counts(2, 4)
 
 
 def test_meetings_without_an_internal_id_all_count() -> None:
     bare = "<meeting><participantCount>2</participantCount></meeting>"
-    assert parse(answer(bare, bare, "<meeting/>")) == MeetingsSummary(3, 4)
+    assert parse(answer(bare, bare, "<meeting/>")) == Counts(3, 4)
 
 
 def test_what_users_write_into_metadata_is_not_taken_for_the_meeting() -> None:
@@ -96,7 +112,7 @@ def test_what_users_write_into_metadata_is_not_taken_for_the_meeting() -> None:
         "<meetings><meeting><participantCount>50</participantCount></meeting></meetings>"
         "<meeting><participantCount>50</participantCount></meeting></metadata>"
     )
-    assert parse(answer(meeting("a", 3, trick), meeting("b", 1))) == MeetingsSummary(2, 4)
+    assert parse(answer(meeting("a", 3, trick), meeting("b", 1))) == Counts(2, 4)
 
 
 @pytest.mark.parametrize(
@@ -125,11 +141,11 @@ def test_what_users_write_into_metadata_is_not_taken_for_the_meeting() -> None:
 )
 def test_counts_are_read_leniently(text: str, number: int) -> None:
     assert lenient_number(text) == number
-    assert parse(answer(meeting("a", text))) == MeetingsSummary(1, number)
+    assert parse(answer(meeting("a", text))) == Counts(1, number)
 
 
 def test_a_meeting_without_a_count_has_no_participants() -> None:
-    assert parse(answer("<meeting><internalMeetingID>a</internalMeetingID></meeting>")) == MeetingsSummary(1, 0)
+    assert parse(answer("<meeting><internalMeetingID>a</internalMeetingID></meeting>")) == Counts(1, 0)
 
 
 def test_the_sum_fits_an_integer_of_the_database() -> None:
@@ -237,7 +253,7 @@ def test_references_to_unknown_entities_are_invalid() -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_other_encodings_of_unicode_are_read(encoding: str) -> None:
-    assert parse(TWO.encode(encoding)) == MeetingsSummary(2, 7)
+    assert parse(TWO.encode(encoding)) == Counts(2, 7)
 
 
 @given(st.lists(st.integers(1, 40), max_size=60))
@@ -249,7 +265,7 @@ def test_the_pieces_in_which_it_arrives_do_not_matter(sizes: list[int]) -> None:
         parser.feed(data[position : position + size])
         position += size
     parser.feed(data[position:])
-    assert parser.close() == MeetingsSummary(2, 7)
+    assert counts(parser.close()) == Counts(2, 7)
 
 
 @given(st.binary(max_size=400), st.integers(1, 50))
@@ -271,20 +287,54 @@ def elements_held(parser: MeetingsParser) -> int:
     return len(list(root.iter()))
 
 
-def test_the_tree_stays_small_however_large_the_answer_is() -> None:
+# A comment is not how BBB prints the head, and so everything goes through the incremental parser.
+ODD = "<!-- odd --><returncode>SUCCESS</returncode>"
+HEADS = ["<returncode>SUCCESS</returncode>", ODD]
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_the_tree_stays_small_however_large_the_answer_is(head: str) -> None:
     parser = MeetingsParser()
-    parser.feed(b"<response><returncode>SUCCESS</returncode><meetings>")
+    parser.feed(f"<response>{head}<x>".encode())
+    for _ in range(200):
+        parser.feed(b"<a/>text<b><c/></b>" * 2000)
+        assert elements_held(parser) < 10
+    parser.feed(b"</x><meetings>")
     seed = random.Random(1)
     for number in range(200):
         block = meeting(f"m{number}", 2, ATTENDEE * seed.randrange(20, 60))
         parser.feed(block.encode() * 4)
         assert elements_held(parser) < SLICE_BYTES // 10
-    parser.feed(b"<meeting><participantCount>1</participantCount><attendees>")
-    for _ in range(200):
-        parser.feed(b"<a/>text<b><c/></b>" * 2000)
-        assert elements_held(parser) < 10
-    parser.feed(b"</attendees></meeting></meetings></response>")
-    assert parser.close() == MeetingsSummary(201, 401)
+    parser.feed(b"</meetings></response>")
+    assert counts(parser.close()) == Counts(200, 400)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize(
+    ("matter", "message"),
+    [
+        ("<meeting><a>" + "x" * (MEETING_BYTES + 2 * SLICE_BYTES) + "</a></meeting>", "a meeting is larger than 2 MiB"),
+        ("<meeting><a>" + "x" * (MEETING_BYTES + SLICE_BYTES), "a meeting is larger than 2 MiB"),
+        ("<meeting>" + "<a/>" * (MEETING_NODES + 2 * SLICE_BYTES) + "</meeting>", "has too many parts"),
+        (
+            "<meeting " + "".join(f" a{n}=''" for n in range(MEETING_NODES + SLICE_BYTES)) + "/>",
+            "has too many parts",
+        ),
+        ("<meeting/>" * (MAXIMUM_MEETINGS + 1), "more than 10000 meetings"),
+        ("".join(meeting(f"m{n}", 1) for n in range(MAXIMUM_MEETINGS + 1)), "more than 10000 meetings"),
+        (("<meeting>" + "<a/>" * 100_000 + "</meeting>") * (ANSWER_NODES // 100_000 + 1), "more than 2097152 tags"),
+    ],
+)
+def test_what_is_too_large_is_given_up(matter: str, message: str, head: str) -> None:
+    error = refused(answer(matter, head=head), 1 << 17)
+    assert error.reason is Reason.TOO_LARGE
+    assert message in error.message
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_as_many_meetings_as_are_allowed_are_read(head: str) -> None:
+    meetings = [meeting(f"m{n}", 1) for n in range(MAXIMUM_MEETINGS)]
+    assert parse(answer(*meetings, head=head), 1 << 17) == Counts(MAXIMUM_MEETINGS, MAXIMUM_MEETINGS)
 
 
 def test_deep_nesting_is_refused() -> None:

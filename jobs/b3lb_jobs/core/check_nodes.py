@@ -1,42 +1,36 @@
-"""The task ``check-nodes``: one poll per node and tick feeds its health and load."""
+"""The task ``check-nodes``: one poll per node and tick feeds its health and load, and its meetings."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
 
 import sqlalchemy as sa
 
-from b3lb.bbb.client import SLOT_SECONDS, NodeClient, NodeTarget
+from b3lb.bbb.client import SLOT_SECONDS, NodeClient, NodeTarget, Poll
+from b3lb.db.meetings import load_absent_nodes, load_attribution, load_meetings
 from b3lb.db.node_states import NodePoll, load_polls
 from b3lb.db.unpolled import Unpolled
-from b3lb.health import GuardState, Observation, is_due
+from b3lb.health import is_due
 from b3lb.logs import get_logger
+from b3lb.meetings.life import known_digests
 from b3lb_jobs.core.api_secrets import SecretCache
-from b3lb_jobs.core.decision import Decision, GuardChange, NodeChange, decide
+from b3lb_jobs.core.node_report import events_of, rows_of
+from b3lb_jobs.core.poll_round import Judged, Loaded, judge
 from b3lb_jobs.errors import PermanentError
 from b3lb_jobs.exit_codes import ExitCode
-from b3lb_jobs.interface import Event, Findings, TaskContext
+from b3lb_jobs.interface import Findings, TaskContext
 
 SPARE_SECONDS = 1.0
 MOST_KEY_IDS = 10
 
 _log = get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedPolls:
-    """All nodes that can be polled, and those whose turn it is: healthy ones first, none of them waits for the dead."""
-
-    polls: Sequence[NodePoll]
-    due: Sequence[NodePoll]
 
 
 class CheckNodes:
@@ -58,53 +52,52 @@ class CheckNodes:
     ) -> None:
         await self._client.__aexit__(kind, error, trace)
 
-    def load(self, connection: sa.Connection, at: datetime) -> LoadedPolls:
-        """Read the nodes, their policies and their last states: one statement."""
-        polls = load_polls(connection, self._context.namespace, tick_seconds=self._context.tick_seconds)
+    def load(self, connection: sa.Connection, at: datetime) -> Loaded:
+        """Read the nodes with their policies and last states, and their meetings: four statements."""
+        namespace = self._context.namespace
+        polls = load_polls(connection, namespace, tick_seconds=self._context.tick_seconds)
         due = [poll for poll in polls if is_due(poll.state, poll.revision, at)]
-        return LoadedPolls(polls, sorted(due, key=lambda poll: 0 if poll.state is None else poll.state.failures))
+        return Loaded(
+            polls=polls,
+            due=sorted(due, key=lambda poll: 0 if poll.state is None else poll.state.failures),
+            absent=load_absent_nodes(connection, namespace),
+            meetings=load_meetings(connection, namespace),
+            attribution=load_attribution(connection, namespace),
+        )
 
-    def least_seconds(self, loaded: LoadedPolls) -> float:
+    def least_seconds(self, loaded: Loaded) -> float:
         """Return the longest time-out and a spare: with less, a hanging node would be cut off and never counted."""
         return max(poll.timeout_seconds for poll in loaded.due) + SPARE_SECONDS if loaded.due else 0.0
 
-    def seconds_needed(self, loaded: LoadedPolls) -> float:
+    def seconds_needed(self, loaded: Loaded) -> float:
         """Return how long the polls take if every node hangs: the longest time-out and the waiting for a slot."""
         waiting = max(0, len(loaded.due) - 1) // self._context.max_in_flight * SLOT_SECONDS
         return self.least_seconds(loaded) + waiting
 
-    async def work(self, loaded: LoadedPolls, *, at: datetime, seconds: float) -> Findings:
+    async def work(self, loaded: Loaded, *, at: datetime, seconds: float) -> Findings:
         """Poll the nodes whose turn it is and decide; a poll that has not ended after ``seconds`` changes nothing."""
         secrets, unreadable = self._secrets.read(loaded.due)
         self._secrets.keep_only(loaded.polls)
-        counts = Counter(unreadable.values())
-        self._report(counts)
-        targets = [
-            (poll.node_id, _target(poll, secrets[poll.node_id])) for poll in loaded.due if poll.node_id in secrets
-        ]
-        observations = await self._observe(targets, seconds)
-        decision = decide(loaded.polls, observations, now=at, jitter_source=self._jitter_source)
-        summary = {
-            **decision.round.as_json(),
-            "nodes": len(loaded.polls),
-            "unfinished": len(targets) - len(observations),
-            "undecryptable": dict(counts.most_common(MOST_KEY_IDS)),
-            "changed": len(decision.rows),
-        }
+        self._report(Counter(unreadable.values()))
+        targets = {poll.node_id: _target(poll, secrets[poll.node_id]) for poll in loaded.due if poll.node_id in secrets}
+        answers = await self._observe(targets, known_digests(loaded.meetings, loaded.attribution), seconds)
+        judged = judge(loaded, answers, at=at, jitter_source=self._jitter_source)
+        names = loaded.names()
+        failure = self._no_secret_at_all(loaded) if unreadable and not secrets else None
+        unpolled = Unpolled.of(
+            undecryptable=unreadable.keys() if failure is None else [poll.node_id for poll in loaded.polls],
+            unfinished=[node_id for node_id in targets if node_id not in answers],
+        )
         return Findings(
-            summary=summary,
-            states=decision.rows,
-            guards=decision.guards,
-            events=tuple(_events(decision)),
-            changes=tuple(_rows_for_people(decision)),
-            unpolled=Unpolled.of(
-                undecryptable=unreadable.keys(),
-                unfinished=[node_id for node_id, _ in targets if node_id not in observations],
-            ),
-            failure=self._no_secret_at_all(loaded) if unreadable and not secrets else None,
+            summary=_summary(loaded, judged, unfinished=len(targets) - len(answers), unreadable=unreadable),
+            write=judged.write if judged else None,
+            events=(*events_of(judged.decision), *judged.report.events(names)),
+            changes=(*rows_of(judged.decision), *judged.report.rows(names)),
+            unpolled=unpolled,
+            failure=failure,
         )
 
-    def _no_secret_at_all(self, loaded: LoadedPolls) -> PermanentError | None:
+    def _no_secret_at_all(self, loaded: Loaded) -> PermanentError | None:
         """Return the end of the run if the nodes that are not due cannot be read either: another tick helps nobody."""
         secrets, unreadable = self._secrets.read(loaded.polls)
         if secrets:
@@ -116,17 +109,19 @@ class CheckNodes:
         )
         return PermanentError(message, exit_code=ExitCode.CONFIGURATION)
 
-    async def _observe(self, targets: Iterable[tuple[int, NodeTarget]], seconds: float) -> dict[int, Observation]:
-        observations: dict[int, Observation] = {}
+    async def _observe(
+        self, targets: Mapping[int, NodeTarget], digests: Mapping[int, Mapping[str, bytes]], seconds: float
+    ) -> dict[int, Poll]:
+        answers: dict[int, Poll] = {}
 
         async def observe(node_id: int, target: NodeTarget) -> None:
-            observations[node_id] = await self._client.observe(target)
+            answers[node_id] = await self._client.observe(target, digests.get(node_id, {}))
 
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
-                for node_id, target in targets:
+                for node_id, target in targets.items():
                     group.create_task(observe(node_id, target))
-        return observations
+        return answers
 
     def _report(self, unreadable: Mapping[str, int]) -> None:
         """Say once per run and key that secrets cannot be read."""
@@ -141,6 +136,17 @@ class CheckNodes:
                 )
 
 
+def _summary(loaded: Loaded, judged: Judged, *, unfinished: int, unreadable: Mapping[int, str]) -> dict[str, Any]:
+    return {
+        **judged.decision.round.as_json(),
+        "nodes": len(loaded.polls),
+        "unfinished": unfinished,
+        "undecryptable": dict(Counter(unreadable.values()).most_common(MOST_KEY_IDS)),
+        "changed": len(judged.decision.rows),
+        **judged.report.summary(),
+    }
+
+
 def _target(poll: NodePoll, secret: str) -> NodeTarget:
     return NodeTarget(
         name=poll.name,
@@ -151,61 +157,3 @@ def _target(poll: NodePoll, secret: str) -> NodeTarget:
         ca_certificates=poll.ca_certificates,
         timeout_seconds=poll.timeout_seconds,
     )
-
-
-def _events(decision: Decision) -> Iterable[Event]:
-    """Yield a line for every node whose Ready changed and every guard that rose or fell."""
-    for change in decision.node_changes:
-        if change.is_transition:
-            message = "node is ready" if change.new.ready else "node is not ready"
-            reason, detail = str(change.new.reason), change.new.message
-            yield Event(message, {"node": change.name, "reason": reason, "detail": detail})
-    for guard in decision.guard_changes:
-        if (guard.old.holds, guard.old.exhausted) != (guard.new.holds, guard.new.exhausted):
-            numbers = {"cluster_id": guard.cluster_id, "failed": guard.new.failed, "polled": guard.new.polled}
-            yield Event(_guard_message(guard.new), numbers, warning=guard.new.holds)
-
-
-def _guard_message(guard: GuardState) -> str:
-    if guard.holds:
-        return "mass failure: the nodes of the cluster keep their states"
-    return "mass failure lasts too long: failures count again" if guard.exhausted else "mass failure is over"
-
-
-def _rows_for_people(decision: Decision) -> Iterable[dict[str, Any]]:
-    yield from map(_node_row, decision.node_changes)
-    yield from map(_guard_row, decision.guard_changes)
-
-
-def _node_row(change: NodeChange) -> dict[str, Any]:
-    old, new = change.old, change.new
-    return {
-        "object": f"node/{change.name}",
-        "ready": _arrow(None if old is None else old.ready, new.ready),
-        "reason": _arrow(None if old is None else str(old.reason), str(new.reason)),
-        "failures": _arrow(None if old is None else old.failures, new.failures),
-        "meetings": _arrow(None if old is None else old.meetings, new.meetings),
-        "attendees": _arrow(None if old is None else old.attendees, new.attendees),
-        "load": _arrow(None if change.old_load is None else round(change.old_load, 1), round(change.new_load, 1)),
-        "message": new.message,
-    }
-
-
-def _guard_row(change: GuardChange) -> dict[str, Any]:
-    return {
-        "object": f"cluster/{change.cluster_id}",
-        "ready": "",
-        "reason": _arrow(_guard_word(change.old), _guard_word(change.new)),
-        "message": f"{change.new.failed} of {change.new.polled} nodes failed",
-    }
-
-
-def _guard_word(guard: GuardState) -> str:
-    return "MassFailure" if guard.holds else "Exhausted" if guard.exhausted else "AtRest"
-
-
-def _arrow(old: object, new: object) -> str:
-    """Return ``old → new``, or the value alone if it stays."""
-    if old == new:
-        return str(new)
-    return f"{'-' if old is None else old} → {new}"

@@ -110,7 +110,9 @@ def decide(
         load = _load(poll, new)
         if new != poll.state or load != poll.load:
             old = poll.state if poll.state is not None and poll.state.revision == poll.revision else None
-            changes.append(((poll.node_id, new, load), NodeChange(poll.name, old, new, poll.load, load)))
+            seen_at = now if observation.succeeded else poll.seen_at
+            row = poll.node_id, new, load, seen_at
+            changes.append((row, NodeChange(poll.name, old, new, poll.load, load)))
     old_guards = {poll.cluster_id: poll.guard for poll in polls}
     guard_changes = tuple(
         GuardChange(cluster_id, old_guards[cluster_id], guard)

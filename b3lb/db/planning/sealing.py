@@ -1,0 +1,55 @@
+"""Whether the secret of a row has to be encrypted, and for which place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from b3lb.crypto import Encrypted, KeyRing, UnknownKeyError
+
+
+@dataclass(frozen=True, slots=True)
+class SecretDifference:
+    """How the secret of a wanted row differs from the existing one's; ``stale_key``: encrypted with an older key."""
+
+    new: bool
+    stale_key: bool
+    dropped: bool
+
+    @property
+    def seal(self) -> bool:
+        """Whether it has to be encrypted (again)."""
+        return self.new or self.stale_key
+
+    def __bool__(self) -> bool:
+        return self.new or self.stale_key or self.dropped
+
+
+def compare_secret(secret: str | None, sealed: Encrypted | None, keys: KeyRing, *, context: str) -> SecretDifference:
+    """Compare a wanted secret with the stored one, without decrypting it."""
+    if secret is None:
+        return SecretDifference(new=False, stale_key=False, dropped=sealed is not None)
+    return SecretDifference(
+        new=not _same(secret, sealed, keys, context),
+        stale_key=sealed is not None and sealed.key_id != keys.primary,
+        dropped=False,
+    )
+
+
+def _same(secret: str, sealed: Encrypted | None, keys: KeyRing, context: str) -> bool:
+    if sealed is None:
+        return False
+    try:
+        return keys.matches(secret, sealed.hash, sealed.key_id, context=context)
+    except UnknownKeyError:
+        # The key was dropped too early: nobody can read the row any more, so it is written anew.
+        return False
+
+
+def secret_context(namespace: str, name: str) -> str:
+    """Return the place of a node's API secret, which its encryption authenticates."""
+    return f"nodes/{namespace}/{name}"
+
+
+def api_secret_context(namespace: str, name: str) -> str:
+    """Return the place of a tenant's API secret, a BBBSecret, which its encryption authenticates."""
+    return f"secrets/{namespace}/{name}"
