@@ -16,13 +16,14 @@ from b3lb_operator.database import Database
 from b3lb_operator.dispatch import Dispatcher
 from b3lb_operator.events import EventRecorder
 from b3lb_operator.http import Check
-from b3lb_operator.kinds import CUSTOM_KINDS, LEASE, NODE, QUEUE, Key, Kind
+from b3lb_operator.kinds import API_SECRET, CUSTOM_KINDS, LEASE, NODE, QUEUE, Key, Kind
 from b3lb_operator.kube import Kube, KubeError
 from b3lb_operator.liveness import LeaseRenewer, LoopMonitor, WatchMonitor
 from b3lb_operator.mirror import Mirror
 from b3lb_operator.probe import Prober
 from b3lb_operator.reconcilers.node import NodeReconciler
 from b3lb_operator.reconcilers.queue import QueueReconciler
+from b3lb_operator.reconcilers.secret import ApiSecretReconciler
 from b3lb_operator.settings import OperatorSettings
 from b3lb_operator.status import StatusWriter
 from b3lb_operator.store import Store
@@ -72,15 +73,24 @@ class Operator:
         self._events = EventRecorder(kube, instance=settings.identity)
         writer = StatusWriter(kube, self._store, self._events, clock=clock)
         self._nodes = WorkQueue("nodes", NodeReconciler(kube, self._store, self._view).reconcile)
-        queues = QueueReconciler(kube=kube, store=self._store, writer=writer, defaults=settings.job_defaults)
+        queues = QueueReconciler(
+            kube=kube,
+            store=self._store,
+            writer=writer,
+            defaults=settings.job_defaults,
+            row_block=self._sync.queue_block,
+        )
         self._queues = WorkQueue("queues", queues.reconcile)
+        secrets = ApiSecretReconciler(kube=kube, store=self._store, on_problem=lambda key: self.mirror(key.namespace))
+        self._api_secrets = WorkQueue("API secrets", secrets.reconcile)
         self._mirrors = {
             namespace: Mirror(
                 namespace,
                 store=self._store,
                 database=self._database,
                 writer=writer,
-                clusters=self._sync,
+                sync=self._sync,
+                problem_of=secrets.problem,
                 on_deleting=self._nodes.add,
             )
             for namespace in self.namespaces
@@ -136,6 +146,7 @@ class Operator:
             "events": self._events.run,
             "nodes": self._nodes.run,
             "queues": self._queues.run,
+            "API secrets": self._api_secrets.run,
             **{f"mirror of {namespace}": mirror.run for namespace, mirror in self._mirrors.items()},
         }
         for name, run in runs.items():
@@ -170,6 +181,10 @@ class Operator:
         for key, _ in self._store.in_namespace(QUEUE, namespace):
             self._queues.add(key)
 
+    def reconcile_api_secret(self, key: Key) -> None:
+        """See ``Sinks``."""
+        self._api_secrets.add(key)
+
     def mirror(self, namespace: str) -> None:
         """See ``Sinks``; namespaces of other operators that share the database are none of ours."""
         if namespace in self._mirrors:
@@ -191,10 +206,15 @@ class Operator:
         fresh = [item for item in changes if item.kind is RowKind.NODE and item.repoll and item.action != Action.DELETE]
         self._prober.request(namespace, [item.id for item in fresh])
         self.mirror(namespace)
+        for key, _ in self._store.in_namespace(QUEUE, namespace):
+            if self._sync.queue_block(key) is not None or any(item.kind is RowKind.QUEUE for item in changes):
+                self._queues.add(key)
 
     def _compared(self, namespace: str) -> None:
         for key, _ in self._store.in_namespace(NODE, namespace):
             self._nodes.add(key)
+        for key, _ in self._store.in_namespace(API_SECRET, namespace):
+            self._api_secrets.add(key)
         self.reconcile_queues(namespace)
 
     def _definitions_problem(self) -> str | None:

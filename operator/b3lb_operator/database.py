@@ -19,7 +19,7 @@ import sqlalchemy as sa
 import structlog
 
 from b3lb.db.engine import check_url, connection_parameters, create_engine, transaction
-from b3lb.db.errors import describe, lacks_schema
+from b3lb.db.errors import describe, lacks_schema, refuses_row
 from b3lb.db.node_states import CHANNEL
 from b3lb.db.schema import SchemaMismatchError, SchemaRange, judge, read_schema
 from b3lb.db.tables import SCHEMA_VERSION, schema_version
@@ -45,6 +45,10 @@ _log = structlog.stdlib.get_logger(__name__)
 
 class DatabaseUnavailableError(Exception):
     """The database cannot be used now; the message says why, without secrets."""
+
+
+class RowRefusedError(DatabaseUnavailableError):
+    """A row breaks a rule of its table: only without that row can the others be stored."""
 
 
 class _SchemaLostError(DatabaseUnavailableError):
@@ -98,6 +102,7 @@ class Database:
         Raises:
             DatabaseUnavailableError: the database is away, busy, not migrated yet or refuses the statement; nothing
                 was stored.
+            RowRefusedError: it refuses a row.
         """
         if self._connection_error:
             raise DatabaseUnavailableError(self._connection_error)
@@ -195,8 +200,7 @@ class Database:
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, within_transaction)
         except (sa.exc.DBAPIError, sa.exc.TimeoutError, psycopg.Error) as error:
-            kind = _SchemaLostError if lacks_schema(error) else DatabaseUnavailableError
-            raise kind(describe(error)) from None
+            raise _kind_of(error)(describe(error)) from None
 
     def _gained(self) -> None:
         _log.info("database connected")
@@ -211,6 +215,12 @@ class Database:
             _log.warning("database unavailable", error=error)
         self._connection_error = error
         self.connected.clear()
+
+
+def _kind_of(error: Exception) -> type[DatabaseUnavailableError]:
+    if lacks_schema(error):
+        return _SchemaLostError
+    return RowRefusedError if refuses_row(error) else DatabaseUnavailableError
 
 
 async def _ping(connection: psycopg.AsyncConnection) -> None:

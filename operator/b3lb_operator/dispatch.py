@@ -5,7 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from b3lb_operator.kinds import CLUSTER, CRON_JOB, JOB, LEASE, NODE, QUEUE, SECRET, Key, Kind, Manifest, is_deleting
+from b3lb_operator.kinds import (
+    API_SECRET,
+    CLUSTER,
+    CRON_JOB,
+    CUSTOM_KINDS,
+    JOB,
+    LEASE,
+    NODE,
+    QUEUE,
+    SECRET,
+    TENANT,
+    Key,
+    Kind,
+    Manifest,
+    is_deleting,
+)
 from b3lb_operator.manifests.cronjob import NAME_PREFIX
 from b3lb_operator.references import Ref, ReferenceIndex, targets_of
 from b3lb_operator.store import Change
@@ -25,6 +40,9 @@ class Sinks(Protocol):
 
     def reconcile_queues(self, namespace: str) -> None:
         """The same for all queues of a namespace."""
+
+    def reconcile_api_secret(self, key: Key) -> None:
+        """A generated API secret may be missing."""
 
     def mirror(self, namespace: str) -> None:
         """Statuses may have to change."""
@@ -51,10 +69,10 @@ class Dispatcher:
 
     def dispatch(self, change: Change) -> None:
         """Wake everybody to whom a change matters."""
-        if change.kind in {CLUSTER, NODE, QUEUE}:
+        if change.kind in CUSTOM_KINDS:
             self._custom_resource(change)
         elif change.kind == SECRET:
-            self._wake_referrers(Ref(SECRET, change.key))
+            self._secret(change)
         elif change.kind == CRON_JOB:
             self._sinks.reconcile_queue(Key(change.key.namespace, change.key.name.removeprefix(NAME_PREFIX)))
         elif change.kind == JOB:
@@ -77,8 +95,18 @@ class Dispatcher:
         self._sinks.mirror(key.namespace)
         if kind == QUEUE:
             self._sinks.reconcile_queues(key.namespace)
-        if kind == CLUSTER and (old is None) != (new is None):
-            self._wake_referrers(Ref(CLUSTER, key))
+        if kind == API_SECRET and change.new is not None:
+            self._sinks.reconcile_api_secret(key)
+        if kind in {CLUSTER, TENANT} and (old is None) != (new is None):
+            self._wake_referrers(Ref(kind, key))
+
+    def _secret(self, change: Change) -> None:
+        target = Ref(SECRET, change.key)
+        self._wake_referrers(target)
+        if change.new is None:
+            for referrer in self._references.referrers(target):
+                if referrer.kind == API_SECRET:
+                    self._sinks.reconcile_api_secret(referrer.key)
 
     def _wake_referrers(self, target: Ref) -> None:
         for referrer in self._references.referrers(target):

@@ -17,6 +17,8 @@ from b3lb.resources.conditions import (
     NodeReason,
     QueueCondition,
     QueueReason,
+    SecretReason,
+    TenantCondition,
     find_condition,
 )
 from b3lb_operator.kinds import EVENT, FIELD_MANAGER, Kind, Manifest
@@ -27,8 +29,10 @@ LONGEST_NOTE = 1024
 LONGEST_NAME = 253
 _BACKLOG = 2000
 
-_READY = frozenset({NodeCondition.READY, ClusterCondition.READY, QueueCondition.READY})
-_WANTED = frozenset({NodeReason.DISABLED, QueueReason.SUSPENDED})
+# Accepted and LimitReached of tenants and secrets have the same names.
+_READY = frozenset({NodeCondition.READY, ClusterCondition.READY, QueueCondition.READY, TenantCondition.ACCEPTED})
+_ALARMS = frozenset({ClusterCondition.MASS_FAILURE, TenantCondition.LIMIT_REACHED})
+_WANTED = frozenset({NodeReason.DISABLED, QueueReason.SUSPENDED, SecretReason.TENANT_DISABLED})
 _WISHES = frozenset({NodeReason.CORDONED, NodeReason.DRAINING, NodeReason.DELETING})
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -47,8 +51,8 @@ class Happening:
 def happenings(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Happening]:
     """Iterate over what happened between two statuses of an object.
 
-    Transitions of Ready, MassFailure and Drained, and those of Schedulable that follow from what the user asked for;
-    the others of Schedulable repeat Ready or come and go with the numbers.
+    Transitions of Ready, Accepted, MassFailure, LimitReached and Drained, and those of Schedulable that follow from
+    what the user asked for; the others of Schedulable repeat Ready or come and go with the numbers.
     """
     for condition in new.get("conditions", ()):
         before = find_condition(old.get("conditions", ()), condition["type"]) or {}
@@ -63,8 +67,8 @@ def _type_of(before: Mapping[str, Any], condition: Mapping[str, Any]) -> str | N
         return _ready_type(before, condition)
     if condition["type"] == NodeCondition.SCHEDULABLE:
         return _schedulable_type(before, condition)
-    if condition["type"] == ClusterCondition.MASS_FAILURE:
-        return _mass_failure_type(before, condition)
+    if condition["type"] in _ALARMS:
+        return _alarm_type(before, condition)
     if condition["type"] == NodeCondition.DRAINED:
         return _drained_type(before, condition)
     return None
@@ -76,7 +80,7 @@ def _schedulable_type(before: Mapping[str, Any], condition: Mapping[str, Any]) -
     return NORMAL if wished or back else None
 
 
-def _mass_failure_type(before: Mapping[str, Any], condition: Mapping[str, Any]) -> str | None:
+def _alarm_type(before: Mapping[str, Any], condition: Mapping[str, Any]) -> str | None:
     held = before.get("status") == ConditionStatus.TRUE
     if condition["status"] == ConditionStatus.TRUE:
         return None if held else WARNING

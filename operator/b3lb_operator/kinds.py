@@ -38,13 +38,16 @@ class Kind:
 CLUSTER = Kind("BBBCluster", "b3lb.io/v1alpha1", "bbbclusters")
 NODE = Kind("BBBNode", "b3lb.io/v1alpha1", "bbbnodes")
 QUEUE = Kind("BBBQueue", "b3lb.io/v1alpha1", "bbbqueues")
+TENANT = Kind("BBBTenant", "b3lb.io/v1alpha1", "bbbtenants")
+API_SECRET = Kind("BBBSecret", "b3lb.io/v1alpha1", "bbbsecrets")
+RECORD_PROFILE = Kind("BBBRecordProfile", "b3lb.io/v1alpha1", "bbbrecordprofiles")
 SECRET = Kind("Secret", "v1", "secrets")
 CRON_JOB = Kind("CronJob", "batch/v1", "cronjobs")
 JOB = Kind("Job", "batch/v1", "jobs")
 LEASE = Kind("Lease", "coordination.k8s.io/v1", "leases")
 EVENT = Kind("Event", "events.k8s.io/v1", "events")
 
-CUSTOM_KINDS = (CLUSTER, NODE, QUEUE)
+CUSTOM_KINDS = (CLUSTER, NODE, QUEUE, TENANT, API_SECRET, RECORD_PROFILE)
 KINDS = (*CUSTOM_KINDS, SECRET, CRON_JOB, JOB, LEASE)
 """Every kind that is watched."""
 
@@ -68,6 +71,11 @@ def key_of(manifest: Manifest) -> Key:
 def is_deleting(manifest: Manifest) -> bool:
     """Whether somebody asked for the object's deletion."""
     return "deletionTimestamp" in manifest["metadata"]
+
+
+def is_owned_by(manifest: Manifest, uid: str) -> bool:
+    """Whether an object goes when the one with that uid goes."""
+    return any(owner.get("uid") == uid for owner in manifest["metadata"].get("ownerReferences", ()))
 
 
 def is_newer(version: str, other: str) -> bool:

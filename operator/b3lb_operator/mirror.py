@@ -1,4 +1,4 @@
-"""Mirrors the database into the status of clusters and nodes: by notification, and slowly in any case.
+"""Mirrors the database into the status of all kinds but queues: by notification, and slowly in any case.
 
 Every pass builds the whole status of every object and compares it with the live one, so nothing is lost with a
 notification, and an unchanged namespace costs no request.
@@ -7,6 +7,7 @@ notification, and an unchanged namespace costs no request.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -14,14 +15,17 @@ from typing import Any, Protocol
 import structlog
 
 from b3lb.db.mirror import Snapshot, read_snapshot
-from b3lb.resources import BBBNodeSpec
+from b3lb.db.refusals import REFUSED_REASON
+from b3lb.resources import BBBClusterSpec, BBBNodeSpec, BBBQueueSpec
 from b3lb_operator.database import Database, DatabaseUnavailableError
-from b3lb_operator.kinds import CLUSTER, NODE, Key, Kind, Manifest, is_deleting
+from b3lb_operator.kinds import CLUSTER, CUSTOM_KINDS, NODE, QUEUE, Key, Kind, Manifest, is_deleting
 from b3lb_operator.kube import KubeError, UnavailableError
+from b3lb_operator.lag import Lag, unreflected, went_back
 from b3lb_operator.manifests.cluster_status import ClusterOutcome
 from b3lb_operator.manifests.facts import Block
 from b3lb_operator.reconcilers.cluster import cluster_status
 from b3lb_operator.reconcilers.node import node_status
+from b3lb_operator.reconcilers.tenancy import tenancy_statuses
 from b3lb_operator.resolve import parse_spec
 from b3lb_operator.status import StatusWriter
 from b3lb_operator.store import Store
@@ -37,15 +41,25 @@ _log = structlog.stdlib.get_logger(__name__)
 Status = dict[str, Any]
 
 
-class ClusterOutcomes(Protocol):
-    """Knows which clusters were stored, and which of them cannot be used as they are written."""
+class Synchronisation(Protocol):
+    """What the mirror asks of what stores the objects."""
 
     def cluster_outcome(self, key: Key) -> ClusterOutcome | None:
         """Return what storing a cluster led to, None while nothing is known of it."""
 
+    @property
+    def storing_error(self) -> str:
+        """Why changes cannot be stored, empty while they can."""
+
+    def queue_block(self, key: Key) -> Block | None:
+        """Return why the database does not take a queue, None if it does."""
+
+    def request_full(self) -> None:
+        """Compare all objects with all rows as soon as possible."""
+
 
 class Mirror:
-    """The status of all clusters and nodes of one namespace."""
+    """The status of all clusters, nodes, tenants, API secrets and record profiles of one namespace."""
 
     def __init__(
         self,
@@ -54,7 +68,8 @@ class Mirror:
         store: Store,
         database: Database,
         writer: StatusWriter,
-        clusters: ClusterOutcomes,
+        sync: Synchronisation,
+        problem_of: Callable[[Key], str],
         on_deleting: Callable[[Key], None],
     ) -> None:
         """Take the parts.
@@ -64,18 +79,21 @@ class Mirror:
             store: The live objects.
             database: What is mirrored.
             writer: Writes a status when it is due.
-            clusters: Knows which clusters were stored.
+            sync: Stores the objects.
+            problem_of: Returns why the core Secret of a BBBSecret could not be generated, empty without trouble.
             on_deleting: Called, after every look at the database, with every node that is being deleted.
         """
         self._namespace = namespace
         self._store = store
         self._database = database
         self._writer = writer
-        self._clusters = clusters
+        self._sync = sync
+        self._problem_of = problem_of
         self._on_deleting = on_deleting
         self._wake = asyncio.Event()
         self._snapshot: Snapshot | None = None
         self._read_at = asyncio.get_running_loop().time()
+        self._lag = Lag()
         self._error = ""
         self._write_error = ""
 
@@ -85,8 +103,10 @@ class Mirror:
 
     def view(self) -> View:
         """Return what is known of the namespace now."""
-        age = timedelta(seconds=asyncio.get_running_loop().time() - self._read_at)
-        return View.of(self._snapshot, age=age, error=self._error, now=datetime.now(UTC))
+        now = asyncio.get_running_loop().time()
+        age = timedelta(seconds=now - self._read_at)
+        view = View.of(self._snapshot, age=age, error=self._error, now=datetime.now(UTC))
+        return dataclasses.replace(view, late=self._lag.late(at=now), storing_error=self._sync.storing_error)
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -107,16 +127,46 @@ class Mirror:
 
     async def _pass(self) -> float:
         """Read, compare and write once; return after how many seconds to do so again at the latest."""
+        before = self._snapshot
         await self._read()
+        self._note_lag(before)
         view = self.view()
         nodes = dict(self._store.in_namespace(NODE, self._namespace))
         statuses = {key: node_status(manifest, view) for key, manifest in nodes.items()}
         clusters = self._cluster_statuses(nodes, statuses, view)
-        delay = await self._write([*_present(NODE, statuses), *_present(CLUSTER, clusters)])
+        tenancy = tenancy_statuses(self._store, self._namespace, view, problem_of=self._problem_of)
+        delay = await self._write([*_present(NODE, statuses), *_present(CLUSTER, clusters), *tenancy])
         for key, manifest in nodes.items():
             if is_deleting(manifest):
                 self._on_deleting(key)
-        return min(delay, RECHECK_SECONDS)
+        wait = self._lag.seconds_to_wait(at=asyncio.get_running_loop().time())
+        return min(delay, RECHECK_SECONDS if wait is None else wait)
+
+    def _note_lag(self, before: Snapshot | None) -> None:
+        """Have everything compared when rows are not as they were stored: the database was restored or emptied."""
+        if self._snapshot is None or self._error:
+            return
+        at = asyncio.get_running_loop().time()
+        objects = {
+            kind: [
+                item for key, item in self._store.in_namespace(kind, self._namespace) if self._has_row(kind, key, item)
+            ]
+            for kind in CUSTOM_KINDS
+        }
+        self._lag.note(unreflected(objects, self._snapshot), at=at, restored=went_back(before, self._snapshot))
+        if not self._sync.storing_error and self._lag.take_comparison(at=at):
+            _log.warning("the database is not as it was left: everything is compared", namespace=self._namespace)
+            self._sync.request_full()
+
+    def _has_row(self, kind: Kind, key: Key, manifest: Manifest) -> bool:
+        """Whether an object should have its row: a cluster or queue that cannot be read, or is refused, need not."""
+        if kind == CLUSTER:
+            outcome = self._sync.cluster_outcome(key)
+            refused = outcome is not None and outcome.block is not None and outcome.block.reason == REFUSED_REASON
+            return not refused and not isinstance(parse_spec(BBBClusterSpec, manifest), Block)
+        if kind == QUEUE:
+            return self._sync.queue_block(key) is None and not isinstance(parse_spec(BBBQueueSpec, manifest), Block)
+        return True
 
     async def _read(self) -> None:
         """Look at the database; when that fails, what was last seen stays and grows old."""
@@ -146,7 +196,7 @@ class Mirror:
                 members.setdefault(spec.cluster_ref.name, []).append((spec, status))
         return {
             key: cluster_status(
-                manifest, view, nodes=members.get(key.name, ()), outcome=self._clusters.cluster_outcome(key)
+                manifest, view, nodes=members.get(key.name, ()), outcome=self._sync.cluster_outcome(key)
             )
             for key, manifest in self._store.in_namespace(CLUSTER, self._namespace)
         }

@@ -1,6 +1,7 @@
 """Polls new and changed nodes at once, so that they have a true status before the next tick of the jobs.
 
-Only the first state of a node's revision comes from here; a state that the jobs wrote is never replaced.
+Only the first state of a node's revision comes from here; a state that the jobs wrote is never replaced, and a
+failure that may be our own (the guard of the node's cluster holds) is left to them.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ class Prober:
             ca_certificates=poll.ca_certificates,
             timeout_seconds=poll.timeout_seconds,
         )
-        return poll, await self._client.observe(target)
+        return poll, (await self._client.observe(target)).observation
 
 
 def first_state(poll: NodePoll, observation: Observation, *, now: datetime) -> StateRow:
@@ -121,7 +122,7 @@ def first_state(poll: NodePoll, observation: Observation, *, now: datetime) -> S
         cpu=state.cpu,
         weight_percent=poll.weight_percent,
     )
-    return poll.node_id, state, load
+    return poll.node_id, state, load, now if observation.succeeded else poll.seen_at
 
 
 def _load(connection: sa.Connection, namespace: str, node_ids: Collection[int]) -> tuple[list[NodePoll], datetime]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Any, NamedTuple
 
-from b3lb_operator.kinds import CLUSTER, NODE, SECRET, Key, Kind, Manifest
+from b3lb.resources.secret import generated_secret_name
+from b3lb_operator.kinds import API_SECRET, CLUSTER, NODE, SECRET, TENANT, Key, Kind, Manifest
 
 
 class Ref(NamedTuple):
@@ -40,8 +41,13 @@ class ReferenceIndex:
 
 
 def targets_of(kind: Kind, manifest: Manifest) -> frozenset[Ref]:
-    """Return what an object names; whatever in it is malformed names nothing."""
-    namespace = manifest["metadata"]["namespace"]
+    """Return what an object's row depends on; whatever in it is malformed names nothing.
+
+    That clusters of a tenant or profiles of an API secret are missing is said by the status only, which is compared
+    with all objects at every look.
+    """
+    metadata = manifest["metadata"]
+    namespace = metadata["namespace"]
     spec = manifest.get("spec")
     if kind == NODE:
         named = {
@@ -50,6 +56,11 @@ def targets_of(kind: Kind, manifest: Manifest) -> frozenset[Ref]:
         }
     elif kind == CLUSTER:
         named = {(SECRET, _text(spec, "tls", "caSecretRef", "name"))}
+    elif kind == API_SECRET:
+        named = {
+            (SECRET, _text(spec, "secretRef", "name") or generated_secret_name(metadata["name"])),
+            (TENANT, _text(spec, "tenantRef", "name")),
+        }
     else:
         named = set()
     return frozenset(Ref(target, Key(namespace, name)) for target, name in named if name)

@@ -5,26 +5,16 @@ from __future__ import annotations
 import os
 import re
 import socket
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, field_validator
 from pydantic_settings import NoDecode
 
-from b3lb.settings import DatabaseSettings, EncryptionSettings, LogSettings
+from b3lb.settings import DatabaseSettings, EncryptionSettings, LogSettings, own_namespace
 from b3lb_operator.manifests.cronjob import JobDefaults
 
-_NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
-
-
-def own_namespace() -> str:
-    """Return the namespace of the pod's service account, ``default`` outside of a cluster."""
-    try:
-        return _NAMESPACE_FILE.read_text().strip() or "default"
-    except OSError:
-        return "default"
 
 
 class OperatorSettings(DatabaseSettings, EncryptionSettings, LogSettings):

@@ -46,7 +46,7 @@ class StatusWriter:
         if live is None:
             return None
         old = live.get("status") or {}
-        if not is_wanted(old, desired):
+        if not is_wanted(old, desired, generation=int(live["metadata"].get("generation", 0))):
             return None
         urgent = is_urgent(old, desired)
         delay = 0.0 if urgent else self._delay(kind, key)
@@ -79,20 +79,25 @@ class StatusWriter:
         return 0.0 if written is None else written + period - self._clock()
 
 
-def is_wanted(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether ``new`` says anything else than ``old``, and is not made from an older generation of the object."""
-    return new != old and int(new.get("observedGeneration", 0)) >= int(old.get("observedGeneration", 0))
+def is_wanted(old: Mapping[str, Any], new: Mapping[str, Any], *, generation: int) -> bool:
+    """Whether ``new`` says anything else than ``old``, and is not made from an older generation of the object.
+
+    An ``observedGeneration`` that the object, now of ``generation``, never had says nothing: somebody else wrote it, or
+    the object was restored with the status of a later one.
+    """
+    observed = int(old.get("observedGeneration", 0))
+    return new != old and (int(new.get("observedGeneration", 0)) >= observed or observed > generation)
 
 
 def is_urgent(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether a condition, the observed generation, a count of nodes or a finished run changed.
+    """Whether a condition, the observed generation, a count of nodes or secrets, a reference or a finished run changed.
 
     Those change seldom, and are what one looks for; messages of the same condition and other numbers are no hurry.
     """
     return _marks(old) != _marks(new)
 
 
-_SELDOM = ("observedGeneration", "nodes", "lastSuccessTime", "failed")
+_SELDOM = ("observedGeneration", "nodes", "lastSuccessTime", "failed", "secrets", "secretRef")
 
 
 def _run_ended(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

@@ -7,32 +7,37 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
 from b3lb.crypto import KeyRing
-from b3lb.db.configuration import Changed
+from b3lb.db.configuration import Changed, Refused
 from b3lb.db.configuration import Kind as RowKind
-from b3lb_operator.apply import store_configuration
-from b3lb_operator.database import Database, DatabaseUnavailableError
+from b3lb_operator.apply import refusal, store_configuration
+from b3lb_operator.database import Database, DatabaseUnavailableError, RowRefusedError
 from b3lb_operator.kinds import (
+    API_SECRET,
     CLUSTER,
     CRON_JOB,
     JOB,
     NODE,
     PART_OF_LABEL,
     QUEUE,
+    RECORD_PROFILE,
     SECRET,
     SECRET_FIELDS,
+    TENANT,
     Key,
     Kind,
     Manifest,
 )
 from b3lb_operator.kube import Kube, KubeError, NotFoundError
 from b3lb_operator.manifests.cluster_status import ClusterOutcome
-from b3lb_operator.resolve import Configuration, Secrets, Surroundings, configure, secret_names
+from b3lb_operator.manifests.facts import Block
+from b3lb_operator.resolve import Configuration, Secrets, Surroundings, configure, referred_names, secret_names
 from b3lb_operator.store import Store
 
 BATCH_SECONDS = 0.05
@@ -41,20 +46,31 @@ RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)
 LISTED_SECRETS = 20
 """From so many Secrets on, one list is cheaper than reading them one by one."""
 
-_ROW_KINDS = {CLUSTER: RowKind.CLUSTER, NODE: RowKind.NODE, QUEUE: RowKind.QUEUE}
+_ROW_KINDS = {
+    CLUSTER: RowKind.CLUSTER,
+    NODE: RowKind.NODE,
+    QUEUE: RowKind.QUEUE,
+    TENANT: RowKind.TENANT,
+    API_SECRET: RowKind.SECRET,
+    RECORD_PROFILE: RowKind.RECORD_PROFILE,
+}
 
 _log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(slots=True)
 class _Namespace:
-    """What is known of one namespace between two batches; ``dirty`` maps changed objects to their uid."""
+    """What is known of one namespace between two batches.
+
+    ``dirty`` maps changed objects to their uid; ``queues`` are those that the database does not take.
+    """
 
     full_wanted: bool = True
     compared: bool = False
     dirty: dict[tuple[Kind, Key], str] = field(default_factory=dict)
     surroundings: Surroundings = field(default_factory=Surroundings)
     clusters: dict[str, ClusterOutcome] = field(default_factory=dict)
+    queues: dict[str, Block] = field(default_factory=dict)
 
 
 class Sync:
@@ -77,7 +93,7 @@ class Sync:
             kube: Where Secrets and complete lists are read.
             store: The live objects.
             database: Where the rows go.
-            keys: What encrypts the nodes' secrets.
+            keys: What encrypts the secrets of nodes and tenants.
             namespaces: All namespaces.
             on_stored: Called with a namespace and what was written there.
             on_compared: Called with a namespace after a full comparison.
@@ -95,14 +111,24 @@ class Sync:
         self._database_error = ""
 
     def mark(self, kind: Kind, key: Key, uid: str) -> None:
-        """Note that an object (BBBCluster, BBBNode or BBBQueue) changed, or that it is gone.
+        """Note that a custom resource changed, or that it is gone.
 
         The ``uid`` may be empty when only something changed to which the object refers.
         """
         namespace = self._namespaces.get(key.namespace)
-        if namespace is not None:
-            namespace.dirty[(kind, key)] = uid or namespace.dirty.get((kind, key), "")
-            self._wake.set()
+        if namespace is None:
+            return
+        namespace.dirty[(kind, key)] = uid or namespace.dirty.get((kind, key), "")
+        if kind == TENANT:
+            self._mark_namesakes(key)
+        self._wake.set()
+
+    def _mark_namesakes(self, tenant: Key) -> None:
+        """Note the tenants of other namespaces with the same name, that is: slug, for only one of them may use it."""
+        for name, namespace in self._namespaces.items():
+            other = Key(name, tenant.name)
+            if other != tenant and self._store.get(TENANT, other) is not None:
+                namespace.dirty.setdefault((TENANT, other), "")
 
     def request_full(self) -> None:
         """Compare everything as soon as possible."""
@@ -115,6 +141,16 @@ class Sync:
         """Return what storing a BBBCluster led to, None while nothing is known of it."""
         namespace = self._namespaces.get(key.namespace)
         return None if namespace is None else namespace.clusters.get(key.name)
+
+    def queue_block(self, key: Key) -> Block | None:
+        """Return why the database does not hold a BBBQueue as it is written, None if it does or nothing is known."""
+        namespace = self._namespaces.get(key.namespace)
+        return None if namespace is None else namespace.queues.get(key.name)
+
+    @property
+    def storing_error(self) -> str:
+        """Why changes cannot be stored, empty while they can."""
+        return self._database_error
 
     def compared(self, namespace: str) -> bool:
         """Whether everything in a namespace was compared at least once."""
@@ -164,48 +200,75 @@ class Sync:
     async def _step(self) -> None:
         """Do all that there is to do; one namespace's trouble does not keep the others waiting."""
         self._wake.clear()
-        errors: list[Exception] = []
-        for namespace, state in self._namespaces.items():
-            try:
-                if state.full_wanted:
-                    await self._compare(namespace, state)
-                elif state.dirty:
-                    await self._batch(namespace, state)
-            except Exception as error:  # noqa: BLE001 - raised again below
-                errors.append(error)
+        wanting = {namespace: state for namespace, state in self._namespaces.items() if state.full_wanted}
+        # All lists before any row: whose a slug is follows from the tenants of all namespaces.
+        errors = await self._each(wanting, self._relist)
+        listed = {namespace: state for namespace, state in wanting.items() if not state.full_wanted}
+        errors += await self._each(listed, self._compare)
+        changed = {
+            namespace: state
+            for namespace, state in self._namespaces.items()
+            if state.dirty and not state.full_wanted and namespace not in listed
+        }
+        errors += await self._each(changed, self._batch)
         if errors:
             raise errors[0]
 
-    async def _compare(self, namespace: str, state: _Namespace) -> None:
-        """Make all rows of a namespace equal to all its objects, read afresh."""
+    async def _each(
+        self, namespaces: Mapping[str, _Namespace], work: Callable[[str, _Namespace], Awaitable[None]]
+    ) -> list[Exception]:
+        """Do something to each namespace; return what went wrong."""
+        errors: list[Exception] = []
+        for namespace, state in namespaces.items():
+            try:
+                await work(namespace, state)
+            except Exception as error:  # noqa: BLE001 - raised again when all had their turn
+                errors.append(error)
+        return errors
+
+    async def _relist(self, namespace: str, state: _Namespace) -> None:
+        """Bring the store up to date with all objects of a namespace, read afresh."""
         state.full_wanted = False
         try:
-            await self._compare_all(namespace, state)
+            await self._list(namespace)
         except BaseException:
             state.full_wanted = True
             raise
+        # From here on a change marks its object again; all that came before is in the store.
+        state.dirty.clear()
 
-    async def _compare_all(self, namespace: str, state: _Namespace) -> None:
-        selectors = {CLUSTER: "", NODE: "", QUEUE: "", CRON_JOB: PART_OF_LABEL, JOB: PART_OF_LABEL}
+    async def _list(self, namespace: str) -> None:
+        selectors = {**dict.fromkeys(_ROW_KINDS, ""), CRON_JOB: PART_OF_LABEL, JOB: PART_OF_LABEL}
         known = {kind: self._store.versions(kind, namespace) for kind in selectors}
         reads = (self._kube.list_all(kind, namespace, label_selector=text) for kind, text in selectors.items())
         for kind, listed in zip(selectors, await asyncio.gather(*reads), strict=True):
             self._store.relist(kind, listed, known[kind])
-        # From here on a change marks its object again; all that came before is in the store.
-        state.dirty.clear()
+
+    async def _compare(self, namespace: str, state: _Namespace) -> None:
+        """Make all rows of a namespace equal to all its objects."""
         objects = {kind: self._live(kind, namespace) for kind in _ROW_KINDS}
-        surroundings = Surroundings.of(objects[CLUSTER], objects[NODE])
-        await self._write(namespace, state, objects, surroundings=surroundings, dirty=None)
+        try:
+            await self._write(namespace, state, objects, surroundings=self._surroundings(namespace), dirty=None)
+        except BaseException:
+            state.full_wanted = True
+            raise
         state.compared = True
         self._on_compared(namespace)
+
+    def _surroundings(self, namespace: str) -> Surroundings:
+        tenants = [manifest for other in self._namespaces for manifest in self._live(TENANT, other)]
+        return Surroundings.of(self._live(CLUSTER, namespace), self._live(NODE, namespace), tenants)
 
     async def _batch(self, namespace: str, state: _Namespace) -> None:
         """Bring what changed into the rows."""
         dirty, state.dirty = state.dirty, {}
-        nodes = self._live(NODE, namespace)
-        surroundings = Surroundings.of(self._live(CLUSTER, namespace), nodes)
-        affected = {(NODE, Key(namespace, name)) for name in surroundings.affected(state.surroundings, nodes)}
+        surroundings = self._surroundings(namespace)
+        names = surroundings.affected(state.surroundings, self._live(NODE, namespace))
+        affected = {(NODE, Key(namespace, name)) for name in names}
         changed = dirty.keys() | affected
+        # What they refer to goes with them, so that a row that got lost is there again, and nothing is called missing.
+        referred = referred_names({kind: self._found(kind, changed) for kind in (NODE, API_SECRET)})
+        changed |= {(kind, Key(namespace, name)) for kind, names in referred.items() for name in names}
         objects = {kind: self._found(kind, changed) for kind in _ROW_KINDS}
         try:
             await self._write(namespace, state, objects, surroundings=surroundings, dirty=dirty)
@@ -223,24 +286,40 @@ class Sync:
         dirty: Mapping[tuple[Kind, Key], str] | None,
     ) -> None:
         """Store the rows of objects; without ``dirty`` they are all that there are, else those that changed."""
-        secrets = await self._read_secrets(namespace, secret_names(objects[CLUSTER], objects[NODE]))
-        configuration = configure(
-            clusters=objects[CLUSTER],
-            nodes=objects[NODE],
-            queues=objects[QUEUE],
-            secrets=secrets,
-            surroundings=surroundings,
-        )
+        secrets = await self._read_secrets(namespace, secret_names(objects))
+        configuration = configure(objects, secrets=secrets, surroundings=surroundings)
         gone = _gone(dirty or {}, configuration)
-        changes = await self._database.call(
-            lambda connection: store_configuration(
-                connection, namespace, configuration, complete=dirty is None, keys=self._keys, gone=gone
-            )
-        )
+        changes, refused = await self._store_rows(namespace, configuration, complete=dirty is None, gone=gone)
         state.surroundings = surroundings
-        outcomes = _outcomes(objects[CLUSTER], configuration)
+        outcomes = _outcomes(objects[CLUSTER], configuration, _blocks(refused, RowKind.CLUSTER))
         state.clusters = outcomes if dirty is None else {**state.clusters, **outcomes}
+        written = {row.name for row in configuration.queues}
+        others = {} if dirty is None else {name: block for name, block in state.queues.items() if name not in written}
+        state.queues = {**others, **_blocks(refused, RowKind.QUEUE)}
         self._on_stored(namespace, changes)
+
+    async def _store_rows(
+        self, namespace: str, configuration: Configuration, *, complete: bool, gone: Mapping[RowKind, Collection[str]]
+    ) -> tuple[list[Changed], list[Refused]]:
+        """Store rows; if the database does not take one of them, all others."""
+        store = partial(
+            store_configuration,
+            namespace=namespace,
+            configuration=configuration,
+            complete=complete,
+            keys=self._keys,
+            gone=gone,
+        )
+        try:
+            return await self._database.call(store), []
+        except RowRefusedError:
+            # The failed statement ended the transaction; the next one has savepoints, which the usual one need not pay.
+            refused: list[Refused] = []
+        changes = await self._database.call(partial(store, refused=refused))
+        for item in refused:
+            fields = {"namespace": namespace, "kind": str(item.kind), "name": item.name, "rule": item.rule}
+            _log.warning("the database does not take a row; all others are stored", **fields)
+        return changes, refused
 
     async def _read_secrets(self, namespace: str, names: Collection[str]) -> Secrets:
         """Return the Secrets of these names, None for those that do not exist."""
@@ -271,12 +350,18 @@ class Sync:
         self._error = error
 
 
-def _outcomes(clusters: Iterable[Manifest], configuration: Configuration) -> dict[str, ClusterOutcome]:
+def _blocks(refused: Iterable[Refused], kind: RowKind) -> dict[str, Block]:
+    return {item.name: refusal(item.rule) for item in refused if item.kind is kind}
+
+
+def _outcomes(
+    clusters: Iterable[Manifest], configuration: Configuration, refused: Mapping[str, Block]
+) -> dict[str, ClusterOutcome]:
     """Return what storing these clusters led to, by name."""
     outcomes = {}
     for manifest in clusters:
         metadata = manifest["metadata"]
-        block = configuration.blocks.get(metadata["name"])
+        block = refused.get(metadata["name"]) or configuration.blocks.get(metadata["name"])
         outcomes[metadata["name"]] = ClusterOutcome(metadata["uid"], metadata["generation"], block)
     return outcomes
 
@@ -287,6 +372,9 @@ def _gone(dirty: Mapping[tuple[Kind, Key], str], configuration: Configuration) -
         CLUSTER: {row.name for row in configuration.clusters},
         NODE: {row.name for row in configuration.nodes},
         QUEUE: {row.name for row in configuration.queues},
+        TENANT: {row.name for row in configuration.tenants},
+        API_SECRET: {row.name for row in configuration.api_secrets},
+        RECORD_PROFILE: {row.name for row in configuration.record_profiles},
     }
     gone: dict[RowKind, list[str]] = {}
     for (kind, key), uid in dirty.items():

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from b3lb.db.mirror import ClusterMirror, NodeMirror, Snapshot
 from b3lb.db.unpolled import Unpolled
-from b3lb_operator.manifests.facts import Freshness
-
-TASK = "check-nodes"
+from b3lb.tasks import CHECK_NODES, UPDATE_SECRETS_LISTS
+from b3lb_operator.manifests.facts import Block, Freshness
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One look at a namespace; ``snapshot`` is None while the database was never read."""
+    """One look at a namespace; ``snapshot`` is None while the database was never read.
+
+    ``late`` are the uids of objects whose rows should be as they are by now. ``storing_error`` says why changes cannot
+    be stored; it is empty while they can.
+    """
 
     snapshot: Snapshot | None
     freshness: Freshness
     now: datetime
+    late: Collection[str] = ()
+    storing_error: str = ""
 
     @classmethod
     def of(cls, snapshot: Snapshot | None, *, age: timedelta, error: str, now: datetime) -> View:
@@ -31,7 +38,7 @@ class View:
             now: This computer's time, used only without a snapshot; else the database's clock goes on from it.
         """
         present = now if snapshot is None else snapshot.now + age
-        beat = None if snapshot is None else snapshot.heartbeat(TASK)
+        beat = None if snapshot is None else snapshot.heartbeat(CHECK_NODES)
         freshness = Freshness(
             tick_started_at=None if beat is None else beat.started_at,
             tick_finished_at=None if beat is None else beat.finished_at,
@@ -41,9 +48,36 @@ class View:
         return cls(snapshot, freshness, present)
 
     @property
+    def is_readable(self) -> bool:
+        """Whether the last attempt to read the database worked, so that what lacks is not there."""
+        return self.snapshot is not None and not self.freshness.error
+
+    def is_awaited(self, uid: str) -> bool:
+        """Whether the row of an object that it does not reflect yet is to be waited for: it follows in a moment."""
+        return not self.freshness.error and not self.storing_error and uid not in self.late
+
+    @property
+    def why_unstored(self) -> str:
+        """What keeps a row from being as its object is; empty if nobody knows."""
+        return self.storing_error or self.freshness.error
+
+    @property
+    def lists_outdated(self) -> Block | None:
+        """Why nothing is known of what runs by API secret, None while it is; it follows from the health checks."""
+        beat = None if self.snapshot is None else self.snapshot.heartbeat(UPDATE_SECRETS_LISTS)
+        lists = dataclasses.replace(
+            self.freshness,
+            tick_started_at=None if beat is None else beat.started_at,
+            tick_finished_at=None if beat is None else beat.finished_at,
+            task=UPDATE_SECRETS_LISTS,
+            work="update of the lists",
+        )
+        return self.freshness.outdated(self.now) or lists.outdated(self.now)
+
+    @property
     def unpolled(self) -> Unpolled:
         """The nodes of which the last tick says nothing although they were due."""
-        beat = None if self.snapshot is None else self.snapshot.heartbeat(TASK)
+        beat = None if self.snapshot is None else self.snapshot.heartbeat(CHECK_NODES)
         return Unpolled() if beat is None else beat.unpolled
 
     def node(self, name: str, uid: str) -> NodeMirror | None:

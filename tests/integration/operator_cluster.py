@@ -12,7 +12,7 @@ import re
 import secrets
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -37,7 +37,15 @@ _UNEXPECTED = re.compile(r'Traceback|"level": ?"(error|critical)"|unclosed|was n
 class OperatorCluster:
     """A namespace with the operator's rights, a database, and the operator; a context manager that ends it."""
 
-    def __init__(self, plane: ControlPlane, postgres: Postgres, directory: Path, *, home: str | None = None) -> None:
+    def __init__(
+        self,
+        plane: ControlPlane,
+        postgres: Postgres,
+        directory: Path,
+        *,
+        home: str | None = None,
+        others: Sequence[str] = (),
+    ) -> None:
         """Prepare everything; the operator is not started yet.
 
         Args:
@@ -45,6 +53,7 @@ class OperatorCluster:
             postgres: Where the database is created.
             directory: Where the log goes.
             home: Another namespace in which the operator lives, with rights that outlive the one that it watches.
+            others: Further namespaces that the operator watches.
         """
         self.plane = plane
         self.namespace = f"farm-{next(_NAMESPACES)}"
@@ -53,6 +62,9 @@ class OperatorCluster:
         plane.kubectl("create", "namespace", self.namespace)
         self._home = home or self.namespace
         self.kubectl("apply", "-f", "-", input=self._rights("rbac.yaml"))
+        for other in others:
+            plane.kubectl("create", "namespace", other)
+            plane.kubectl(f"--namespace={other}", "apply", "-f", "-", input=self._rights("rbac.yaml"))
         if home is not None:
             plane.kubectl("create", "namespace", home)
             plane.kubectl("create", "serviceaccount", "b3lb-operator", f"--namespace={home}")
@@ -66,7 +78,7 @@ class OperatorCluster:
             "KUBECONFIG": str(self._own_kubeconfig()),
             "B3LB_DATABASE_URL": url,
             "B3LB_ENCRYPTION_KEYS": f"k1:{base64.b64encode(secrets.token_bytes(32)).decode()}",
-            "B3LB_NAMESPACES": self.namespace,
+            "B3LB_NAMESPACES": ",".join([self.namespace, *others]),
             "B3LB_JOB_IMAGE": "b3lb:test",
             "B3LB_HTTP_ADDRESS": "127.0.0.1",
             "B3LB_HTTP_PORT": str(self.port),
@@ -145,7 +157,7 @@ class OperatorCluster:
 
     def versions(self) -> dict[str, str]:
         """Return the resource versions of everything that the operator could write to."""
-        kinds = "bbbclusters,bbbnodes,bbbqueues,cronjobs"
+        kinds = "bbbclusters,bbbnodes,bbbqueues,bbbtenants,bbbsecrets,bbbrecordprofiles,cronjobs,secrets"
         items = json.loads(self.kubectl("get", kinds, "-o", "json"))["items"]
         return {f"{item['kind']}/{item['metadata']['name']}": item["metadata"]["resourceVersion"] for item in items}
 
@@ -162,7 +174,7 @@ class OperatorCluster:
             fresh = healthy(ready_changed_at=now)
             polls = load_polls(connection, self.namespace)
             rows = [
-                (poll.node_id, dataclasses.replace(poll.state or fresh, revision=poll.revision, **changes), 1.0)
+                (poll.node_id, dataclasses.replace(poll.state or fresh, revision=poll.revision, **changes), 1.0, now)
                 for poll in polls
             ]
             write_states(connection, rows)
@@ -207,6 +219,24 @@ def bbb_node(node: FarmNode, **spec: Any) -> dict[str, Any]:
     """Return the BBBNode of a simulated node."""
     fields = {"apiUrl": node.api_url, "secretRef": {"name": node.name}, **spec}
     return {"apiVersion": API_VERSION, "kind": "BBBNode", "metadata": {"name": node.name}, "spec": fields}
+
+
+def bbb_tenant(name: str = "uni", **spec: Any) -> dict[str, Any]:
+    """Return a BBBTenant."""
+    fields = {"slug": name.upper(), **spec}
+    return {"apiVersion": API_VERSION, "kind": "BBBTenant", "metadata": {"name": name}, "spec": fields}
+
+
+def bbb_secret(name: str = "uni-001", **spec: Any) -> dict[str, Any]:
+    """Return a BBBSecret whose API secret is generated, unless the spec says otherwise."""
+    tenant, _, sub_id = name.partition("-")
+    fields = {"tenantRef": {"name": tenant}, "subId": int(sub_id), **spec}
+    return {"apiVersion": API_VERSION, "kind": "BBBSecret", "metadata": {"name": name}, "spec": fields}
+
+
+def bbb_record_profile(name: str = "hd", **spec: Any) -> dict[str, Any]:
+    """Return a BBBRecordProfile."""
+    return {"apiVersion": API_VERSION, "kind": "BBBRecordProfile", "metadata": {"name": name}, "spec": spec}
 
 
 def bbb_queue(name: str = "core", **spec: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 import psycopg
@@ -13,13 +14,12 @@ import pytest
 import sqlalchemy as sa
 
 from b3lb.crypto import KeyRing
-from b3lb.db.configuration import ClusterRow, Kind
+from b3lb.db.configuration import ClusterRow
 from b3lb.db.engine import transaction
 from b3lb.db.schema import SchemaMismatchError
 from b3lb_operator import database as database_module
 from b3lb_operator.apply import store_configuration
-from b3lb_operator.database import Database, DatabaseUnavailableError
-from b3lb_operator.manifests.facts import Block
+from b3lb_operator.database import Database, DatabaseUnavailableError, RowRefusedError
 from b3lb_operator.resolve import Configuration
 
 pytestmark = [pytest.mark.integration]
@@ -150,6 +150,17 @@ async def test_a_refused_statement_is_told_until_a_call_succeeds(database_url: s
         assert fixture.connections == 1
 
 
+async def test_a_row_that_breaks_a_rule_is_told_from_a_database_that_is_away(database_url: str) -> None:
+    async with running(database_url) as fixture:
+        await asyncio.wait_for(fixture.database.connected.wait(), 10)
+        statement = "INSERT INTO leases (name, holder, expires_at) VALUES ('x', NULL, now())"
+        with pytest.raises(RowRefusedError):
+            await fixture.database.call(lambda connection: connection.exec_driver_sql(statement))
+        with pytest.raises(DatabaseUnavailableError) as caught:
+            await fixture.database.call(lambda connection: connection.exec_driver_sql("SELECT nothing"))
+        assert not isinstance(caught.value, RowRefusedError)
+
+
 async def test_a_dropped_schema_is_migrated_within_seconds_of_the_first_call(database_url: str) -> None:
     async with running(database_url) as fixture:
         await asyncio.wait_for(fixture.database.connected.wait(), 10)
@@ -186,28 +197,37 @@ async def test_a_database_that_becomes_too_new_for_this_program_ends_it(
     fixture.database.close()
 
 
-def test_certificates_that_cannot_be_had_now_stay_as_they_are_in_the_database(engine: sa.Engine) -> None:
-    keys = KeyRing.generate()
-    row = ClusterRow(name="default", uid="u", generation=1, ca_certificates="PEM")
-
-    def store(configuration: Configuration) -> tuple[str | None, int]:
-        with transaction(engine, timeout_seconds=10) as connection:
-            store_configuration(connection, "farm", configuration, complete=True, keys=keys, gone={})
-            found = connection.exec_driver_sql("SELECT ca_certificates, timeout_seconds FROM clusters").one()
-            return found.ca_certificates, found.timeout_seconds
-
-    assert store(Configuration(clusters=[row])) == ("PEM", 5)
-    without = dataclasses.replace(row, ca_certificates=None, timeout_seconds=9)
-    blocked = Configuration(clusters=[without], blocks={"default": Block("SecretNotFound", "")})
-    assert store(blocked) == ("PEM", 9)
-    assert store(Configuration(clusters=[without])) == (None, 9)
-
-
-def test_a_new_cluster_whose_certificates_cannot_be_had_has_none(engine: sa.Engine) -> None:
-    row = ClusterRow(name="default", uid="u", generation=1)
-    configuration = Configuration(clusters=[row], blocks={"default": Block("SecretNotFound", "")})
+def store_cluster(engine: sa.Engine, row: ClusterRow) -> tuple[str | None, str | None, int]:
+    """Return certificates, reason of the block and time-out as they are in the database afterwards."""
     with transaction(engine, timeout_seconds=10) as connection:
-        changes = store_configuration(
-            connection, "farm", configuration, complete=False, keys=KeyRing.generate(), gone={}
-        )
-    assert [(change.kind, change.name) for change in changes] == [(Kind.CLUSTER, "default")]
+        configuration = Configuration(clusters=[row])
+        store_configuration(connection, "farm", configuration, complete=True, keys=KeyRing.generate(), gone={})
+        found = connection.exec_driver_sql(
+            "SELECT ca_certificates, blocked_reason, timeout_seconds FROM clusters WHERE deleted_at IS NULL"
+        ).one()
+        return found.ca_certificates, found.blocked_reason, found.timeout_seconds
+
+
+def test_certificates_that_cannot_be_had_now_stay_as_they_are_for_the_very_spec_that_they_came_with(
+    engine: sa.Engine,
+) -> None:
+    row = ClusterRow(name="default", uid="u", generation=1, ca_certificates="PEM")
+    missing = dataclasses.replace(row, ca_certificates=None, blocked_reason="CASecretNotFound", blocked_message="x")
+    assert store_cluster(engine, row) == ("PEM", None, 5)
+    assert store_cluster(engine, missing) == ("PEM", None, 5)
+    changed = dataclasses.replace(missing, generation=2, timeout_seconds=9)
+    assert store_cluster(engine, changed) == (None, "CASecretNotFound", 9)
+    assert store_cluster(engine, changed) == (None, "CASecretNotFound", 9)
+    healed = dataclasses.replace(row, generation=2, ca_certificates="other PEM")
+    assert store_cluster(engine, healed) == ("other PEM", None, 5)
+
+
+@pytest.mark.parametrize("before", [None, {"uid": "another"}, {"ca_certificates": None}])
+def test_a_cluster_whose_certificates_were_never_known_blocks_its_nodes(
+    engine: sa.Engine, before: dict[str, Any] | None
+) -> None:
+    row = ClusterRow(name="default", uid="u", generation=1, ca_certificates="PEM")
+    if before is not None:
+        store_cluster(engine, dataclasses.replace(row, **before))
+    missing = dataclasses.replace(row, ca_certificates=None, blocked_reason="CASecretNotFound", blocked_message="x")
+    assert store_cluster(engine, missing) == (None, "CASecretNotFound", 5)

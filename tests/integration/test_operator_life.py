@@ -132,18 +132,52 @@ def test_of_two_nodes_with_one_address_the_older_is_polled_and_its_end_frees_the
     cluster.expect_condition("bbbnode", "twin", "True/Responding", within=5)
 
 
-def test_a_certificate_authority_that_is_missing_is_a_reason_of_the_cluster(
+def test_a_certificate_authority_that_is_missing_is_a_reason_of_the_cluster_and_of_nodes_without_any(
     cluster: OperatorCluster, node: FarmNode
 ) -> None:
     cluster.apply(bbb_cluster(tls={"caSecretRef": {"name": "ca"}}), api_secret(node), bbb_node(node))
     cluster.expect_condition("bbbcluster", "default", "False/SecretNotFound", within=5)
+    cluster.expect_condition("bbbnode", node.name, "False/CASecretNotFound", within=5)
     cluster.kubectl("create", "secret", "generic", "ca", "--from-literal=ca.crt=nonsense")
     cluster.expect_condition("bbbcluster", "default", "False/InvalidCertificates", within=5)
+    cluster.expect_condition("bbbnode", node.name, "False/InvalidCertificates", within=5)
     cluster.kubectl("delete", "secret", "ca")
     cluster.kubectl("create", "secret", "generic", "ca", f"--from-file=ca.crt={cluster.plane.ca_file}")
     cluster.expect_condition("bbbcluster", "default", "True/Accepted", within=5)
     told = ["Accepted", "SecretNotFound"]
     cluster.expect("both Events, once", lambda: [r for n, r in cluster.events() if n == "default"] == told, within=5)
+    cluster.expect_condition("bbbnode", node.name, "True/Responding", within=5)
+    cluster.kubectl("delete", "secret", "ca")
+    cluster.expect_condition("bbbcluster", "default", "False/SecretNotFound", within=5)
+    assert cluster.condition("bbbnode", node.name) == "True/Responding"
+    cluster.kubectl("create", "secret", "generic", "ca", f"--from-file=ca.crt={cluster.plane.ca_file}")
+    cluster.expect_condition("bbbcluster", "default", "True/Accepted", within=5)
+
+
+def test_what_the_database_does_not_take_is_a_reason_and_keeps_no_other_object_waiting(
+    cluster: OperatorCluster, node: FarmNode, farm: Farm
+) -> None:
+    """The tables take all that the API server does: here they are made stricter."""
+    with cluster.engine.begin() as connection:
+        for table, rule in (
+            ("clusters", "timeout_seconds <> 7"),
+            ("nodes", "weight_percent <> 7"),
+            ("queues", "tick_seconds <> 30"),
+        ):
+            connection.exec_driver_sql(f"ALTER TABLE {table} ADD CONSTRAINT no_{table} CHECK ({rule})")
+    strict, refused = bbb_cluster("strict", health={"timeoutSeconds": 7}), "False/DatabaseRefused"
+    bad = farm.nodes[1]
+    farm.control.set_behaviour(bad.name, Behaviour.OK)
+    objects = [bbb_cluster(), strict, api_secret(node), api_secret(bad), bbb_node(node), bbb_node(bad, weightPercent=7)]
+    cluster.apply(*objects, bbb_queue(tickSeconds=30, suspend=False))
+    cluster.expect_condition("bbbnode", node.name, "True/Responding", within=5)
+    cluster.expect_condition("bbbcluster", "default", "True/Accepted", within=5)
+    for kind, name in (("bbbnode", bad.name), ("bbbcluster", "strict"), ("bbbqueue", "core")):
+        cluster.expect_condition(kind, name, refused, within=5)
+    cluster.apply(bbb_cluster("strict"), bbb_node(bad, weightPercent=8), bbb_queue(tickSeconds=15, suspend=False))
+    cluster.expect_condition("bbbnode", bad.name, "True/Responding", within=5)
+    cluster.expect_condition("bbbcluster", "strict", "True/Accepted", within=5)
+    cluster.expect_condition("bbbqueue", "core", "True/Scheduled", within=5)
 
 
 def test_what_the_user_wants_is_shown_within_five_seconds_and_told_once(
@@ -232,6 +266,23 @@ def test_a_node_that_was_never_polled_is_deleted_at_once(cluster: OperatorCluste
     cluster.apply(bbb_node(node))
     cluster.expect_condition("bbbnode", node.name, "False/SecretNotFound", within=5)
     cluster.kubectl("delete", "bbbnode", node.name, "--timeout=5s")
+
+
+def test_a_deleted_node_whose_meetings_nobody_can_see_any_more_is_waited_for(
+    cluster: OperatorCluster, node: FarmNode
+) -> None:
+    cluster.apply(bbb_cluster(), api_secret(node), bbb_node(node))
+    cluster.expect_condition("bbbnode", node.name, "True/Responding", within=5)
+    cluster.apply({**api_secret(node), "stringData": {"secret": "wrong"}})
+    cluster.expect_condition("bbbnode", node.name, "False/ChecksumError", within=5)
+    cluster.kubectl("delete", "secret", node.name)
+    cluster.expect_condition("bbbnode", node.name, "False/SecretNotFound", within=5)
+    cluster.kubectl("delete", "bbbnode", node.name, "--wait=false")
+    cluster.expect_condition("bbbnode", node.name, "False/Deleting", type_="Schedulable", within=5)
+    time.sleep(3)
+    assert "the node goes at" in cluster.kubectl("get", "bbbnode", node.name, "-o", "yaml")
+    cluster.kubectl("annotate", "bbbnode", node.name, "b3lb.io/force-delete=true")
+    cluster.expect("the node is gone", lambda: not cluster.get("bbbnode", node.name), within=5)
 
 
 def test_the_drains_deadline_lets_a_deleted_node_go(cluster: OperatorCluster, node: FarmNode) -> None:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from b3lb.db.mirror import ClusterMirror, Heartbeat, NodeMirror, Snapshot
 from b3lb.health import GuardState, LoadReason, NodeState, Reason
 from b3lb_operator.database import Database, DatabaseUnavailableError
-from b3lb_operator.kinds import CLUSTER, NODE, QUEUE, SECRET, Key, Kind, Manifest
+from b3lb_operator.kinds import API_SECRET, CLUSTER, NODE, QUEUE, SECRET, TENANT, Key, Kind, Manifest
 from b3lb_operator.kube import ConflictError, Kube, NotFoundError
 from b3lb_operator.manifests.facts import Freshness
 from b3lb_operator.view import View
@@ -178,6 +178,25 @@ def cluster_manifest(name: str = "default", **spec: Any) -> Manifest:
 def queue_manifest(name: str = "core", **spec: Any) -> Manifest:
     """Return a BBBQueue."""
     return manifest_of(QUEUE, name, {"tasks": ["check-nodes"], "schedule": "* * * * *", **spec})
+
+
+def tenant_manifest(name: str = "uni", *, metadata: Any = None, **spec: Any) -> Manifest:
+    """Return a BBBTenant."""
+    return manifest_of(TENANT, name, {"slug": name.upper(), **spec}, **(metadata or {}))
+
+
+def api_secret_manifest(name: str = "uni-001", *, metadata: Any = None, **spec: Any) -> Manifest:
+    """Return a BBBSecret whose API secret is generated, unless the spec says otherwise."""
+    tenant, _, sub_id = name.partition("-")
+    fields = {"tenantRef": {"name": tenant}, "subId": int(sub_id), **spec}
+    return manifest_of(API_SECRET, name, fields, **(metadata or {}))
+
+
+def generated_secret(owner: Manifest, value: str = "generated") -> Manifest:
+    """Return the core Secret of a BBBSecret as it is after it was generated."""
+    secret = secret_manifest(f"{owner['metadata']['name']}-api-secret", secret=value)
+    owners = [{"kind": "BBBSecret", "name": owner["metadata"]["name"], "uid": owner["metadata"]["uid"]}]
+    return {**secret, "metadata": {**secret["metadata"], "ownerReferences": owners}}
 
 
 def secret_manifest(name: str, **data: str) -> Manifest:

@@ -15,10 +15,10 @@ from b3lb.db.configuration import Kind as RowKind
 from b3lb.db.schema import SchemaMismatchError
 from b3lb.settings import load_settings
 from b3lb_operator.app import Operator
-from b3lb_operator.kinds import LEASE, NODE
+from b3lb_operator.kinds import API_SECRET, CUSTOM_KINDS, LEASE, NODE, QUEUE
 from b3lb_operator.kube import UnavailableError
 from b3lb_operator.settings import OperatorSettings
-from tests.unit.operator_fakes import FakeKube, key, manifest_of, node_manifest
+from tests.unit.operator_fakes import FakeKube, api_secret_manifest, key, manifest_of, node_manifest, queue_manifest
 
 pytestmark = [pytest.mark.looptime]
 
@@ -84,7 +84,7 @@ async def test_the_definitions_are_waited_for(operator: Operator, kube: FakeKube
         await asyncio.sleep(10)
         assert not waiting.done()
         assert any("definitions" in (check() or "") for check in operator.ready_checks)
-        names = ("bbbclusters", "bbbnodes", "bbbqueues")
+        names = [kind.plural for kind in CUSTOM_KINDS]
         kube.objects[path] = {"metadata": {}, "resources": [{"name": name} for name in names]}
         await asyncio.sleep(3)
         assert waiting.done()
@@ -120,11 +120,14 @@ async def test_stopping_ends_every_task_and_is_no_failure(operator: Operator) ->
     assert (operator.exit_code, operator.stop_flag.is_set()) == (0, True)
 
 
-async def test_after_a_comparison_every_node_and_queue_is_looked_at(
+async def test_after_a_comparison_every_node_api_secret_and_queue_is_looked_at(
     operator: Operator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Any] = []
     operator.observe(NODE, "ADDED", node_manifest())
-    monkeypatch.setattr(operator._nodes, "add", seen.append)
+    operator.observe(API_SECRET, "ADDED", api_secret_manifest())
+    operator.observe(QUEUE, "ADDED", queue_manifest())
+    for queue in (operator._nodes, operator._api_secrets, operator._queues):
+        monkeypatch.setattr(queue, "add", seen.append)
     operator._compared("farm")
-    assert seen == [key("one")]
+    assert seen == [key("one"), key("uni-001"), key("core")]

@@ -12,8 +12,7 @@ import pytest
 from b3lb.crypto import KeyRing
 from b3lb.settings import load_settings
 from b3lb_operator import cli
-from b3lb_operator import settings as settings_module
-from b3lb_operator.settings import OperatorSettings, own_namespace
+from b3lb_operator.settings import OperatorSettings
 
 KEYS = f"k1:{base64.b64encode(bytes(32)).decode()}"
 
@@ -111,15 +110,6 @@ def test_everything_reaches_the_cron_jobs(environment: pytest.MonkeyPatch) -> No
     assert (defaults.image, defaults.database_secret, defaults.encryption_secret) == ("b3lb:1", "db", "keys")
     assert (defaults.queue_labels, defaults.log_format, defaults.log_level) == ({"core": "night"}, "console", "debug")
     assert settings.namespaces == ("one", "two")
-
-
-def test_the_service_accounts_namespace_is_the_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    file = tmp_path / "namespace"
-    file.write_text("b3lb\n")
-    monkeypatch.setattr(settings_module, "_NAMESPACE_FILE", file)
-    assert own_namespace() == "b3lb"
-    monkeypatch.setattr(settings_module, "_NAMESPACE_FILE", tmp_path / "missing")
-    assert own_namespace() == "default"
 
 
 @pytest.mark.usefixtures("environment")

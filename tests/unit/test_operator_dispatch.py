@@ -35,6 +35,9 @@ class Woken:
     def reconcile_queues(self, namespace: str) -> None:
         self.calls.append(("queues", namespace))
 
+    def reconcile_api_secret(self, name: Key) -> None:
+        self.calls.append(("api secret", name.name))
+
     def mirror(self, namespace: str) -> None:
         self.calls.append(("mirror", namespace))
 

@@ -46,6 +46,22 @@ def status(**conditions: str) -> dict[str, Any]:
         ({}, {"MassFailure": "False/BelowShare"}, []),
         ({"MassFailure": "False/BelowShare"}, {"MassFailure": "True/NodesFailing"}, [("Warning", "NodesFailing")]),
         ({"MassFailure": "True/NodesFailing"}, {"MassFailure": "False/BelowShare"}, [("Normal", "BelowShare")]),
+        ({"Accepted": "Unknown/Pending"}, {"Accepted": "True/Accepted"}, [("Normal", "Accepted")]),
+        ({"Accepted": "Unknown/Pending"}, {"Accepted": "False/SlugInUse"}, [("Warning", "SlugInUse")]),
+        ({"Accepted": "True/Accepted"}, {"Accepted": "False/TenantDisabled"}, [("Normal", "TenantDisabled")]),
+        ({"Accepted": "False/SecretConflict"}, {"Accepted": "False/TenantNotFound"}, []),
+        ({}, {"LimitReached": "False/NoLimits"}, []),
+        (
+            {"LimitReached": "False/BelowLimits"},
+            {"LimitReached": "True/MeetingLimitReached"},
+            [("Warning", "MeetingLimitReached")],
+        ),
+        ({"LimitReached": "True/MeetingLimitReached"}, {"LimitReached": "True/AttendeeLimitReached"}, []),
+        (
+            {"LimitReached": "True/MeetingLimitReached"},
+            {"LimitReached": "False/BelowLimits"},
+            [("Normal", "BelowLimits")],
+        ),
         ({}, {"Drained": "Unknown/Pending"}, []),
         ({"Drained": "Unknown/Pending"}, {"Drained": "True/NoMeetings"}, [("Normal", "NoMeetings")]),
         (

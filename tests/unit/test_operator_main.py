@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from b3lb_operator import main
-from b3lb_operator.kinds import CRON_JOB, JOB, KINDS, LEASE, NODE, SECRET
+from b3lb_operator.kinds import CRON_JOB, CUSTOM_KINDS, JOB, KINDS, LEASE, NODE, SECRET
 from tests.unit.operator_fakes import node_manifest
 
 RBAC = Path(__file__).resolve().parents[2] / "deploy" / "rbac.yaml"
@@ -97,8 +97,9 @@ def test_the_rights_are_the_verbs_that_are_used_and_no_wildcard() -> None:
     text = str(role["rules"])
     assert "*" not in text
     assert "delete" not in text
-    assert granted[("", "secrets")] == {"get", "list", "watch"}
-    assert granted[("b3lb.io", "bbbnodes/status")] == {"patch"}
+    assert granted[("", "secrets")] == {"get", "list", "watch", "create"}
+    for kind in CUSTOM_KINDS:
+        assert granted[("b3lb.io", f"{kind.plural}/status")] == {"patch"}
     for kind in KINDS:
         group, _, plural = kind.group_version_plural
         assert {"list", "watch"} <= granted[(group, plural)]

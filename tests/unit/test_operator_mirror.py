@@ -39,8 +39,16 @@ class Clusters:
     """What the synchronisation knows of clusters."""
 
     def __init__(self) -> None:
+        self.storing_error = ""
+        self.comparisons: list[float] = []
         self.known = True
         self.block: Block | None = None
+
+    def queue_block(self, _name: Key) -> Block | None:
+        return None
+
+    def request_full(self) -> None:
+        self.comparisons.append(asyncio.get_running_loop().time())
 
     def cluster_outcome(self, name: Key) -> ClusterOutcome | None:
         return ClusterOutcome(f"bbbclusters-{name.name}", 1, self.block) if self.known else None
@@ -61,6 +69,7 @@ class Fixture:
         self.rows = {name: node_row(node_manifest(name)) for name in names}
         self.tick_lag = timedelta(seconds=5)
         self.ticking = True
+        self.truncated = False
         self.store.observe(CLUSTER, "ADDED", self.kube.put(CLUSTER, cluster_manifest()))
         for name in names:
             self.store.observe(NODE, "ADDED", self.kube.put(NODE, node_manifest(name)))
@@ -71,7 +80,8 @@ class Fixture:
             store=self.store,
             database=self.database,
             writer=writer,
-            clusters=self.clusters,
+            sync=self.clusters,
+            problem_of=lambda _: "",
             on_deleting=self.deleting.append,
         )
 
@@ -79,6 +89,8 @@ class Fixture:
         elapsed = timedelta(seconds=self.loop.time() - self.start)
         self.reads.append(self.loop.time() - self.start)
         now = NOW + elapsed
+        if self.truncated:
+            return Snapshot(now, {}, {}, {})
         return snapshot_of(*self.rows.values(), now=now, tick_at=now - self.tick_lag if self.ticking else NOW)
 
     def set(self, name: str, **fields: Any) -> None:
@@ -203,6 +215,59 @@ async def test_a_database_that_is_away_leaves_all_statuses_for_150_s_and_then_th
         fixture.database.fail = ""
         fixture.mirror.request()
         await asyncio.sleep(1)
+        assert fixture.condition("a") == "True/Responding"
+
+
+async def test_a_change_that_cannot_be_stored_shows_what_the_user_wants_within_four_seconds() -> None:
+    fixture = Fixture("a")
+    async with running(fixture):
+        changed = {**fixture.kube.object(NODE, "a"), "spec": node_manifest("a", state="Cordoned")["spec"]}
+        changed["metadata"] = {**changed["metadata"], "generation": 2, "resourceVersion": "900"}
+        fixture.store.observe(NODE, "MODIFIED", fixture.kube.put(NODE, changed))
+        fixture.mirror.request()
+        await asyncio.sleep(2)
+        assert fixture.condition("a", "Schedulable") == "True/Schedulable"
+        await asyncio.sleep(2)
+        assert fixture.condition("a", "Schedulable") == "False/Cordoned"
+        assert fixture.condition("a") == "True/Responding"
+
+
+async def test_rows_that_got_lost_are_compared_within_fourteen_seconds_and_nothing_is_called_accepted() -> None:
+    fixture = Fixture("a")
+    async with running(fixture):
+        assert fixture.cluster_ready() == "True/Accepted"
+        fixture.truncated = True
+        await asyncio.sleep(13.5)
+        assert len(fixture.clusters.comparisons) == 1
+        assert fixture.cluster_ready() == "Unknown/Pending"
+        assert fixture.condition("a") == "Unknown/Pending"
+        fixture.truncated = False
+        fixture.mirror.request()
+        await asyncio.sleep(1)
+        assert (fixture.cluster_ready(), fixture.condition("a")) == ("True/Accepted", "True/Responding")
+        await asyncio.sleep(600)
+        assert len(fixture.clusters.comparisons) == 1
+
+
+async def test_comparisons_that_do_not_help_become_rare_and_none_is_asked_for_while_nothing_can_be_stored() -> None:
+    fixture = Fixture("a")
+    async with running(fixture):
+        fixture.rows = {}
+        fixture.clusters.storing_error = "it is read-only"
+        await asyncio.sleep(60)
+        assert fixture.clusters.comparisons == []
+        fixture.clusters.storing_error = ""
+        await asyncio.sleep(3600)
+        assert 10 < len(fixture.clusters.comparisons) < 20
+
+
+async def test_a_restored_database_is_compared_within_eleven_seconds_although_every_row_has_its_generation() -> None:
+    fixture = Fixture("a")
+    async with running(fixture):
+        await asyncio.sleep(30)
+        fixture.tick_lag = timedelta(seconds=40)
+        await asyncio.sleep(11)
+        assert len(fixture.clusters.comparisons) == 1
         assert fixture.condition("a") == "True/Responding"
 
 

@@ -161,14 +161,6 @@ def test_the_message_says_when_a_node_that_is_down_goes() -> None:
     assert release_reason(manifest, view_of(row)) == "not Ready for 600 s"
 
 
-@pytest.mark.parametrize("fields", [{"blocked_reason": "SecretNotFound"}, {"desired_state": "Disabled"}])
-def test_a_node_that_is_not_polled_goes_at_once_unless_meetings_are_known(fields: dict[str, Any]) -> None:
-    manifest = deleted()
-    empty, busy = (node_row(manifest, state=node_state(meetings=number), **fields) for number in (0, 2))
-    assert release_reason(manifest, view_of(empty)) == "not polled, and the last poll found no meetings"
-    assert release_reason(manifest, view_of(busy)) is None
-
-
 def test_the_end_of_the_drains_time_lets_it_go_whatever_runs() -> None:
     manifest = deleted(at=NOW - timedelta(seconds=3600))
     row = node_row(manifest, state=node_state(meetings=5))
@@ -250,6 +242,60 @@ def test_the_status_waits_for_a_row_that_lags_behind_but_not_for_a_database_that
     status = node_status(manifest, view_of(row, error="away"))
     assert status is not None
     assert {item["type"]: item["reason"] for item in status["conditions"]}["Schedulable"] == "Cordoned"
+
+
+def lagging(view: View, **spec: Any) -> dict[str, str]:
+    """Return the conditions of a Ready node whose change to ``spec`` is not stored, with their generations."""
+    ready = {"type": "Ready", "status": "True", "reason": "Responding", "observedGeneration": 2}
+    status = {"observedGeneration": 2, "conditions": [{**ready, "lastTransitionTime": "2026-03-01T11:00:00Z"}]}
+    found = node_status({**node_manifest(metadata={"generation": 3}, **spec), "status": status}, view)
+    assert found is not None
+    assert found["observedGeneration"] == 3
+    return {
+        item["type"]: f"{item['status']}/{item['reason']}@{item['observedGeneration']}" for item in found["conditions"]
+    }
+
+
+@pytest.mark.parametrize(
+    ("state", "conditions"),
+    [
+        ("Cordoned", {"Ready": "True/Responding@2", "Schedulable": "False/Cordoned@3"}),
+        ("Draining", {"Ready": "True/Responding@2", "Schedulable": "False/Draining@3", "Drained": "Unknown/Pending@3"}),
+        ("Disabled", {"Ready": "False/Disabled@3", "Schedulable": "False/Disabled@3"}),
+        ("Active", {"Ready": "True/Responding@2", "Schedulable": "True/Schedulable@3"}),
+    ],
+)
+@pytest.mark.parametrize("late", [True, False])
+def test_of_a_change_that_cannot_be_stored_the_wish_counts_at_once_and_the_rest_is_of_the_node_as_it_was(
+    state: str, conditions: dict[str, str], *, late: bool
+) -> None:
+    row = node_row(node_manifest(), generation=2, state=node_state(meetings=0))
+    uids = {row.uid} if late else set()
+    view = dataclasses.replace(view_of(row), late=uids, storing_error="" if late else "cannot execute INSERT")
+    found = lagging(view, state=state)
+    assert {type_: found[type_] for type_ in conditions} == conditions
+
+
+def test_a_change_that_cannot_be_stored_says_why() -> None:
+    manifest = node_manifest(metadata={"generation": 3}, weightPercent=50)
+    view = dataclasses.replace(view_of(node_row(manifest, generation=2)), storing_error="it is read-only")
+    status = node_status(manifest, view)
+    assert status is not None
+    assert status["conditions"][0]["message"].endswith(
+        "the change of the spec is not in the database yet: it is read-only"
+    )
+
+
+def test_a_node_that_was_not_polled_before_a_change_that_cannot_be_stored_is_unknown() -> None:
+    row = node_row(node_manifest(), generation=2, desired_state="Disabled")
+    view = dataclasses.replace(view_of(row), storing_error="it is read-only")
+    assert lagging(view)["Ready"] == "Unknown/Pending@3"
+
+
+def test_a_change_that_cannot_be_stored_keeps_no_node_from_being_stale() -> None:
+    row = node_row(node_manifest(), generation=2, written_at=NOW - timedelta(hours=1))
+    view = view_of(row, tick_at=NOW - timedelta(seconds=155))
+    assert lagging(dataclasses.replace(view, storing_error="it is read-only"))["Ready"] == "Unknown/Stale@2"
 
 
 def test_a_spec_that_cannot_be_read_is_a_condition() -> None:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import pytest
 import structlog.testing
 
-from b3lb.bbb.client import NodeClient, NodeTarget
+from b3lb.bbb.client import NodeClient, NodeTarget, Poll
 from b3lb.crypto import KeyRing
 from b3lb.db.node_states import NodePoll, StateRow
 from b3lb.health import GuardPolicy, GuardState, HealthPolicy, LoadReport, Observation, Reason
 from b3lb.load import LoadFormula
+from b3lb.meetings.model import Listing
 from b3lb_operator import probe as probe_module
 from b3lb_operator.probe import Prober, first_state
 from tests.unit.operator_fakes import NOW, FakeDatabase, node_state
@@ -23,6 +25,7 @@ from tests.unit.operator_fakes import NOW, FakeDatabase, node_state
 pytestmark = [pytest.mark.looptime]
 
 KEYS = KeyRing.generate()
+BEFORE = NOW - timedelta(minutes=3)
 
 
 def poll_of(number: int, *, keys: KeyRing = KEYS, **fields: Any) -> NodePoll:
@@ -46,6 +49,8 @@ def poll_of(number: int, *, keys: KeyRing = KEYS, **fields: Any) -> NodePoll:
         "guard": GuardState(),
         "state": None,
         "load": None,
+        "seen_at": None,
+        "lost_meetings_seconds": 86400,
     }
     return NodePoll(**{**values, **fields})
 
@@ -60,10 +65,11 @@ class FakeClient(NodeClient):
     def __init__(self) -> None:
         self.targets: list[NodeTarget] = []
 
-    async def observe(self, target: NodeTarget) -> Observation:
+    async def observe(self, target: NodeTarget, known: Mapping[str, bytes] | None = None) -> Poll:
+        assert not known
         self.targets.append(target)
         await asyncio.sleep(float(target.name.removeprefix("n")))
-        return seen()
+        return Poll(seen(), Listing(()))
 
 
 class Fixture:
@@ -187,6 +193,8 @@ async def test_nothing_is_asked_for_no_nodes(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize(("reason", "ready"), [(Reason.RESPONDING, True), (Reason.TIMEOUT, False)])
 def test_the_first_observation_of_a_revision_decides_at_once(reason: Reason, *, ready: bool) -> None:
-    node_id, state, load = first_state(poll_of(7, state=node_state(revision=2, ready=not ready)), seen(reason), now=NOW)
+    poll = poll_of(7, state=node_state(revision=2, ready=not ready), seen_at=BEFORE)
+    node_id, state, load, seen_at = first_state(poll, seen(reason), now=NOW)
     assert (node_id, state.revision, state.ready, state.ready_changed_at) == (7, 3, ready, NOW)
     assert load == ((10 + 2 * 30) * 100 / 200 if ready else 0)
+    assert seen_at == (NOW if ready else BEFORE)

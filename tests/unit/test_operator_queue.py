@@ -13,6 +13,7 @@ from b3lb_operator.events import EventRecorder
 from b3lb_operator.kinds import CRON_JOB, JOB, QUEUE, Manifest
 from b3lb_operator.kube import ConflictError, ForbiddenError, RefusedError
 from b3lb_operator.manifests.cronjob import JobDefaults
+from b3lb_operator.manifests.facts import Block
 from b3lb_operator.reconcilers.queue import QueueReconciler, owned_jobs, task_block
 from b3lb_operator.resolve import parse_spec
 from b3lb_operator.status import StatusWriter
@@ -37,7 +38,10 @@ class Fixture:
             self.store.observe(QUEUE, "ADDED", self.kube.put(QUEUE, manifest))
         events = EventRecorder(self.kube, instance="pod")
         writer = StatusWriter(self.kube, self.store, events, clock=asyncio.get_running_loop().time)
-        self.reconciler = QueueReconciler(kube=self.kube, store=self.store, writer=writer, defaults=defaults)
+        self.row_block: Block | None = None
+        self.reconciler = QueueReconciler(
+            kube=self.kube, store=self.store, writer=writer, defaults=defaults, row_block=lambda _key: self.row_block
+        )
 
     async def reconcile(self, name: str = "core") -> float | None:
         return await self.reconciler.reconcile(key(name))
@@ -328,3 +332,14 @@ def test_only_jobs_of_the_cron_job_are_its_own() -> None:
     other = manifest_of(JOB, "b", ownerReferences=[{"uid": "else"}])
     assert owned_jobs([own, other, manifest_of(JOB, "c")], cron_job) == [own]
     assert owned_jobs([own, other, manifest_of(JOB, "c")], None) == []
+
+
+async def test_a_queue_that_the_database_does_not_take_keeps_its_cron_job_and_says_so() -> None:
+    fixture = Fixture(queue_manifest())
+    fixture.row_block = Block("DatabaseRefused", "by its rule queues_tick_seconds_check")
+    await fixture.reconcile()
+    assert fixture.cron_job["spec"]["suspend"] is False
+    assert fixture.ready() == ("False", *dataclasses.astuple(fixture.row_block))
+    fixture.row_block = None
+    await fixture.reconcile()
+    assert fixture.ready()[:2] == ("True", "Scheduled")

@@ -4,22 +4,36 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
+from b3lb.db.configuration import NodeRow
 from b3lb.health import GuardPolicy
 from b3lb.load import LoadFormula
-from b3lb_operator.kinds import SECRET, Manifest
-from b3lb_operator.resolve import Surroundings, configure, resolve_cluster, resolve_node, resolve_queue, secret_names
-from tests.unit.operator_fakes import cluster_manifest, manifest_of, node_manifest, queue_manifest, secret_manifest
+from b3lb_operator.kinds import API_SECRET, CLUSTER, NODE, QUEUE, RECORD_PROFILE, SECRET, TENANT, Manifest
+from b3lb_operator.resolve import (
+    Secrets,
+    Surroundings,
+    configure,
+    resolve_cluster,
+    resolve_node,
+    resolve_queue,
+    secret_names,
+)
+from tests.unit.certificates import certificate
+from tests.unit.operator_fakes import (
+    api_secret_manifest,
+    cluster_manifest,
+    manifest_of,
+    node_manifest,
+    queue_manifest,
+    secret_manifest,
+    tenant_manifest,
+)
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=8),
@@ -27,20 +41,30 @@ _JSON = st.recursive(
     max_leaves=10,
 )
 _FIELDS = st.sampled_from(
-    ["host", "apiUrl", "loadUrl", "secretRef", "clusterRef", "state", "weightPercent", "tls", "tasks"]
+    [
+        "host",
+        "apiUrl",
+        "loadUrl",
+        "secretRef",
+        "clusterRef",
+        "state",
+        "weightPercent",
+        "tls",
+        "tasks",
+        "slug",
+        "clusterRefs",
+        "limits",
+        "tenantRef",
+        "subId",
+        "recordProfileRefs",
+        "resources",
+        "webcam",
+    ]
 )
 
 
 def raw_secret(name: str, data: dict[str, Any] | None) -> Manifest:
     return {**manifest_of(SECRET, name), "data": data}
-
-
-def certificate() -> str:
-    private = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
-    now = datetime.now(UTC)
-    builder = x509.CertificateBuilder(name, name, private.public_key(), 1, now, now + timedelta(days=1))
-    return builder.sign(private, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
 
 def test_a_node_becomes_a_row_with_everything_from_its_spec() -> None:
@@ -117,6 +141,7 @@ def test_a_cluster_becomes_a_row_with_everything_from_its_spec() -> None:
         health={"timeoutSeconds": 6, "unhealthyAfter": 7, "healthyAfter": 8},
         massFailureGuard={"sharePercent": 60, "minimumNodes": 9, "maximumSeconds": 10},
         tls={"caSecretRef": {"name": "ca"}},
+        lostMeetings={"endAfterSeconds": 60},
     )
     row, block = resolve_cluster(manifest, {"ca": secret_manifest("ca", **{"ca.crt": bundle})})
     assert block is None
@@ -124,7 +149,9 @@ def test_a_cluster_becomes_a_row_with_everything_from_its_spec() -> None:
     assert row.load == LoadFormula(2, 3, 4, 5)
     assert (row.checksum_algorithm, row.timeout_seconds, row.unhealthy_after, row.healthy_after) == ("sha512", 6, 7, 8)
     assert row.guard == GuardPolicy(60, 9, 10)
-    assert row.ca_certificates == bundle.strip()
+    assert row.ca_certificates == bundle
+    assert row.blocked_reason is None
+    assert row.lost_meetings_seconds == 60
 
 
 @pytest.mark.parametrize(
@@ -139,23 +166,28 @@ def test_a_cluster_becomes_a_row_with_everything_from_its_spec() -> None:
 def test_certificates_that_cannot_be_had_are_a_reason_and_the_rest_of_the_cluster_counts(
     secret: Manifest | None, reason: str
 ) -> None:
-    configuration = configure(
-        clusters=[cluster_manifest(health={"timeoutSeconds": 9}, tls={"caSecretRef": {"name": "ca"}})],
-        nodes=[],
-        queues=[],
-        secrets={"ca": secret},
-        surroundings=Surroundings(),
-    )
+    cluster = cluster_manifest(health={"timeoutSeconds": 9}, tls={"caSecretRef": {"name": "ca"}})
+    configuration = configure({CLUSTER: [cluster]}, secrets={"ca": secret}, surroundings=Surroundings())
     assert configuration.blocks["default"].reason == reason
-    assert "known before, or by the system's when there are none" in configuration.blocks["default"].message
-    assert configuration.clusters[0].timeout_seconds == 9
+    assert "known before for this spec, or not polled if there are none" in configuration.blocks["default"].message
+    (row,) = configuration.clusters
+    assert (row.timeout_seconds, row.ca_certificates) == (9, None)
+    assert row.blocked_reason == {"SecretNotFound": "CASecretNotFound", "SecretKeyNotFound": "CASecretKeyNotFound"}.get(
+        reason, reason
+    )
+    assert row.blocked_message == f"BBBCluster default: {configuration.blocks['default'].message}"
+
+
+def rows_of(nodes: list[Manifest], secrets: Secrets, surroundings: Surroundings) -> list[NodeRow]:
+    """Return the rows of nodes in their surroundings."""
+    return configure({NODE: nodes}, secrets=secrets, surroundings=surroundings).nodes
 
 
 def test_nodes_of_a_cluster_that_cannot_be_read_are_blocked_and_say_why() -> None:
     cluster = cluster_manifest(checksumAlgorithm="md5")
     node = node_manifest()
     surroundings = Surroundings.of([cluster], [node])
-    row = resolve_node(node, {"one-api": secret_manifest("one-api", secret="s")}, surroundings)
+    (row,) = rows_of([node], {"one-api": secret_manifest("one-api", secret="s")}, surroundings)
     assert row.blocked_reason == "ClusterNotFound"
     assert "checksumAlgorithm" in (row.blocked_message or "")
 
@@ -170,15 +202,16 @@ def test_of_two_nodes_with_one_address_the_younger_is_blocked() -> None:
     )
     secrets = {f"{name}-api": secret_manifest(f"{name}-api", secret="s") for name in ("old", "young")}
     surroundings = Surroundings.of([], [young, old])
-    assert resolve_node(old, secrets, surroundings).blocked_reason is None
-    row = resolve_node(young, secrets, surroundings)
+    first, row = rows_of([old, young], secrets, surroundings)
+    assert first.blocked_reason is None
     assert row.blocked_reason == "DuplicateURL"
     assert "old" in (row.blocked_message or "")
 
 
 def test_what_a_node_lacks_itself_goes_before_its_address() -> None:
     surroundings = Surroundings(duplicates={"one": "BBBNode old polls the same server already"})
-    assert resolve_node(node_manifest(), {"one-api": None}, surroundings).blocked_reason == "SecretNotFound"
+    (row,) = rows_of([node_manifest()], {"one-api": None}, surroundings)
+    assert row.blocked_reason == "SecretNotFound"
 
 
 def test_nodes_to_which_others_make_a_difference_are_found() -> None:
@@ -208,19 +241,23 @@ def test_all_secrets_that_are_named_are_asked_for() -> None:
         cluster_manifest("c", tls=1),
     ]
     nodes = [node_manifest("a"), node_manifest("b"), {**node_manifest("c"), "spec": {}}]
-    assert secret_names(clusters, nodes) == {"a-api", "b-api", "ca"}
+    assert secret_names({CLUSTER: clusters, NODE: nodes}) == {"a-api", "b-api", "ca"}
 
 
 @given(st.dictionaries(_FIELDS, _JSON, max_size=6))
 def test_no_spec_whatever_is_in_it_raises(spec: dict[str, Any]) -> None:
-    manifests = [{**manifest, "spec": spec} for manifest in (cluster_manifest(), node_manifest(), queue_manifest())]
-    cluster, node, queue = manifests
-    secrets = dict.fromkeys(secret_names([cluster], [node]))
-    configuration = configure(
-        clusters=[cluster],
-        nodes=[node],
-        queues=[queue],
-        secrets=secrets,
-        surroundings=Surroundings.of([cluster], [node]),
-    )
-    assert len(configuration.nodes) == 1
+    objects = {
+        kind: [{**manifest, "spec": spec}]
+        for kind, manifest in (
+            (CLUSTER, cluster_manifest()),
+            (NODE, node_manifest()),
+            (QUEUE, queue_manifest()),
+            (TENANT, tenant_manifest()),
+            (API_SECRET, api_secret_manifest()),
+            (RECORD_PROFILE, manifest_of(RECORD_PROFILE, "standard")),
+        )
+    }
+    surroundings = Surroundings.of(objects[CLUSTER], objects[NODE], objects[TENANT])
+    configuration = configure(objects, secrets=dict.fromkeys(secret_names(objects)), surroundings=surroundings)
+    rows = (configuration.nodes, configuration.tenants, configuration.api_secrets, configuration.record_profiles)
+    assert [len(found) for found in rows] == [1, 1, 1, 1]

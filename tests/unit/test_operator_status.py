@@ -73,7 +73,17 @@ def test_between_equals_there_is_nothing_to_patch(value: dict[str, Any]) -> None
 
 
 def test_a_status_from_an_older_generation_is_not_wanted() -> None:
-    assert not is_wanted(status(1, generation=5), status(2, generation=4))
+    assert not is_wanted(status(1, generation=5), status(2, generation=4), generation=5)
+
+
+def test_a_status_that_claims_a_generation_the_object_never_had_is_no_obstacle() -> None:
+    assert is_wanted(status(1, generation=99), status(2, generation=4), generation=4)
+
+
+async def test_a_status_that_somebody_wrote_with_a_later_generation_is_mended_by_the_next_write() -> None:
+    fixture = Fixture(NODE, {**node_manifest(), "status": status(1, generation=99)})
+    assert await fixture.write(status(2)) is None
+    assert fixture.status == status(2)
 
 
 @pytest.mark.parametrize(

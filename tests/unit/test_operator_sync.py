@@ -11,10 +11,11 @@ import pytest
 import structlog.testing
 
 from b3lb.crypto import KeyRing
-from b3lb.db.configuration import Changed
+from b3lb.db.configuration import Changed, Refused
 from b3lb.db.configuration import Kind as RowKind
 from b3lb_operator import sync as sync_module
-from b3lb_operator.kinds import CLUSTER, CRON_JOB, NODE, QUEUE, SECRET, Kind, Manifest
+from b3lb_operator.database import RowRefusedError
+from b3lb_operator.kinds import CLUSTER, CRON_JOB, CUSTOM_KINDS, NODE, QUEUE, SECRET, Kind, Manifest
 from b3lb_operator.kube import ForbiddenError, UnavailableError
 from b3lb_operator.manifests.cluster_status import ClusterOutcome
 from b3lb_operator.manifests.facts import Block
@@ -34,17 +35,23 @@ from tests.unit.operator_fakes import (
 
 pytestmark = [pytest.mark.looptime]
 
+RULE = "clusters_timeout_seconds_check"
+
 
 class Written:
     """One transaction as the tables would see it."""
 
     def __init__(
-        self, configuration: Configuration, gone: Mapping[RowKind, Collection[str]], *, complete: bool
+        self, namespace: str, configuration: Configuration, gone: Mapping[RowKind, Collection[str]], *, complete: bool
     ) -> None:
+        self.namespace = namespace
         self.complete = complete
         self.clusters = {row.name: row for row in configuration.clusters}
         self.nodes = {row.name: row for row in configuration.nodes}
         self.queues = {row.name: row for row in configuration.queues}
+        self.tenants = {row.name: row for row in configuration.tenants}
+        self.api_secrets = {row.name: row for row in configuration.api_secrets}
+        self.record_profiles = {row.name: row for row in configuration.record_profiles}
         self.gone = dict(gone)
 
 
@@ -58,6 +65,7 @@ class Fixture:
         self.written: list[Written] = []
         self.compared: list[str] = []
         self.changes: list[Changed] = []
+        self.bad: set[str] = set()
         self.sync = Sync(
             kube=self.kube,
             store=self.store,
@@ -74,9 +82,9 @@ class Fixture:
         """Write an object, and let the watch show it."""
         self.store.observe(kind, "MODIFIED", self.kube.put(kind, manifest))
 
-    def remove(self, kind: Kind, name: str) -> None:
+    def remove(self, kind: Kind, name: str, namespace: str = "farm") -> None:
         """Delete an object, and let the watch show it."""
-        gone = self.kube.objects.pop(kind.path("farm", name))
+        gone = self.kube.objects.pop(kind.path(namespace, name))
         version = str(int(gone["metadata"]["resourceVersion"]) + 1000)
         self.store.observe(kind, "DELETED", {**gone, "metadata": {**gone["metadata"], "resourceVersion": version}})
 
@@ -86,7 +94,7 @@ class Fixture:
 
     def _on_change(self, change: Change) -> None:
         manifest = change.new or change.old
-        if change.kind in {CLUSTER, NODE, QUEUE} and manifest is not None:
+        if change.kind in CUSTOM_KINDS and manifest is not None:
             self.sync.mark(change.kind, change.key, manifest["metadata"]["uid"])
 
     async def _call(self, function: Callable[[Any], Any]) -> Any:
@@ -94,9 +102,16 @@ class Fixture:
         return function(None)
 
     def _store(
-        self, _connection: Any, _namespace: str, configuration: Configuration, **arguments: Any
+        self, _connection: Any, *, namespace: str, configuration: Configuration, **arguments: Any
     ) -> list[Changed]:
-        self.written.append(Written(configuration, arguments["gone"], complete=arguments["complete"]))
+        names = {row.name for row in configuration.clusters} | {row.name for row in configuration.queues}
+        bad = names & self.bad
+        if bad and arguments.get("refused") is None:
+            raise RowRefusedError(f'new row violates check constraint "{RULE}"')
+        for name in sorted(bad, reverse=True):
+            kind = RowKind.CLUSTER if name == "default" else RowKind.QUEUE
+            arguments["refused"].append(Refused(kind, name, RULE))
+        self.written.append(Written(namespace, configuration, arguments["gone"], complete=arguments["complete"]))
         return []
 
 
@@ -144,13 +159,13 @@ async def test_changes_of_a_moment_go_into_one_batch(fixture: Fixture) -> None:
     assert {name: row.secret for name, row in written.nodes.items()} == {"a": "a", "b": "b", "c": "c"}
 
 
-async def test_only_what_changed_is_in_a_batch(fixture: Fixture) -> None:
+async def test_only_what_changed_and_what_it_refers_to_is_in_a_batch(fixture: Fixture) -> None:
     fixture.kube.put(CLUSTER, cluster_manifest())
     fixture.kube.put(NODE, node_manifest("a"))
     async with running(fixture):
         fixture.put(NODE, node_manifest("b"))
         await asyncio.sleep(0.1)
-    assert (set(fixture.last.clusters), set(fixture.last.nodes)) == (set(), {"b"})
+    assert (set(fixture.last.clusters), set(fixture.last.nodes)) == ({"default"}, {"b"})
 
 
 async def test_a_deleted_object_is_gone_by_its_uid(fixture: Fixture) -> None:
@@ -339,6 +354,33 @@ def block_of(fixture: Fixture) -> Block | None:
     outcome = fixture.sync.cluster_outcome(key("default"))
     assert outcome is not None
     return outcome.block
+
+
+async def test_an_object_that_the_database_does_not_take_keeps_no_other_from_being_stored(fixture: Fixture) -> None:
+    fixture.kube.put(CLUSTER, cluster_manifest())
+    fixture.kube.put(QUEUE, queue_manifest())
+    fixture.kube.put(NODE, node_manifest())
+    fixture.bad = {"default", "core"}
+    with structlog.testing.capture_logs() as logs:
+        async with running(fixture):
+            assert set(fixture.last.nodes) == {"one"}
+            assert fixture.sync.problem() is None
+            blocks = [block_of(fixture), fixture.sync.queue_block(key("core"))]
+            assert [block and block.reason for block in blocks] == ["DatabaseRefused"] * 2
+            assert all(block is not None and RULE in block.message for block in blocks)
+            fixture.bad = {"core"}
+            fixture.put(CLUSTER, cluster_manifest())
+            await asyncio.sleep(1)
+            assert block_of(fixture) is None
+            assert fixture.sync.queue_block(key("core")) is not None
+            fixture.bad = set()
+            fixture.put(QUEUE, queue_manifest())
+            await asyncio.sleep(1)
+            assert fixture.sync.queue_block(key("core")) is None
+    assert [(line["kind"], line["name"], line["rule"]) for line in logs] == [
+        ("BBBCluster", "default", RULE),
+        ("BBBQueue", "core", RULE),
+    ]
 
 
 async def test_a_namespace_without_rights_does_not_keep_the_others_waiting(monkeypatch: pytest.MonkeyPatch) -> None:

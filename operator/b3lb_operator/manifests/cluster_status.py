@@ -16,10 +16,10 @@ from b3lb.resources.conditions import (
     NodeReason,
     find_condition,
     format_time,
-    set_condition,
 )
 from b3lb.resources.node import BBBNodeSpec
 from b3lb_operator.manifests.facts import Block, Freshness, Verdict
+from b3lb_operator.manifests.verdicts import Acceptance, accepted, set_conditions
 
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 
@@ -44,8 +44,8 @@ class ClusterFacts:
 
     ``nodes`` are spec and built status of every BBBNode that refers to the cluster. ``block`` says why the cluster's
     spec cannot be used (SecretNotFound, SecretKeyNotFound, InvalidCertificates, InvalidSpec of ``ClusterReason``).
-    ``stored``: whether the database holds this very generation, to be used as it is written. ``guard`` is None while
-    the database says nothing of it.
+    ``stored``: whether the database holds this very generation, to be used as it is written; ``missing``: whether it
+    can be read and holds none. ``guard`` is None while the database says nothing of it.
     """
 
     generation: int
@@ -53,6 +53,7 @@ class ClusterFacts:
     nodes: Sequence[NodeWithStatus] = ()
     block: Block | None = None
     stored: bool = False
+    missing: bool = False
     guard: GuardState | None = None
 
 
@@ -65,44 +66,29 @@ def build_cluster_status(facts: ClusterFacts, *, old: Mapping[str, Any], now: da
         now: The database's time.
     """
     outdated = facts.freshness.outdated(now)
-    conditions = [dict(condition) for condition in old.get("conditions", ())]
-    ready = _ready(facts, outdated, find_condition(conditions, ClusterCondition.READY))
+    conditions = old.get("conditions", ())
+    acceptance = Acceptance(
+        block=facts.block,
+        stored=facts.stored,
+        missing=facts.missing,
+        outdated=outdated,
+        in_use="the policies are in use",
+        waiting="the policies are not in the database yet",
+    )
+    ready = accepted(acceptance, find_condition(conditions, ClusterCondition.READY))
     observed = facts.generation if ready.observed_generation is None else ready.observed_generation
-    verdicts = {
+    verdicts: dict[str, Verdict] = {
         ClusterCondition.READY: ready,
         ClusterCondition.MASS_FAILURE: _mass_failure(facts, outdated),
     }
-    for type_, verdict in verdicts.items():
-        conditions = set_condition(
-            conditions,
-            type_,
-            status=verdict.status,
-            reason=verdict.reason,
-            message=verdict.message,
-            observed_generation=observed,
-            now=now,
-        )
     numbers = _numbers(facts.nodes) if outdated is None else {}
     counts = {"nodes": _counts(facts.nodes)}
-    return {"observedGeneration": observed, **counts, **numbers, "conditions": conditions}
-
-
-def _ready(facts: ClusterFacts, outdated: Block | None, before: Mapping[str, Any] | None) -> Verdict:
-    """Return whether the spec is in use; until it is stored, what was said of the generation before still stands."""
-    if facts.block is not None:
-        return Verdict(status=_FALSE, reason=facts.block.reason, message=facts.block.message)
-    if facts.stored:
-        return Verdict(status=_TRUE, reason=ClusterReason.ACCEPTED, message="the policies are in use")
-    if before is not None and before["status"] != _UNKNOWN:
-        return Verdict(
-            status=ConditionStatus(before["status"]),
-            reason=before["reason"],
-            message=before["message"],
-            observed_generation=before.get("observedGeneration", 0),
-        )
-    if outdated is not None and outdated.reason == ClusterReason.DATABASE_UNAVAILABLE:
-        return Verdict(status=_UNKNOWN, reason=outdated.reason, message=outdated.message)
-    return Verdict(status=_UNKNOWN, reason=ClusterReason.PENDING, message="the policies are not in the database yet")
+    return {
+        "observedGeneration": observed,
+        **counts,
+        **numbers,
+        "conditions": set_conditions(conditions, verdicts, generation=observed, now=now),
+    }
 
 
 def _mass_failure(facts: ClusterFacts, outdated: Block | None) -> Verdict:

@@ -72,7 +72,8 @@ def drained(
         conditions: The conditions that the object carries.
         now: The database's time.
     """
-    known = ready.status is ConditionStatus.TRUE
+    # As long as the database does not know of the drain, new meetings may begin.
+    known = ready.status is ConditionStatus.TRUE and not facts.unstored
     state = facts.record.current_state if known and facts.record is not None else None
     running = f"{state.meetings} meetings with {state.attendees} attendees" if state is not None else ""
     if state is not None and state.meetings == 0 and _polled_since(facts, window):
@@ -89,7 +90,7 @@ def drained(
     if state is not None and state.meetings:
         message = f"{running} still run; {_until(facts, window=window, ready=ready, before=ready_before, now=now)}"
         return Verdict(status=ConditionStatus.FALSE, reason=NodeReason.MEETINGS_RUNNING, message=message)
-    reason = NodeReason.PENDING if known else ready.reason
+    reason = NodeReason.PENDING if ready.status is ConditionStatus.TRUE else ready.reason
     until = _until(facts, window=window, ready=ready, before=ready_before, now=now)
     message = f"no good poll since the drain began; {until}"
     return Verdict(status=ConditionStatus.UNKNOWN, reason=reason, message=message)

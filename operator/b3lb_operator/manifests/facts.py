@@ -37,13 +37,16 @@ class Freshness:
 
     ``tick_started_at`` and ``tick_finished_at`` are of the last finished tick of the node checks (the heartbeat), None
     before the first. ``read_at`` is when the database was last read, or when the operator started if it never was.
-    ``error`` says, without secrets, why the last attempt to read failed; it is empty when it worked.
+    ``error`` says, without secrets, why the last attempt to read failed; it is empty when it worked. ``task`` is whose
+    ticks they are, ``work`` what they do.
     """
 
     tick_started_at: datetime | None
     tick_finished_at: datetime | None
     read_at: datetime
     error: str = ""
+    task: str = "check-nodes"
+    work: str = "health check"
 
     def outdated(self, now: datetime, *, last_observation: datetime | None = None) -> Block | None:
         """Return why nothing is known at ``now``, or None.
@@ -61,7 +64,7 @@ class Freshness:
         observations = [moment for moment in (self.tick_finished_at, last_observation) if moment is not None]
         if observations and max(observations) < (self.read_at if self.error else now) - longest:
             message = (
-                f"no health check since {format_time(max(observations))}: see the BBBQueue that runs check-nodes, "
+                f"no {self.work} since {format_time(max(observations))}: see the BBBQueue that runs {self.task}, "
                 "its CronJob and its Jobs"
             )
             return Block(NodeReason.STALE, message)
@@ -72,11 +75,14 @@ class Freshness:
 class NodeRecord:
     """The database's rows of a node; ``observed_at`` is when its state was last written.
 
+    ``generation`` is that of the BBBNode as it was stored, and ``polled`` whether its state there allows polls.
     ``observed_in_last_tick`` is False when the node was due in the last tick and the tick could not poll it to the end:
     then the tick proves nothing of it. ``unreadable``: because the jobs cannot decrypt its API secret.
     """
 
     revision: int
+    generation: int = 1
+    polled: bool = True
     state: NodeState | None = None
     load: float | None = None
     observed_at: datetime | None = None
@@ -96,6 +102,7 @@ class NodeFacts:
     ``block`` says why the node cannot be polled (a reason of ``NodeBlock``). ``record`` is None while the database
     holds no row of the node or was never read. ``guard_holds``: the mass-failure guard of the node's cluster.
     ``deleted_at`` is when the deletion of a node that is ``deleting`` was asked for, if that is known.
+    ``unstored`` says why the database does not hold the present generation, empty while it does.
     """
 
     spec: BBBNodeSpec
@@ -105,4 +112,5 @@ class NodeFacts:
     deleted_at: datetime | None = None
     block: Block | None = None
     record: NodeRecord | None = None
+    unstored: str = ""
     guard_holds: bool = False

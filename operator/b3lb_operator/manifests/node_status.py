@@ -7,6 +7,7 @@ this side. What the user asked for (Disabled, Cordoned, deletion) needs no datab
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -19,11 +20,11 @@ from b3lb.resources.conditions import (
     find_condition,
     format_time,
     remove_condition,
-    set_condition,
 )
 from b3lb.resources.node import DesiredState
 from b3lb_operator.manifests.drain import DrainWindow, drained
 from b3lb_operator.manifests.facts import Block, NodeFacts, NodeRecord, Verdict
+from b3lb_operator.manifests.verdicts import set_conditions
 
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 _WRONG_KEY = (
@@ -48,9 +49,11 @@ def build_node_status(facts: NodeFacts, *, old: Mapping[str, Any], now: datetime
     if before is not None and _nothing_new(facts, outdated):
         return copy.deepcopy(dict(old))
     ready = _ready(facts, outdated, before)
+    if facts.unstored:
+        ready = _as_stored(facts, ready)
     numbers = _numbers(facts.record, old) if ready.status is _TRUE and facts.record is not None else {}
     window = DrainWindow.of(facts, old, now)
-    verdicts = {
+    verdicts: dict[str, Verdict] = {
         NodeCondition.READY: ready,
         NodeCondition.SCHEDULABLE: _schedulable(facts, ready),
         NodeCondition.LOAD_REPORTED: _load_reported(facts.record, ready),
@@ -59,18 +62,7 @@ def build_node_status(facts: NodeFacts, *, old: Mapping[str, Any], now: datetime
         conditions = remove_condition(conditions, NodeCondition.DRAINED)
     else:
         verdicts[NodeCondition.DRAINED] = drained(facts, window=window, ready=ready, conditions=conditions, now=now)
-    for type_, verdict in verdicts.items():
-        conditions = set_condition(
-            conditions,
-            type_,
-            status=verdict.status,
-            reason=verdict.reason,
-            message=verdict.message,
-            observed_generation=facts.generation
-            if verdict.observed_generation is None
-            else verdict.observed_generation,
-            now=now,
-        )
+    conditions = set_conditions(conditions, verdicts, generation=facts.generation, now=now)
     drain = {} if window is None else {"drain": window.as_status()}
     return {"observedGeneration": facts.generation, **numbers, **drain, "conditions": conditions}
 
@@ -97,6 +89,21 @@ def _ready(facts: NodeFacts, outdated: Block | None, before: Mapping[str, Any] |
     return _of_state(facts.record.state, guard_holds=facts.guard_holds)
 
 
+def _as_stored(facts: NodeFacts, ready: Verdict) -> Verdict:
+    """Return what is true of a node whose change is not in the database: what the jobs do follows from what is there.
+
+    That it is to be Disabled is certain. Nothing is known of one that was not polled before the change.
+    """
+    record = facts.record
+    if record is None or facts.spec.state is DesiredState.DISABLED:
+        return ready
+    if not record.polled and facts.block is None:
+        message = f"the change of the spec is not in the database yet: {facts.unstored}"
+        return Verdict(status=_UNKNOWN, reason=NodeReason.PENDING, message=message)
+    message = f"{ready.message}; the change of the spec is not in the database yet: {facts.unstored}"
+    return dataclasses.replace(ready, message=message, observed_generation=record.generation)
+
+
 def _unreadable(record: NodeRecord | None) -> Block | None:
     unreadable = record is not None and record.unreadable
     return Block(NodeReason.SECRET_UNREADABLE, _WRONG_KEY) if unreadable else None
@@ -105,6 +112,8 @@ def _unreadable(record: NodeRecord | None) -> Block | None:
 def _why_pending(facts: NodeFacts) -> str:
     if facts.freshness.error:
         return f"not polled yet; the database cannot be read: {facts.freshness.error}"
+    if facts.unstored:
+        return f"not polled yet, for it is not in the database: {facts.unstored}"
     if facts.freshness.tick_finished_at is None:
         return "not polled yet; no health check has run so far: is there a BBBQueue with the task check-nodes?"
     return "not polled yet"
@@ -113,8 +122,8 @@ def _why_pending(facts: NodeFacts) -> str:
 def _before_change(state: NodeState, before: Mapping[str, Any] | None) -> Verdict:
     """Return what a state says that was observed before the node's configuration changed.
 
-    A node that is Ready up to now goes on until it is polled again, within seconds: else a new time-out of the
-    cluster would take all its nodes out of service at once. A failure, or an answer from before the node was Disabled,
+    A node that is Ready up to now goes on until it is polled again, within seconds: else a new value of a Secret would
+    take all its nodes out of service at once. A failure, or an answer from before the node was Disabled,
     says nothing of the new configuration.
     """
     if not state.ready or before is None or before["status"] != _TRUE:

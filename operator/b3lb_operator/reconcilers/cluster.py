@@ -43,6 +43,7 @@ def cluster_status(
         nodes=nodes,
         block=block,
         stored=current is not None and block is None and own is not None and own.generation == generation,
+        missing=own is None and view.is_readable,
         guard=None if own is None else own.guard,
     )
     return build_cluster_status(facts, old=old, now=view.now)

@@ -14,18 +14,13 @@ import structlog
 from b3lb.db.mirror import NodeMirror
 from b3lb.db.unpolled import Unpolled
 from b3lb.resources import BBBNodeSpec, DesiredState
-from b3lb.resources.conditions import (
-    ConditionStatus,
-    NodeCondition,
-    find_condition,
-    parse_time,
-    set_condition,
-)
+from b3lb.resources.conditions import ConditionStatus, NodeCondition, find_condition, parse_time
 from b3lb_operator.kinds import NODE, Key, Manifest, is_deleting
 from b3lb_operator.kube import Kube, NotFoundError
 from b3lb_operator.manifests.drain import FORCE_ANNOTATION, UNHEALTHY_SECONDS, given_up_at
 from b3lb_operator.manifests.facts import Block, NodeFacts, NodeRecord
 from b3lb_operator.manifests.node_status import build_node_status
+from b3lb_operator.manifests.unreadable import build_unreadable_status
 from b3lb_operator.resolve import parse_spec
 from b3lb_operator.store import Store
 from b3lb_operator.view import View
@@ -33,6 +28,7 @@ from b3lb_operator.view import View
 FINALIZER = "b3lb.io/drain"
 RECHECK_SECONDS = 5.0
 _DEFAULT_DEADLINE_SECONDS = 3600
+_TRYING = "the operator goes on trying"
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -40,15 +36,18 @@ _log = structlog.stdlib.get_logger(__name__)
 def node_status(manifest: Manifest, view: View) -> dict[str, Any] | None:
     """Return the status that a BBBNode should have.
 
-    None while its row lags behind: the rows follow within a moment, and then there is more to say.
+    None while its row lags behind: the rows follow within a moment, and then there is more to say. If they do not, what
+    the spec says is combined with what is known of the node as it was stored.
     """
     metadata = manifest["metadata"]
     old = manifest.get("status") or {}
     spec = parse_spec(BBBNodeSpec, manifest)
     if isinstance(spec, Block):
-        return _unreadable_status(spec, old=old, generation=metadata["generation"], now=view.now)
+        types = (NodeCondition.READY, NodeCondition.SCHEDULABLE)
+        return build_unreadable_status(spec, types=types, old=old, generation=metadata["generation"], now=view.now)
     row = view.node(metadata["name"], metadata["uid"])
-    if row is not None and row.generation != metadata["generation"] and not view.freshness.error:
+    stored = row is not None and row.generation == metadata["generation"]
+    if row is not None and not stored and view.is_awaited(metadata["uid"]):
         return None
     cluster = view.cluster(row.cluster) if row is not None else None
     facts = NodeFacts(
@@ -59,6 +58,7 @@ def node_status(manifest: Manifest, view: View) -> dict[str, Any] | None:
         deleted_at=parse_time(metadata["deletionTimestamp"]) if is_deleting(manifest) else None,
         block=_block(row),
         record=_record(row, view.unpolled),
+        unstored="" if stored or view.is_awaited(metadata["uid"]) else view.why_unstored or _TRYING,
         guard_holds=cluster is not None and cluster.guard.holds,
     )
     return build_node_status(facts, old=old, now=view.now)
@@ -67,8 +67,8 @@ def node_status(manifest: Manifest, view: View) -> dict[str, Any] | None:
 def release_reason(manifest: Manifest, view: View) -> str | None:
     """Return why a node that is being deleted may go now, None if it may not.
 
-    At the first of: the force annotation; nothing known of meetings on a node that is not polled; a good poll after the
-    deletion that found none; the end of the drain's time; ten minutes not Ready.
+    At the first of: the force annotation; not being polled, and never having been or having had no meetings then; a
+    good poll after the deletion that found none; the end of the drain's time; ten minutes not Ready.
     """
     metadata = manifest["metadata"]
     deleted_at = parse_time(metadata["deletionTimestamp"])
@@ -81,16 +81,29 @@ def release_reason(manifest: Manifest, view: View) -> str | None:
     if row is None or row.generation != metadata["generation"] or view.freshness.error:
         # What was read before the deletion says nothing of meetings that began after it.
         return None
-    return _nothing_to_learn(row) or _drained(status, row, view, deleted_at) or _given_up(status, row, view.now)
+    return _nothing_to_learn(row, view) or _drained(status, row, view, deleted_at) or _given_up(status, row, view.now)
 
 
-def _nothing_to_learn(row: NodeMirror) -> str | None:
+def _nothing_to_learn(row: NodeMirror, view: View) -> str | None:
     if row.blocked_reason is None and row.desired_state != DesiredState.DISABLED:
         # Without a state, too: after the loss of the database nothing is known of meetings until the first poll.
         return None
+    if row.has_meetings:
+        return None
     if row.state is None:
         return "not polled, and never was"
-    return None if row.state.meetings else "not polled, and the last poll found no meetings"
+    return "not polled, and the last poll found no meetings" if _was_empty(row, view) else None
+
+
+def _was_empty(row: NodeMirror, view: View) -> bool:
+    """Whether the last poll of a node that is not polled any more, as it is configured now, proves it empty.
+
+    A failed one proves nothing. Nor does one of long ago; when the node itself is not Ready for so long it goes anyway.
+    """
+    state = row.current
+    seen_at = max((at for at in (row.written_at, view.freshness.tick_finished_at) if at is not None), default=None)
+    recent = seen_at is not None and view.now - seen_at <= timedelta(seconds=UNHEALTHY_SECONDS)
+    return recent and state is not None and state.failures == 0 and state.meetings == 0
 
 
 def _drained(status: Mapping[str, Any], row: NodeMirror, view: View, deleted_at: datetime) -> str | None:
@@ -169,28 +182,14 @@ def _record(row: NodeMirror | None, unpolled: Unpolled) -> NodeRecord | None:
         return None
     return NodeRecord(
         revision=row.revision,
+        generation=row.generation,
+        polled=row.desired_state != DesiredState.DISABLED,
         state=row.state,
         load=row.load,
         observed_at=row.written_at,
         observed_in_last_tick=unpolled.observed(row.id),
         unreadable=unpolled.undecryptable.may_hold(row.id),
     )
-
-
-def _unreadable_status(block: Block, *, old: Mapping[str, Any], generation: int, now: datetime) -> dict[str, Any]:
-    """Return the status of a node whose spec this program cannot read."""
-    conditions = list(old.get("conditions", ()))
-    for type_ in (NodeCondition.READY, NodeCondition.SCHEDULABLE):
-        conditions = set_condition(
-            conditions,
-            type_,
-            status=ConditionStatus.FALSE,
-            reason=block.reason,
-            message=block.message,
-            observed_generation=generation,
-            now=now,
-        )
-    return {"observedGeneration": generation, "conditions": conditions}
 
 
 def _deadline(manifest: Manifest, status: Mapping[str, Any], deleted_at: datetime) -> datetime:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 
 from b3lb.resources import BBBQueueSpec
-from b3lb.resources.conditions import ConditionStatus, QueueCondition, QueueReason, set_condition
+from b3lb.resources.conditions import QueueCondition, QueueReason
 from b3lb.tasks import TASKS, unknown_tasks
 from b3lb_operator.covers import covers, replacement
 from b3lb_operator.kinds import CRON_JOB, FIELD_MANAGER, JOB, QUEUE, Key, Manifest, is_deleting, key_of
@@ -17,6 +17,7 @@ from b3lb_operator.kube import ForbiddenError, Kube, NotFoundError, RefusedError
 from b3lb_operator.manifests.cronjob import JobDefaults, QueueIdentity, build_cronjob, cron_job_name
 from b3lb_operator.manifests.facts import Block
 from b3lb_operator.manifests.queue_status import QueueFacts, build_queue_status
+from b3lb_operator.manifests.unreadable import build_unreadable_status
 from b3lb_operator.resolve import parse_spec
 from b3lb_operator.status import StatusWriter
 from b3lb_operator.store import Store
@@ -95,12 +96,21 @@ def _in_the_way(cron_job: Manifest, identity: QueueIdentity) -> Block | None:
 class QueueReconciler:
     """Makes CronJobs equal to their queues; pods that run already are never touched."""
 
-    def __init__(self, *, kube: Kube, store: Store, writer: StatusWriter, defaults: JobDefaults) -> None:
-        """Take the parts; ``defaults`` go into every CronJob."""
+    def __init__(
+        self,
+        *,
+        kube: Kube,
+        store: Store,
+        writer: StatusWriter,
+        defaults: JobDefaults,
+        row_block: Callable[[Key], Block | None],
+    ) -> None:
+        """Take the parts; ``defaults`` go into every CronJob, ``row_block`` says why a queue's row cannot be stored."""
         self._kube = kube
         self._store = store
         self._writer = writer
         self._defaults = defaults
+        self._row_block = row_block
 
     async def reconcile(self, key: Key) -> float | None:
         """Bring one queue's CronJob and status to where they should be; return after how many seconds to look again."""
@@ -120,7 +130,7 @@ class QueueReconciler:
             cron_job, block = await self._ensure(manifest, spec, cron_job)
         elif cron_job is not None:
             await self._suspend(cron_job)
-        delay = await self._write_status(manifest, spec, cron_job, block)
+        delay = await self._write_status(manifest, spec, cron_job, block or self._row_block(key))
         if block is not None and block.reason == QueueReason.REFUSED:
             return REFUSED_SECONDS if delay is None else min(delay, REFUSED_SECONDS)
         return delay
@@ -204,16 +214,8 @@ def _owners(manifest: Manifest) -> Iterable[Mapping[str, Any]]:
 
 
 def _unreadable_status(manifest: Manifest, block: Block) -> dict[str, Any]:
-    """Return the status of a queue whose spec this program cannot read; its CronJob stays as it is."""
+    """Return the status of a queue whose spec this program cannot read; its CronJob and what is said of it stay."""
     old = manifest.get("status") or {}
     generation = manifest["metadata"]["generation"]
-    conditions = set_condition(
-        old.get("conditions", ()),
-        QueueCondition.READY,
-        status=ConditionStatus.FALSE,
-        reason=block.reason,
-        message=block.message,
-        observed_generation=generation,
-        now=datetime.now(UTC),
-    )
-    return {**old, "observedGeneration": generation, "conditions": conditions}
+    types = (QueueCondition.READY,)
+    return {**old, **build_unreadable_status(block, types=types, old=old, generation=generation, now=datetime.now(UTC))}
