@@ -1,0 +1,1 @@
+"""The command ``b3lb``: what people and scripts ask of a farm."""

@@ -1,0 +1,118 @@
+"""The command ``b3lb``, also ``kubectl b3lb``: its command line, read before anything heavy is imported."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import PurePath
+from typing import NoReturn
+
+from b3lb import __version__
+from b3lb_cli.outcome import MEANINGS, CommandError, ExitCode
+
+_DESCRIPTION = (
+    "Ask a farm of BigBlueButton servers behind b3lb. Everything is read from the database; nothing is changed."
+)
+
+_EPILOG = """\
+environment:
+  B3LB_DATABASE_URL      postgresql://user:password@host:port/database (needed)
+  B3LB_NAMESPACE         namespace of the custom resources; else B3LB_NAMESPACES, if it names one;
+                         else that of the service account; else default
+
+exit codes:
+{codes}
+"""
+
+_MEETINGS = """\
+List the meetings that the BBB API shows to a client with this secret: all of its own, or with sub-id 0 all of the
+tenant. Meetings on nodes that are not healthy are hidden; a disabled secret's list is empty.
+"""
+
+_MEETINGS_EPILOG = """\
+examples:
+  b3lb meetings --secret unia-001                     a table; how old it is goes to standard error
+  b3lb meetings --secret unia-000 -n b3lb -o json     for programs, with the age of the data
+  b3lb meetings --secret unia-001 -o xml              the answer to getMeetings, byte by byte
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(ExitCode.USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def parser(program: str = "b3lb") -> argparse.ArgumentParser:
+    """Return the command line's parser for a program of this name."""
+    codes = "\n".join(f"  {code:<4} {meaning}" for code, meaning in MEANINGS.items())
+    made = _Parser(
+        prog=program,
+        description=_DESCRIPTION,
+        epilog=_EPILOG.format(codes=codes),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    made.add_argument("--version", action="version", version=f"b3lb {__version__}")
+    commands = made.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    listing = commands.add_parser(
+        "meetings",
+        help="list the meetings that a secret sees",
+        description=_MEETINGS,
+        epilog=_MEETINGS_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    listing.add_argument("--secret", required=True, metavar="NAME", help="name of the BBBSecret, such as unia-001")
+    listing.add_argument("-n", "--namespace", metavar="NAMESPACE", help="namespace of the BBBSecret")
+    listing.add_argument("-o", "--output", choices=("table", "json", "xml"), default="table", help="default: table")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    program = program_name(sys.argv[0])
+    options = parser(program).parse_args(arguments)
+    try:
+        _run(options)
+        sys.stdout.flush()
+    except CommandError as error:
+        sys.stderr.write(f"{program}: {error}\n")
+        return error.code
+    except BrokenPipeError:
+        # The reader has seen enough. Python flushes once more at the end, and must not fail then.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.DONE
+    except KeyboardInterrupt:
+        return ExitCode.INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the boundary of the process: exit code 1 would mean something else
+        traceback.print_exc()
+        sys.stderr.write(f"{program}: {type(error).__name__}\n")
+        return ExitCode.INTERNAL
+    return ExitCode.DONE
+
+
+def program_name(path: str) -> str:
+    """Return how people called the program that stands at ``path``."""
+    return "kubectl b3lb" if PurePath(path).name.startswith("kubectl-") else "b3lb"
+
+
+def _run(options: argparse.Namespace) -> None:
+    # Imported late, so that --help and wrong command lines answer at once.
+    from b3lb.settings import SettingsError, load_settings  # noqa: PLC0415
+    from b3lb_cli.meetings import Output, Question, meetings  # noqa: PLC0415
+    from b3lb_cli.settings import CommandSettings, namespace_name, object_name  # noqa: PLC0415
+
+    try:
+        secret = object_name(options.secret)
+        chosen = None if options.namespace is None else namespace_name(options.namespace)
+    except ValueError as error:
+        raise CommandError(ExitCode.USAGE, str(error)) from None
+    try:
+        settings = load_settings(CommandSettings)
+        namespace = chosen or settings.default_namespace
+    except SettingsError as error:
+        raise CommandError(ExitCode.CONFIGURATION, str(error)) from None
+    meetings(settings.url, Question(namespace, secret), Output(options.output))

@@ -1,0 +1,37 @@
+"""How ``b3lb`` ends: its exit codes, and the one exception that carries one."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What a script may rely on; 64 and up are those of BSD's ``sysexits.h``."""
+
+    DONE = 0
+    NOT_FOUND = 1
+    USAGE = 64
+    INTERNAL = 70
+    AWAY = 75
+    CONFIGURATION = 78
+    INTERRUPTED = 130
+
+
+MEANINGS: dict[ExitCode, str] = {
+    ExitCode.DONE: "done",
+    ExitCode.NOT_FOUND: "there is nothing with this name",
+    ExitCode.USAGE: "wrong command line",
+    ExitCode.INTERNAL: "a fault of the program, or a database that refuses the question",
+    ExitCode.AWAY: "the database is away, or its schema does not fit; try again",
+    ExitCode.CONFIGURATION: "a setting is missing or wrong",
+    ExitCode.INTERRUPTED: "stopped by SIGINT",
+}
+"""One line for each code, for ``--help`` and the documentation."""
+
+
+class CommandError(Exception):
+    """The command cannot do what was asked; the message is one line for people and holds no secret."""
+
+    def __init__(self, code: ExitCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code

@@ -1,0 +1,167 @@
+"""The command line of ``b3lb``: what goes in, and one clear line with its exit code for what is wrong."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from b3lb import settings
+from b3lb.settings import SettingsError, load_settings
+from b3lb_cli import cli
+from b3lb_cli.outcome import MEANINGS, ExitCode
+from b3lb_cli.settings import CommandSettings
+
+ASK = ("meetings", "--secret", "unia-001")
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    for name in ("B3LB_NAMESPACE", "B3LB_NAMESPACES"):
+        monkeypatch.delenv(name, raising=False)
+    # Nothing listens there.
+    monkeypatch.setenv("B3LB_DATABASE_URL", "postgresql://user:hidden@127.0.0.1:1/b3lb")
+    monkeypatch.setattr(settings, "_NAMESPACE_FILE", tmp_path / "namespace")
+    return monkeypatch
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["meetings", "--help"]])
+def test_version_and_help_end_well(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 0
+    assert "b3lb" in capsys.readouterr().out
+
+
+def test_help_has_every_exit_code_and_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["--help"], ["meetings", "--help"]):
+        with pytest.raises(SystemExit):
+            cli.main(arguments)
+    out = capsys.readouterr().out
+    assert set(MEANINGS) == set(ExitCode)
+    assert all(f"  {code:<4} {meaning}" in out for code, meaning in MEANINGS.items())
+    assert "b3lb meetings --secret unia-001 -o xml" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ([], "COMMAND"),
+        (["rooms"], "invalid choice: 'rooms'"),
+        (["meetings"], "--secret"),
+        (["meetings", "--sec", "unia-001"], "--secret"),
+        ([*ASK, "-o", "yaml"], "invalid choice: 'yaml'"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_64(
+    arguments: list[str], reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    error = capsys.readouterr().err
+    assert (ended.value.code, error.count("\n")) == (64, 1)
+    assert reason in error
+    assert "--help" in error
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["meetings", "--secret", "UNIA-001"],
+        ["meetings", "--secret", ""],
+        ["meetings", "--secret", "a\udc80"],
+        [*ASK, "-n", "Two Words"],
+        [*ASK, "-n", ""],
+        [*ASK, "-n", "x" * 64],
+    ],
+)
+def test_a_name_that_nothing_can_have_is_one_line_and_64(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(arguments) == 64
+    error = capsys.readouterr().err
+    assert error.startswith("b3lb: a")
+    assert "lower-case letters" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("B3LB_DATABASE_URL", "", "b3lb: B3LB_DATABASE_URL is not set\n"),
+        ("B3LB_DATABASE_URL", "mysql://user:hidden@db/b3lb", "b3lb: B3LB_DATABASE_URL: "),
+        ("B3LB_NAMESPACE", "No Name", "b3lb: B3LB_NAMESPACE: a namespace's name"),
+        (
+            "B3LB_NAMESPACES",
+            "one,two",
+            "b3lb: B3LB_NAMESPACES names several namespaces, choose one with -n: one, two\n",
+        ),
+    ],
+)
+def test_a_wrong_setting_is_one_line_without_its_value_and_78(
+    name: str, value: str, expected: str, environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment.setenv(name, value)
+    assert cli.main(ASK) == 78
+    error = capsys.readouterr().err
+    assert error.startswith(expected)
+    assert error.count("\n") == 1
+    assert "hidden" not in error
+
+
+def test_a_database_that_is_away_is_one_line_and_75(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(ASK) == 75
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("b3lb: database: ")
+    assert captured.err.count("\n") == 1
+    assert "hidden" not in captured.err
+
+
+def test_the_namespace_comes_from_the_nearest_place(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert load_settings(CommandSettings).default_namespace == "default"
+    (tmp_path / "namespace").write_text("pod\n")
+    assert load_settings(CommandSettings).default_namespace == "pod"
+    environment.setenv("B3LB_NAMESPACES", " watched ")
+    assert load_settings(CommandSettings).default_namespace == "watched"
+    environment.setenv("B3LB_NAMESPACES", "one,two")
+    with pytest.raises(SettingsError, match="one, two"):
+        _ = load_settings(CommandSettings).default_namespace
+    environment.setenv("B3LB_NAMESPACE", "mine")
+    assert load_settings(CommandSettings).default_namespace == "mine"
+
+
+def test_a_fault_of_the_program_is_70(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("b3lb_cli.meetings.meetings", fail)
+    assert cli.main(ASK) == 70
+    assert capsys.readouterr().err.endswith("b3lb: ZeroDivisionError\n")
+
+
+def test_an_interrupt_is_130(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("b3lb_cli.meetings.meetings", interrupt)
+    assert cli.main(ASK) == 130
+
+
+def test_as_a_plugin_it_speaks_of_kubectl() -> None:
+    assert cli.program_name("/usr/local/bin/kubectl-b3lb") == "kubectl b3lb"
+    assert cli.program_name("/venv/bin/b3lb") == "b3lb"
+    assert cli.parser("kubectl b3lb").format_usage().startswith("usage: kubectl b3lb ")
+
+
+def test_it_knows_neither_kubernetes_nor_the_other_programs() -> None:
+    script = (
+        "import sys, b3lb_cli.meetings, b3lb_cli.settings;"
+        "print({'kopf', 'kubernetes', 'b3lb_jobs', 'b3lb_operator', 'aiohttp'} & set(sys.modules))"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("B3LB_")}
+    result = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=30, check=True
+    )
+    assert result.stdout == "set()\n"
