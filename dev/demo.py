@@ -25,6 +25,7 @@ from dev.scenario import SEAM_SECONDS, TICK_SECONDS, NotSeenError, Scenario
 from dev.toolchain import ToolchainError, kubectl_path
 
 NAMESPACE = "b3lb"
+SECRET = "uni-001"  # of examples/minimal.yaml
 LOG_LINES = 30
 
 
@@ -71,6 +72,7 @@ class Demo:
         """Run all steps."""
         self.apply()
         self.ticks()
+        self.lists()
         self.failure_and_recovery()
         self.cordon_and_drain()
         self.say("that was the main job: declared with kubectl, polled by a CronJob, true in `kubectl get bbbnodes`")
@@ -119,6 +121,15 @@ class Demo:
         self.expect("people came and went, and the status says so", lambda: self.numbers() != before, within=60)
         self.kubectl("get", "cronjobs,jobs,pods")
         self.kubectl("get", "bbbnodes")
+
+    def lists(self) -> None:
+        """Show what the tenant's API secret sees: its own meetings only."""
+        self.say(f"the meetings that a client with the API secret {SECRET} sees")
+        self.scenario.expect_condition(SECRET, "Accepted", "True/Accepted", of="bbbsecret", within=5)
+        self.kubectl("get", "bbbtenants,bbbsecrets")
+        self.expect("they are listed", lambda: bool(self.scenario.meetings(SECRET)), within=TICK_SECONDS + SEAM_SECONDS)
+        print(f"$ b3lb meetings --secret {SECRET}", flush=True)
+        print(self.installation.b3lb("meetings", "--secret", SECRET).rstrip(), flush=True)
 
     def numbers(self) -> str:
         """Return the meetings and attendees of all nodes, as their statuses have them."""
@@ -200,8 +211,9 @@ def show(directory: Path, *, keep: bool) -> int:
         flush=True,
     )
     Path(directory).chmod(0o755)
+    tenants = [("UNI", 1)]
     with (
-        Farm(nodes=3, seed=7, meetings=4, attendees=12, step_seconds=4, start_time="now") as farm,
+        Farm(nodes=3, seed=7, meetings=4, attendees=12, step_seconds=4, start_time="now", tenants=tenants) as farm,
         Environment(directory) as environment,
         Installation(environment, NAMESPACE) as installation,
     ):

@@ -12,6 +12,7 @@ import http.client
 import json
 import os
 import secrets
+import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -140,6 +141,14 @@ class Installation:
         ):
             secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {key: value}}
             self.kubectl("apply", "-f", "-", input=json.dumps(secret))
+
+    def b3lb(self, *arguments: str) -> str:
+        """Run the command `b3lb` as somebody who may read the database, and return its standard output."""
+        environment = {"B3LB_DATABASE_URL": self.database_url, "B3LB_NAMESPACE": self.namespace}
+        command = [str(_PROGRAMS / "b3lb"), *arguments]
+        return subprocess.run(
+            command, env={**os.environ, **environment}, check=True, capture_output=True, text=True, timeout=30
+        ).stdout
 
     def start_operator(self) -> None:
         """Start the operator under its service account and wait until it is ready.

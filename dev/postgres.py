@@ -203,6 +203,11 @@ class Postgres:
             raise PostgresError("PostgreSQL did not say where its write-ahead log ends")
         return int(row[0])
 
+    def checkpoint(self) -> None:
+        """Write all dirty pages: the next change of each page then writes the whole page to the log."""
+        with psycopg.connect(self.url, autocommit=True, connect_timeout=_CONNECT_SECONDS) as connection:
+            connection.execute("CHECKPOINT")
+
     def _accepts_connections(self) -> bool:
         try:
             with psycopg.connect(self.url, connect_timeout=_CONNECT_SECONDS):

@@ -17,7 +17,8 @@ TICK_SECONDS = 5
 # From the last tick of a pod to the first one of the next minute's: 15 s between them and the pod's start.
 SEAM_SECONDS = 20
 _GROUPS = {
-    **dict.fromkeys(("bbbcluster", "bbbnode", "bbbqueue"), f"/apis/{API_VERSION}"),
+    **dict.fromkeys(("bbbcluster", "bbbnode", "bbbqueue", "bbbtenant", "bbbsecret"), f"/apis/{API_VERSION}"),
+    "secret": "/api/v1",
     **dict.fromkeys(("cronjob", "job"), "/apis/batch/v1"),
 }
 
@@ -52,12 +53,19 @@ class Scenario:
             objects += [secret(node.name, node.secret), bbb_node(node)]
         self.apply(*objects, core_queue(**queue))
 
-    def start_job(self) -> str:
-        """Make a Job from the core queue's CronJob and return its name."""
+    def start_job(self, queue: str = "core") -> str:
+        """Make a Job from a queue's CronJob and return its name."""
         name = f"now-{next(self._jobs)}"
-        self.expect("the CronJob exists", lambda: self.exists("cronjob", "b3lb-core"), within=10)
-        self.installation.kubectl("create", "job", name, "--from=cronjob/b3lb-core")
+        self.expect("the CronJob exists", lambda: self.exists("cronjob", f"b3lb-{queue}"), within=10)
+        self.installation.kubectl("create", "job", name, f"--from=cronjob/b3lb-{queue}")
         return name
+
+    def meetings(self, secret: str) -> list[dict[str, Any]]:
+        """Return the meetings that `b3lb meetings` lists for a BBBSecret."""
+        found: list[dict[str, Any]] = json.loads(self.installation.b3lb("meetings", "--secret", secret, "-o", "json"))[
+            "meetings"
+        ]
+        return found
 
     def find(self, kind: str, name: str) -> dict[str, Any] | None:
         """Return an object, None if there is none; a kind as kubectl calls one object (`bbbnode`)."""
@@ -137,7 +145,25 @@ def bbb_node(node: FarmNode, **spec: Any) -> dict[str, Any]:
     return {"apiVersion": API_VERSION, "kind": "BBBNode", "metadata": {"name": node.name}, "spec": fields}
 
 
-def core_queue(**spec: Any) -> dict[str, Any]:
+def core_queue(tasks: Sequence[str] = ("check-nodes", "update-secrets-lists"), **spec: Any) -> dict[str, Any]:
     """Return the BBBQueue `core` with short ticks."""
-    fields = {"tasks": ["check-nodes"], "schedule": "* * * * *", "tickSeconds": TICK_SECONDS, **spec}
-    return {"apiVersion": API_VERSION, "kind": "BBBQueue", "metadata": {"name": "core"}, "spec": fields}
+    return queue("core", tasks, **spec)
+
+
+def queue(name: str, tasks: Sequence[str], **spec: Any) -> dict[str, Any]:
+    """Return a BBBQueue with short ticks."""
+    fields = {"tasks": list(tasks), "schedule": "* * * * *", "tickSeconds": TICK_SECONDS, **spec}
+    return {"apiVersion": API_VERSION, "kind": "BBBQueue", "metadata": {"name": name}, "spec": fields}
+
+
+def bbb_tenant(slug: str, **spec: Any) -> dict[str, Any]:
+    """Return a BBBTenant."""
+    metadata = {"name": slug.lower()}
+    return {"apiVersion": API_VERSION, "kind": "BBBTenant", "metadata": metadata, "spec": {"slug": slug, **spec}}
+
+
+def bbb_secret(slug: str, sub_id: int, **spec: Any) -> dict[str, Any]:
+    """Return a BBBSecret; without a reference its API secret is generated."""
+    fields = {"tenantRef": {"name": slug.lower()}, "subId": sub_id, **spec}
+    metadata = {"name": f"{slug.lower()}-{sub_id:03d}"}
+    return {"apiVersion": API_VERSION, "kind": "BBBSecret", "metadata": metadata, "spec": fields}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform
 import statistics
@@ -15,18 +16,21 @@ from pathlib import Path
 from typing import Any
 
 from b3lb.crypto import KeyRing
-from b3lb.db.configuration import apply_clusters, apply_nodes
+from b3lb.db.configuration import apply_clusters, apply_nodes, apply_secrets, apply_tenants
 from b3lb.db.engine import create_engine, transaction
-from b3lb.db.rows import ClusterRow, NodeRow
+from b3lb.db.rows import ApiSecretRow, ClusterRow, NodeRow, TenantRow
 from dev.environment import REPOSITORY, Environment
 from dev.farm.messages import FarmNode
 from dev.farm.process import Farm
+from dev.farm.tenants import Secret, tenant_secrets
 from dev.postgres import Postgres
 from tests.bench.idle import measure_idle, measure_start
 from tests.bench.scenarios import TICKS, Figures, TickScenario, table
 from tests.bench.ticks import NAMESPACE
 
 MIB = 1024 * 1024
+# A step changes 24 % of the meetings: so many nodes have two.
+MORE_STEPS = 0.35
 
 
 def main() -> None:
@@ -44,7 +48,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="b3lb-bench-") as name:
         directory = Path(name)
         directory.chmod(0o755)
-        with Postgres(directory / "postgres") as postgres:
+        with Postgres(directory / "postgres", fsync=True) as postgres:
             for scenario in TICKS:
                 if scenario.name in chosen:
                     print(f"{scenario.name}: {scenario.nodes} nodes, {scenario.ticks} ticks …", file=sys.stderr)
@@ -66,8 +70,15 @@ def measure_ticks(scenario: TickScenario, postgres: Postgres) -> Figures:
     url = postgres.create_database(f"bench_{scenario.name}")
     migrate(url)
     keys = KeyRing.generate("bench")
-    with Farm(nodes=scenario.nodes, meetings=scenario.meetings, attendees=scenario.attendees, frozen=True) as farm:
-        declare(url, keys, farm.nodes)
+    secrets = tenant_secrets(scenario.tenants, scenario.secrets)
+    with Farm(
+        nodes=scenario.nodes,
+        meetings=scenario.meetings,
+        attendees=scenario.attendees,
+        tenants=secrets,
+        frozen=True,
+    ) as farm:
+        declare(url, keys, farm.nodes, secrets)
         command = [sys.executable, "-m", "tests.bench.ticks", url, keys.export()]
         with subprocess.Popen(
             command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
@@ -76,14 +87,9 @@ def measure_ticks(scenario: TickScenario, postgres: Postgres) -> Figures:
             hanging = [node.name for node in farm.nodes[: scenario.hanging]]
             if hanging:
                 farm.control.set_behaviours(dict.fromkeys(hanging, "hang"))
-            measured = []
-            for _ in range(scenario.ticks):
-                farm.control.step(1)
-                cpu, wal = postgres.cpu_seconds(), postgres.wal_bytes()
-                figures = tick(child)
-                figures["pg_cpu"] = postgres.cpu_seconds() - cpu
-                figures["wal"] = (postgres.wal_bytes() - wal) / MIB
-                measured.append(figures)
+            measured = [measure_tick(farm, postgres, child) for _ in range(scenario.ticks)]
+            postgres.checkpoint()
+            after_checkpoint = measure_tick(farm, postgres, child)
             end = ask(child, "end")
     return Figures(
         scenario=scenario.name,
@@ -94,7 +100,20 @@ def measure_ticks(scenario: TickScenario, postgres: Postgres) -> Figures:
         peak_rss_mib=end["peak_rss_mib"],
         statements=max(figures["statements"] for figures in measured),
         wal_mib=statistics.median(figures["wal"] for figures in measured),
+        wal_checkpoint_mib=after_checkpoint["wal"],
+        changed=statistics.median(figures["changed"] for figures in measured),
     )
+
+
+def measure_tick(farm: Farm, postgres: Postgres, child: subprocess.Popen[str]) -> dict[str, Any]:
+    """Let the farm's time go on until about 30 % of the meetings changed, then return the figures of a tick."""
+    farm.control.step()
+    farm.control.step(nodes=math.ceil(MORE_STEPS * len(farm.nodes)))
+    cpu, wal = postgres.cpu_seconds(), postgres.wal_bytes()
+    figures = tick(child)
+    figures["pg_cpu"] = postgres.cpu_seconds() - cpu
+    figures["wal"] = (postgres.wal_bytes() - wal) / MIB
+    return figures
 
 
 def tick(child: subprocess.Popen[str]) -> dict[str, Any]:
@@ -117,11 +136,11 @@ def migrate(url: str) -> None:
     subprocess.run([sys.executable, "-m", "b3lb.db.migrate"], env={**os.environ, "B3LB_DATABASE_URL": url}, check=True)
 
 
-def declare(url: str, keys: KeyRing, farm: list[FarmNode]) -> None:
-    """Write a cluster and the farm's nodes into the configuration tables, as the operator does."""
+def declare(url: str, keys: KeyRing, farm: list[FarmNode], secrets: list[Secret]) -> None:
+    """Write a cluster, the farm's nodes and the tenants into the configuration tables, as the operator does."""
     engine = create_engine(url, application_name="b3lb-bench")
-    created_at = datetime.now(UTC)
-    rows = [
+    now = datetime.now(UTC)
+    nodes = [
         NodeRow(
             name=node.name,
             uid=node.name,
@@ -130,13 +149,31 @@ def declare(url: str, keys: KeyRing, farm: list[FarmNode]) -> None:
             api_url=node.api_url,
             load_url=node.load_url,
             secret=node.secret,
-            created_at=created_at,
+            created_at=now,
         )
         for node in farm
     ]
+    tenants = [
+        TenantRow(name=slug.lower(), uid=slug, generation=1, created_at=now, slug=slug)
+        for slug in sorted({secret.slug for secret in secrets})
+    ]
+    api_secrets = [
+        ApiSecretRow(
+            name=str(secret).lower(),
+            uid=str(secret),
+            generation=1,
+            created_at=now,
+            tenant=secret.slug.lower(),
+            sub_id=secret.sub_id,
+            secret=f"secret of {secret}",
+        )
+        for secret in secrets
+    ]
     with transaction(engine, timeout_seconds=30) as connection:
         apply_clusters(connection, NAMESPACE, [ClusterRow("default", "default", 1)], complete=True)
-        apply_nodes(connection, NAMESPACE, rows, complete=True, keys=keys)
+        apply_nodes(connection, NAMESPACE, nodes, complete=True, keys=keys)
+        apply_tenants(connection, NAMESPACE, tenants, complete=True)
+        apply_secrets(connection, NAMESPACE, api_secrets, complete=True, keys=keys)
     engine.dispose()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -49,8 +49,15 @@ def start_farm() -> Iterator[Callable[..., Farm]]:
     """Return a function that starts a farm, stopped at the end of the test."""
     farms: list[Farm] = []
 
-    def start(*, nodes: int = 3, meetings: int = 3, attendees: int = 5, frozen: bool = True) -> Farm:
-        farm = Farm(nodes=nodes, meetings=meetings, attendees=attendees, frozen=frozen)
+    def start(
+        *,
+        nodes: int = 3,
+        meetings: int = 3,
+        attendees: int = 5,
+        frozen: bool = True,
+        tenants: Sequence[tuple[str, int]] = (),
+    ) -> Farm:
+        farm = Farm(nodes=nodes, meetings=meetings, attendees=attendees, frozen=frozen, tenants=tenants)
         farm.start()
         farms.append(farm)
         return farm

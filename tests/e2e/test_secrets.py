@@ -1,18 +1,19 @@
-"""A secret value stands in core Secrets only."""
+"""A secret value stands in core Secrets only: not in etcd elsewhere, the database, logs, Events or messages."""
 
 from __future__ import annotations
 
+import base64
 import json
 
 import psycopg
 import pytest
 from psycopg import sql
 
-from dev.scenario import SEAM_SECONDS, Scenario, secret
+from dev.scenario import SEAM_SECONDS, Scenario, bbb_secret, bbb_tenant, secret
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
 
-KINDS = "bbbnodes,bbbclusters,bbbqueues,events,cronjobs,jobs,pods,leases,configmaps"
+KINDS = "b3lb,events,cronjobs,jobs,pods,leases,configmaps"
 
 
 def dump(url: str) -> str:
@@ -29,6 +30,12 @@ def dump(url: str) -> str:
 
 def test_no_secret_value_is_found_outside_core_secrets(scenario: Scenario) -> None:
     scenario.declare()
+    given = "a-given-api-secret-that-must-not-leak"
+    reference = {"secretRef": {"name": "given"}}
+    scenario.apply(bbb_tenant("UNI"), secret("given", given), bbb_secret("UNI", 1), bbb_secret("UNI", 2, **reference))
+    for name in ("uni-001", "uni-002"):
+        scenario.expect_condition(name, "Accepted", "True/Accepted", of="bbbsecret", within=10)
+    generated = base64.b64decode(scenario.get("secret", "uni-001-api-secret")["data"]["secret"]).decode()
     node = scenario.farm.nodes[0]
     wrong = "a-wrong-value-that-must-not-leak"
     scenario.expect_condition(node.name, "Ready", "True/Responding", within=5)
@@ -40,7 +47,7 @@ def test_no_secret_value_is_found_outside_core_secrets(scenario: Scenario) -> No
     installation = scenario.installation
     password = installation.database_url.split(":")[2].split("@")[0]
     keys = installation.encryption_keys.split(":", 1)[1]
-    values = [wrong, password, keys, *(simulated.secret for simulated in scenario.farm.nodes)]
+    values = [given, generated, wrong, password, keys, *(simulated.secret for simulated in scenario.farm.nodes)]
     logs = [installation.log, *installation.environment.pod_logs.rglob("*.log")]
     places = {
         "the API": installation.kubectl("get", KINDS, "-o", "json"),

@@ -1,10 +1,12 @@
-"""Fixtures for tests on real PostgreSQL, some of them with a simulated farm."""
+"""Fixtures for tests on real parts: PostgreSQL, a simulated farm, a control plane."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from dev.controlplane import ControlPlane
 from dev.farm.process import Farm as SimulatedFarm
 from tests.integration.database_farm import Farm
 from tests.integration.job_runs import all_healthy
@@ -48,3 +50,10 @@ def running_farm() -> Iterator[SimulatedFarm]:
 def bbb_farm(running_farm: SimulatedFarm) -> SimulatedFarm:
     """Four healthy nodes that do not change by themselves."""
     return all_healthy(running_farm)
+
+
+@pytest.fixture(scope="module")
+def plane(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane of a file's own: its tests kill parts of it, and a node of one file would run another's pods."""
+    with ControlPlane(tmp_path_factory.mktemp("control-plane"), assets=assets) as running:
+        yield running

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 import urllib.parse
-from collections.abc import Iterator
 from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any
@@ -36,12 +35,6 @@ CRON_JOB = {
         },
     },
 }
-
-
-@pytest.fixture(scope="module")
-def plane(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with ControlPlane(tmp_path_factory.mktemp("control-plane"), assets=assets) as running:
-        yield running
 
 
 def get(plane: ControlPlane, path: str) -> dict[str, Any]:

@@ -146,12 +146,6 @@ def state(pod: Manifest) -> Manifest:
 
 
 @pytest.fixture(scope="module")
-def plane(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    with ControlPlane(tmp_path_factory.mktemp("control-plane"), assets=assets) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def node(plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
     """The node the scheduler may use."""
     running = Node(plane, tmp_path_factory.mktemp("node"), "main")

@@ -26,7 +26,7 @@ from b3lb.db.configuration import (
     resolve_clusters,
     secret_context,
 )
-from b3lb.db.planning import cleaned, compare_clusters, compare_queues
+from b3lb.db.planning import cleaned, compare_clusters, compare_rows
 from b3lb.health import GuardPolicy
 from b3lb.load import LoadFormula
 
@@ -66,7 +66,7 @@ def plan_nodes(
 def test_a_new_node_is_inserted_at_revision_one() -> None:
     row = node()
     assert plan_nodes([row], []) == Plan(
-        writes=(Write(Action.INSERT, row, None, revision=1, repoll=True, seal=True),), deletes=()
+        writes=(Write(Action.INSERT, row, None, revision=1, repoll=True, seal=True, anew=True),), deletes=()
     )
 
 
@@ -94,11 +94,11 @@ QUIET_CHANGES: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("change", POLL_CHANGES)
-def test_what_a_poll_depends_on_gives_a_new_revision(change: dict[str, Any]) -> None:
+def test_what_a_poll_depends_on_gives_a_new_revision_and_another_server_is_judged_anew(change: dict[str, Any]) -> None:
     existing = stored(node())
     wanted = node(**change)
     assert plan_nodes([wanted], [existing]) == Plan(
-        writes=(Write(Action.UPDATE, wanted, existing, revision=5, repoll=True, seal=False),)
+        writes=(Write(Action.UPDATE, wanted, existing, 5, repoll=True, seal=False, anew="api_url" in change),)
     )
 
 
@@ -115,7 +115,7 @@ def test_another_secret_is_encrypted_at_a_new_revision() -> None:
     existing = stored(node())
     wanted = node(secret="another")
     assert plan_nodes([wanted], [existing]) == Plan(
-        writes=(Write(Action.UPDATE, wanted, existing, revision=5, repoll=True, seal=True),)
+        writes=(Write(Action.UPDATE, wanted, existing, revision=5, repoll=True, seal=True, anew=True),)
     )
 
 
@@ -144,7 +144,7 @@ def test_a_node_that_can_be_polled_again_gets_a_new_revision() -> None:
     blocked = node(secret=None, blocked_reason="SecretNotFound", blocked_message="…")
     for existing in (stored(blocked), stored(node(state="Disabled")), stored(node(blocked_reason="DuplicateURL"))):
         (write,) = plan_nodes([node()], [existing]).writes
-        assert (write.action, write.revision, write.repoll) == (Action.UPDATE, 5, True)
+        assert (write.action, write.revision, write.repoll, write.anew) == (Action.UPDATE, 5, True, True)
 
 
 def test_another_reason_for_being_blocked_is_no_reason_to_poll() -> None:
@@ -156,7 +156,7 @@ def test_another_reason_for_being_blocked_is_no_reason_to_poll() -> None:
 def test_a_deleted_node_that_comes_back_is_revived_at_a_new_revision_even_if_nothing_else_changed() -> None:
     existing = stored(node(), deleted=True)
     assert plan_nodes([node()], [existing]) == Plan(
-        writes=(Write(Action.REVIVE, node(), existing, revision=5, repoll=True, seal=False),)
+        writes=(Write(Action.REVIVE, node(), existing, revision=5, repoll=True, seal=False, anew=True),)
     )
 
 
@@ -197,11 +197,20 @@ def test_a_cluster_asks_for_new_polls_only_if_its_requests_change(change: dict[s
     assert compare_clusters(cluster(**change), existing) == Difference(changed=True, repoll=repoll)
 
 
+def test_the_end_of_a_clusters_block_asks_for_new_polls_and_its_beginning_does_not() -> None:
+    free = ClusterRow(name="c", uid="u", generation=1)
+    blocked = dataclasses.replace(free, blocked_reason="CASecretNotFound", blocked_message="no Secret")
+    begins = compare_clusters(blocked, Existing(1, free))
+    assert (begins.changed, begins.repoll) == (True, False)
+    ends = compare_clusters(free, Existing(1, blocked))
+    assert (ends.changed, ends.repoll, ends.anew) == (True, True, True)
+
+
 def test_a_queue_is_written_when_it_differs() -> None:
     row = QueueRow(name="core", uid="u", generation=1, tasks=("check-nodes",), tick_seconds=15)
-    assert compare_queues(row, Existing(id=1, row=row)) == Difference(changed=False)
+    assert compare_rows(row, Existing(id=1, row=row)) == Difference(changed=False)
     changed = dataclasses.replace(row, tasks=("check-nodes", "other"))
-    assert compare_queues(changed, Existing(id=1, row=row)) == Difference(changed=True)
+    assert compare_rows(changed, Existing(id=1, row=row)) == Difference(changed=True)
 
 
 states = st.sampled_from(["Active", "Cordoned", "Draining", "Disabled"])

@@ -73,6 +73,40 @@ def test_help_holds_examples_and_every_exit_code(capsys: pytest.CaptureFixture[s
         assert meaning in text
 
 
+_STOPPED_WHILE_IMPORTING = """
+import os, signal, sys, types
+class Field:
+    def __set_name__(self, owner, name):
+        os.kill(os.getpid(), signal.{name})
+class Program(types.ModuleType):
+    def __getattr__(self, name):
+        return type("Owner", (), {{"field": Field()}})
+sys.modules["b3lb_jobs.program"] = Program("b3lb_jobs.program")
+from b3lb_jobs.cli import main
+sys.exit(main(["core"]))
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_while_the_programs_modules_are_imported_ends_it_without_a_traceback(name: str, code: int) -> None:
+    """Python wraps what is raised while a class is made: nothing may be raised then."""
+    script = _STOPPED_WHILE_IMPORTING.format(name=name)
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (code, "", "")
+
+
+def test_an_interrupt_before_the_run_begins_is_exit_130_without_a_traceback(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_flags: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("b3lb_jobs.program.execute", interrupted)
+    monkeypatch.setattr("b3lb_jobs.cli.signal.signal", lambda *_: None)
+    assert main(["core"]) == 130
+    assert capsys.readouterr() == ("", "")
+
+
 def test_version_and_list(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(["--version"])
@@ -86,7 +120,9 @@ def test_an_unknown_name_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[st
     assert main(["check-node"]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err == "b3lb-job: 'check-node' is neither a task nor a queue; tasks: check-nodes; queues: core\n"
+    assert captured.err == (
+        "b3lb-job: 'check-node' is neither a task nor a queue; tasks: check-nodes, update-secrets-lists; queues: core\n"
+    )
 
 
 @pytest.mark.parametrize(

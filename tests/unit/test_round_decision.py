@@ -19,7 +19,7 @@ from b3lb.health import (
 )
 from b3lb.load import LoadFormula
 from b3lb_jobs.core.decision import Decision, GuardChange, NodeChange, Round, decide, summarise
-from tests.unit.poll_rounds import BEFORE, DOWN, NO_POLLS, NOW, READY, READY_LOAD, failed, poll, seen
+from tests.unit.poll_rounds import BEFORE, DOWN, NO_POLLS, NOW, READY, READY_LOAD, SEEN_AT, failed, poll, seen
 
 
 def decided(polls: Sequence[NodePoll], observations: Mapping[int, Observation]) -> Decision:
@@ -57,7 +57,7 @@ def test_the_first_poll_decides_at_once_in_both_directions() -> None:
     )
     decision = decided([poll(1, None), poll(2, None)], {1: seen(), 2: failed(Reason.DNS)})
     assert decision == Decision(
-        rows=((1, up, READY_LOAD), (2, down, 0.0)),
+        rows=((1, up, READY_LOAD, NOW), (2, down, 0.0, None)),
         guards=(),
         node_changes=(
             NodeChange("node-1", None, up, None, READY_LOAD),
@@ -81,7 +81,7 @@ def test_one_failure_makes_a_node_suspect_which_is_no_transition() -> None:
         load_missed=1,
     )
     decision = decided([poll(1), poll(2)], {1: failed(), 2: seen()})
-    assert decision.rows == ((1, suspect, READY_LOAD),)
+    assert decision.rows == ((1, suspect, READY_LOAD, SEEN_AT),)
     assert not decision.node_changes[0].is_transition
 
 
@@ -103,7 +103,7 @@ def test_a_new_weight_or_formula_is_written_although_the_state_is_the_same() -> 
     heavy = poll(1, weight_percent=200)
     other = poll(2, formula=LoadFormula(meeting_factor=0))
     decision = decided([heavy, other], {1: seen(), 2: seen()})
-    assert decision.rows == ((1, READY, READY_LOAD / 2), (2, READY, READY_LOAD - 60))
+    assert decision.rows == ((1, READY, READY_LOAD / 2, NOW), (2, READY, READY_LOAD - 60, NOW))
 
 
 def test_the_guard_keeps_failed_ready_nodes_untouched_and_judges_all_others() -> None:
@@ -113,7 +113,7 @@ def test_the_guard_keeps_failed_ready_nodes_untouched_and_judges_all_others() ->
     raised = GuardState(since=NOW, failed=3, polled=4)
     assert decision.guards == ((1, raised),)
     assert decision.guard_changes == (GuardChange(1, GuardState(), raised),)
-    assert [(node_id, state.failures, state.meetings) for node_id, state, _ in decision.rows] == [(4, 0, 3), (5, 6, 2)]
+    assert [(node_id, state.failures, state.meetings) for node_id, state, *_ in decision.rows] == [(4, 0, 3), (5, 6, 2)]
 
 
 def test_a_guard_that_holds_is_not_written_again_and_ends_with_one_round_below_the_share() -> None:
@@ -169,7 +169,7 @@ def test_only_observed_nodes_are_written_and_each_as_its_own_history_says(
     polls = [poll(number + 1, state, cluster_id=number % 2, guard=guard) for number, state in enumerate(chosen)]
     decision = decided(polls, observed)
     by_id = {item.node_id: item for item in polls}
-    for node_id, state, _ in decision.rows:
+    for node_id, state, *_ in decision.rows:
         item = by_id[node_id]
         expected = next_state(item.state, observed[node_id], revision=1, policy=HealthPolicy(), now=NOW, jitter=0.0)
         assert state == expected

@@ -51,7 +51,7 @@ ENTRY = TaskEntry("check-nodes", "nowhere:nothing", ticking=True)
         ("ff", False, "RETRY", 75),
         ("s", False, "SUCCESS", 0),
         ("h", False, "SUCCESS", 0),
-        ("s", True, "SUCCESS", 0),
+        ("s", True, "RETRY", 75),
         ("h", True, "RETRY", 75),
         ("d", True, "SUCCESS", 0),
     ],
@@ -127,6 +127,10 @@ class FakeDatabase:
         loop = asyncio.get_running_loop()
         self.clock = DatabaseClock(START, loop.time(), loop.time)
         self.answered = True
+        self.ends_at = 0.0
+
+    def end_by(self, moment: float) -> None:
+        self.ends_at = moment
 
     @contextmanager
     def transaction(self, **_: object) -> Iterator[None]:
@@ -215,7 +219,7 @@ async def test_a_run_fills_its_minute_and_notes_its_end(stage: Stage) -> None:
 
 
 @pytest.mark.looptime
-async def test_once_is_one_tick_of_the_present_second(stage: Stage) -> None:
+async def test_once_is_one_tick_of_the_present_moment(stage: Stage) -> None:
     ending = await stage.run(once=True)
     assert ending.outcome == SUCCESS
     assert stage.ticks == [("check-nodes", 1)]

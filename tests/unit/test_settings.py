@@ -1,7 +1,10 @@
 """Settings come from the environment; whatever is wrong is one line without values."""
 
+from pathlib import Path
+
 import pytest
 
+from b3lb import settings
 from b3lb.crypto import KeyRing
 from b3lb.settings import (
     DatabaseSettings,
@@ -10,6 +13,7 @@ from b3lb.settings import (
     MigrationSettings,
     SettingsError,
     load_settings,
+    own_namespace,
 )
 
 URL = "postgresql://b3lb:geheim@db:5432/b3lb"
@@ -96,3 +100,12 @@ def test_wrong_keys_are_named_and_not_repeated(monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(SettingsError, match="B3LB_ENCRYPTION_KEYS: encryption key 1 has 6 bytes") as caught:
         load_settings(EncryptionSettings)
     assert "Z2VoZWlt" not in str(caught.value)
+
+
+def test_the_service_accounts_namespace_is_the_default(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "namespace"
+    file.write_text("b3lb\n")
+    monkeypatch.setattr(settings, "_NAMESPACE_FILE", file)
+    assert own_namespace() == "b3lb"
+    monkeypatch.setattr(settings, "_NAMESPACE_FILE", tmp_path / "missing")
+    assert own_namespace() == "default"

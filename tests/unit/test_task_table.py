@@ -26,25 +26,40 @@ def test_no_name_is_both_a_task_and_a_queue() -> None:
     assert not set(TASKS) & set(QUEUES)
 
 
-@pytest.mark.parametrize("names", [["check-nodes"], ["core"], ["core", "check-nodes"], ["check-nodes", "check-nodes"]])
-def test_tasks_and_queues_lead_to_each_task_once(names: list[str]) -> None:
-    assert [entry.name for entry in route(names)] == ["check-nodes"]
+@pytest.mark.parametrize(
+    ("names", "tasks"),
+    [
+        (["check-nodes"], ["check-nodes"]),
+        (["core"], ["check-nodes", "update-secrets-lists"]),
+        (["core", "check-nodes"], ["check-nodes", "update-secrets-lists"]),
+        (["check-nodes", "check-nodes"], ["check-nodes"]),
+        (["update-secrets-lists", "core"], ["update-secrets-lists", "check-nodes"]),
+    ],
+)
+def test_tasks_and_queues_lead_to_each_task_once_in_order(names: list[str], tasks: list[str]) -> None:
+    assert [entry.name for entry in route(names)] == tasks
 
 
 @pytest.mark.parametrize("name", ["", "cores", "check_nodes", "--once", "CORE", "core\n"])
 def test_an_unknown_name_is_answered_with_the_allowed_ones_in_one_line(name: str) -> None:
     with pytest.raises(UnknownNameError) as caught:
         route(["core", name])
-    assert str(caught.value) == f"{name!r} is neither a task nor a queue; tasks: check-nodes; queues: core"
+    assert str(caught.value) == (
+        f"{name!r} is neither a task nor a queue; tasks: check-nodes, update-secrets-lists; queues: core"
+    )
     assert "\n" not in str(caught.value)
 
 
 def test_the_listing_shows_each_task_with_its_queue() -> None:
-    assert listing().splitlines() == ["TASK         QUEUE  RUNS", "check-nodes  core   every tick"]
+    assert listing().splitlines() == [
+        "TASK                  QUEUE  RUNS",
+        "check-nodes           core   every tick",
+        "update-secrets-lists  core   every tick",
+    ]
 
 
 def test_tasks_of_a_queue() -> None:
-    assert tasks_of("core") == ("check-nodes",)
+    assert tasks_of("core") == ("check-nodes", "update-secrets-lists")
     assert tasks_of("nothing") == ()
 
 
