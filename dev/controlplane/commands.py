@@ -21,6 +21,11 @@ CONTROLLERS = (
     "ttl-after-finished-controller",
     "deployment-controller",
     "replicaset-controller",
+    "statefulset-controller",
+    "persistentvolume-binder-controller",
+    # Without these two, no claim and no volume that was ever used could be removed.
+    "persistentvolumeclaim-protection-controller",
+    "persistentvolume-protection-controller",
     "disruption-controller",
     "pod-garbage-collector-controller",
     "clusterrole-aggregation-controller",
@@ -121,7 +126,7 @@ def api_server_command(assets: Path, layout: Layout, ports: Ports) -> list[str]:
 
 
 def controller_manager_command(assets: Path, layout: Layout, ports: Ports) -> list[str]:
-    """The controllers which Jobs, CronJobs, Deployments and namespaces need, each with its own service account."""
+    """The controllers that workloads, volumes and namespaces need, each with its own service account."""
     return [
         str(assets / CONTROLLER_MANAGER),
         *layout.serving,

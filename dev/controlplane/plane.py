@@ -1,5 +1,6 @@
 """Starts, stops and disturbs the control plane."""
 
+import base64
 import fcntl
 import http.client
 import json
@@ -159,6 +160,17 @@ class ControlPlane:
         self._etcd("/v3/kv/compaction", {"revision": revision, "physical": True})
         self.restart(API_SERVER)
         return revision
+
+    def stored(self, prefix: str = "/registry/") -> dict[str, bytes]:
+        """What etcd holds now: key and value of everything below a prefix, as the API server wrote it."""
+        begin = prefix.encode()
+        end = begin[:-1] + bytes([begin[-1] + 1])
+        body = {"key": base64.b64encode(begin).decode(), "range_end": base64.b64encode(end).decode()}
+        answer = self._etcd("/v3/kv/range", body)
+        return {
+            base64.b64decode(item["key"]).decode(): base64.b64decode(item.get("value", ""))
+            for item in answer.get("kvs", ())
+        }
 
     def kubectl(
         self,

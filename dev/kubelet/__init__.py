@@ -1,8 +1,8 @@
 """A process kubelet: runs the pods of a real Kubernetes control plane as plain local processes.
 
 It registers a Node in a kube-apiserver, takes the pods the scheduler binds to it, starts their containers as local
-processes and writes their statuses as a real kubelet does, so that Jobs, CronJobs and their controllers can be tested
-without a container runtime. Start it with ``python -m dev.kubelet --help``.
+processes and writes their statuses as a real kubelet does, so that Jobs, CronJobs, Deployments, StatefulSets and
+their controllers can be tested without a container runtime. Start it with ``python -m dev.kubelet --help``.
 
 What a container sees:
 
@@ -16,9 +16,17 @@ What a container sees:
   with one and a slash is rewritten to it. ``B3LB_TERMINATION_LOG`` and ``B3LB_SERVICE_ACCOUNT_DIRECTORY`` tell the
   real paths of what has a fixed place in a container.
 * The network of this machine. A pod's address is its own loopback address; programs should bind to
-  ``status.podIP`` only. There is no DNS and no Service address; ``KUBERNETES_SERVICE_HOST`` is the API server itself.
+  ``status.podIP`` only, for ``127.0.0.1`` belongs to all of them. ``KUBERNETES_SERVICE_HOST`` is the API server itself.
+* With private mounts, names of Services in ``/etc/hosts``, see :mod:`dev.kubelet.services`: they lead straight to the
+  ready pods, so only their own ports count. Root also has ``kubernetes.default.svc`` on port 443.
+
+Probes (``httpGet``, ``tcpSocket``, ``exec``) and ``preStop`` hooks work as in a container, and so do restarts with
+their back-off. The stop signal goes to the container's first process; what that leaves behind is killed.
+
+Claims are bound to static volumes (:mod:`dev.kubelet.storage`), which are directories of this machine. The size of a
+volume, and ``runAsUser``, ``fsGroup`` and ``readOnlyRootFilesystem``, are accepted and mean nothing.
 
 What it does not show: images, cgroups (memory is sampled, CPU is not limited), users and groups, a read-only root,
-seccomp, eviction, NetworkPolicy, exec, port-forward and logs through the API server, Events. Probes, lifecycle hooks,
-restartable init containers and volumes that need a storage driver are not there either.
+seccomp, eviction, DNS, cluster addresses, NetworkPolicy, exec, port-forward and logs through the API server, Events.
+``grpc`` probes, ``postStart`` hooks, restartable init containers and volumes that need a storage driver are not there.
 """

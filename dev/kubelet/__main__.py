@@ -7,8 +7,9 @@ import signal
 import sys
 from pathlib import Path
 
-from dev.kubelet.addresses import AddressPool
+from dev.kubelet.addresses import AddressesInUseError, AddressPool, claimed
 from dev.kubelet.api import Api, Credentials, KubeconfigError, read_kubeconfig
+from dev.kubelet.gateway import PORT, SERVICE, Gateway
 from dev.kubelet.host import Host
 from dev.kubelet.images import ImageFile
 from dev.kubelet.kubelet import DirectoryInUseError, Kubelet, exclusive, private_mounts_work
@@ -16,6 +17,7 @@ from dev.kubelet.memory import MemoryGuard
 from dev.kubelet.node import NodeAgent, NodeOptions
 from dev.kubelet.plans import NodeFacts, service_variables
 from dev.kubelet.quantities import parse_quantity
+from dev.kubelet.services import ServiceDirectory
 
 logger = logging.getLogger("dev.kubelet")
 
@@ -41,19 +43,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--cpu", type=_quantity, default="8", help="capacity (default: %(default)s)")
     parser.add_argument("--memory", type=_quantity, default="32Gi", help="capacity (default: %(default)s)")
     parser.add_argument("--pods", type=int, default=110, help="capacity (default: %(default)s)")
-    parser.add_argument("--address-range", type=AddressPool, default="127.77.0.0/16", metavar="NETWORK")
+    parser.add_argument("--address-range", type=AddressPool, metavar="NETWORK", help="default: a free one")
     parser.add_argument("--lease-seconds", type=float, default=10.0, help="between renewals (default: %(default)s)")
     parser.add_argument("--no-private-mounts", action="store_true", help="rewrite paths even as root")
     return parser
 
 
-async def _run(options: argparse.Namespace, credentials: Credentials) -> None:
+async def _run(options: argparse.Namespace, credentials: Credentials, addresses: AddressPool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     directory: Path = options.directory.resolve()
-    addresses: AddressPool = options.address_range
     node = NodeOptions(
         name=options.node,
         address=addresses.node,
@@ -69,7 +70,8 @@ async def _run(options: argparse.Namespace, credentials: Credentials) -> None:
         services=service_variables(server.host or "", server.port or 443),
         private_mounts=private,
     )
-    async with Api(credentials) as api:
+    gateway = Gateway(server.host or "", server.port or PORT)
+    async with Api(credentials) as api, gateway.listen(addresses.node) as reachable:
         host = Host(
             api=api,
             node=facts,
@@ -80,6 +82,7 @@ async def _run(options: argparse.Namespace, credentials: Credentials) -> None:
             directory=directory / "pods",
             start_delay=options.start_delay,
             restart_backoff=options.restart_backoff,
+            services=ServiceDirectory({SERVICE: ((addresses.node, ""),)} if reachable else {}),
         )
         logger.info("node %s, private mounts %s, server %s", node.name, "on" if private else "off", server)
         await Kubelet(api, NodeAgent(api, node), host).run(stop)
@@ -92,9 +95,9 @@ def main() -> int:
     handler.setFormatter(_OneLineFormatter("%(asctime)s %(levelname)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
     try:
-        with exclusive(options.directory):
-            asyncio.run(_run(options, read_kubeconfig(options.kubeconfig)))
-    except (KubeconfigError, DirectoryInUseError) as error:
+        with exclusive(options.directory), claimed(options.address_range) as addresses:
+            asyncio.run(_run(options, read_kubeconfig(options.kubeconfig), addresses))
+    except (KubeconfigError, DirectoryInUseError, AddressesInUseError) as error:
         logger.error("%s", error)  # noqa: TRY400  # the message says it all
         return 1
     logger.info("stopped")

@@ -1,6 +1,16 @@
 """Loopback addresses: every pod gets its own, so that two pods can listen on the same port."""
 
+import contextlib
 import ipaddress
+import random
+import socket
+from collections.abc import Iterator
+
+# Where a real kubelet listens; nobody else on this machine has to do with it on such an address.
+_CLAIM_PORT = 10250
+_NETWORKS = ipaddress.IPv4Network("127.64.0.0/10")
+_PREFIX_LENGTH = 24
+_TRIES = 50
 
 
 class AddressPool:
@@ -41,3 +51,35 @@ class AddressPool:
     def give_back(self, address: str) -> None:
         """Frees an address; unknown ones are ignored."""
         self._used.discard(address)
+
+
+class AddressesInUseError(RuntimeError):
+    """Another kubelet of this machine uses the addresses."""
+
+
+@contextlib.contextmanager
+def claimed(pool: AddressPool | None) -> Iterator[AddressPool]:
+    """Holds a pool's addresses against other kubelets of this machine; one that is killed lets go of them.
+
+    Args:
+        pool: The addresses; None: any that are free.
+
+    Raises:
+        AddressesInUseError: another kubelet has them.
+    """
+    with socket.socket() as claim:
+        for candidate in [pool] if pool is not None else _random_pools():
+            try:
+                claim.bind((candidate.node, _CLAIM_PORT))
+            except OSError:
+                continue
+            yield candidate
+            return
+    raise AddressesInUseError(f"another kubelet uses {pool.node if pool is not None else _NETWORKS}")
+
+
+def _random_pools() -> Iterator[AddressPool]:
+    step = 2 ** (32 - _PREFIX_LENGTH)
+    for _ in range(_TRIES):
+        first = _NETWORKS[random.randrange(0, _NETWORKS.num_addresses, step)]
+        yield AddressPool(f"{first}/{_PREFIX_LENGTH}")

@@ -8,7 +8,8 @@ import signal
 import sys
 import uuid
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -38,6 +39,9 @@ class Plan:
     termination_log: Path
     log_fallback: bool
     """Whether the end of the log is the termination message of a failure without one."""
+    termination_path: str = "/dev/termination-log"
+    """Where the container sees ``termination_log``, with private mounts."""
+    stop_signal: signal.Signals = signal.SIGTERM
 
     @property
     def log(self) -> Path:
@@ -87,25 +91,14 @@ class ContainerProcess:
         file, error = _prepare(plan)
         with plan.log.open("ab") as log:
             log_start = log.tell()
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-I",
-                "-S",
-                launcher.__file__,
-                str(file),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=plan.environment,
-                start_new_session=True,
-            )
+            process = await _launch(plan, file, output=log.fileno())
         return cls(plan, process, log_start=log_start, error=error)
 
     def signal(self, number: signal.Signals) -> None:
-        """Sends a signal to the container's process group."""
+        """Sends a signal to the container's first process, as a runtime does; SIGKILL ends its whole group."""
         if self._process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.pid, number)
+                (os.killpg if number == signal.SIGKILL else os.kill)(self.pid, number)
 
     def kill_for_memory(self) -> None:
         """Kills the container as the kernel does when its cgroup has no memory left."""
@@ -118,6 +111,7 @@ class ContainerProcess:
         finished_at = datetime.now(UTC)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
+        _kill_those_who_see(self._plan)
         exit_code = code if code >= 0 else 128 - code
         reason, message = "Completed" if exit_code == 0 else "Error", ""
         start_error = self._error.read_text(encoding="utf-8") if exit_code == launcher.START_ERROR_CODE else ""
@@ -139,6 +133,65 @@ class ContainerProcess:
         if not text and failed and self._plan.log_fallback:
             text = read_tail(self._plan.log, start=self._log_start, size=LOG_MESSAGE_BYTES, lines=LOG_MESSAGE_LINES)
         return text
+
+
+async def execute(plan: Plan, command: Sequence[str], *, purpose: str) -> int:
+    """Runs a command with the environment and the view of a container that runs, and drops its output.
+
+    Args:
+        plan: The container's plan.
+        command: Program and arguments.
+        purpose: A name for its files, different for commands that may run at the same time.
+
+    Returns:
+        Its exit code, as a shell says it; 128 if it could not be started.
+
+    Raises:
+        OSError: this machine cannot start another process or write the plan.
+    """
+    log = plan.pod_root / "internal" / f"{plan.name}.{purpose}.termination-log"
+    beside = replace(plan, name=f"{plan.name}.{purpose}", command=list(command), termination_log=log)
+    file, _ = _prepare(beside)
+    process = await _launch(beside, file, output=asyncio.subprocess.DEVNULL)
+    try:
+        code = await process.wait()
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        # Also when this is cancelled: whoever started it has to wait for its end.
+        await process.wait()
+    return code if code >= 0 else 128 - code
+
+
+async def _launch(plan: Plan, file: Path, *, output: int) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-I",
+        "-S",
+        launcher.__file__,
+        str(file),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        env=plan.environment,
+        start_new_session=True,
+    )
+
+
+def _kill_those_who_see(plan: Plan) -> None:
+    """Kills what a container with private mounts has left behind, in whatever process group and environment.
+
+    A container's own processes are those that see its termination log; with a real one, they end with its first one.
+    """
+    if not plan.private_mounts:
+        return
+    mine = plan.termination_log.stat()
+    for process in Path("/proc").iterdir():
+        if process.name.isdecimal():
+            with contextlib.suppress(OSError):
+                seen = (process / "root" / plan.termination_path.lstrip("/")).stat()
+                if (seen.st_dev, seen.st_ino) == (mine.st_dev, mine.st_ino):
+                    os.kill(int(process.name), signal.SIGKILL)
 
 
 def _prepare(plan: Plan) -> tuple[Path, Path]:

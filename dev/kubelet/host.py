@@ -1,6 +1,6 @@
 """What the pods of a kubelet share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from dev.kubelet.addresses import AddressPool
@@ -8,6 +8,7 @@ from dev.kubelet.api import Api, Manifest
 from dev.kubelet.images import ImageFile
 from dev.kubelet.memory import MemoryGuard
 from dev.kubelet.plans import NodeFacts
+from dev.kubelet.services import ServiceDirectory
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,8 @@ class Host:
     """Seconds before the containers of a pod are started."""
     restart_backoff: float = 10.0
     """Seconds before the second restart of a container; doubled with each further one."""
+    services: ServiceDirectory = field(default_factory=ServiceDirectory)
+    """Where the Services are."""
 
     def pod_directory(self, pod: Manifest) -> Path:
         """The directory of a pod."""

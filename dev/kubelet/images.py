@@ -3,15 +3,17 @@
 .. code-block:: json
 
    {"b3lb-jobs:test": {"path": ["/opt/b3lb/bin"], "entrypoint": ["b3lb-job"], "env": {"B3LB_LOG_FORMAT": "console"},
-                       "workingDir": "/opt/b3lb", "keep": ["/opt/b3lb"]}}
+                       "workingDir": "/opt/b3lb", "keep": ["/opt/b3lb"], "stopSignal": "SIGINT"}}
 
-All keys are optional. ``path`` is put in front of ``PATH``. ``keep`` lists directories of this machine that the
+All keys are optional. ``path`` is put in front of ``PATH``. ``$(POD_IP)`` in a value of ``env`` is the pod's address:
+a server that listens everywhere in its real image listens there. ``keep`` lists directories of this machine that the
 programs need and that stay visible when a volume is mounted above them; ``workingDir``, the directories of ``path``
 and, if those are called ``bin``, the directories around them do anyway.
 """
 
 import json
 import logging
+import signal
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +29,7 @@ class Image:
     environment: dict[str, str] = field(default_factory=dict)
     working_directory: str | None = None
     keep: tuple[str, ...] = ()
+    stop_signal: signal.Signals = signal.SIGTERM
 
     @property
     def visible(self) -> list[str]:
@@ -58,7 +61,7 @@ def parse_images(text: str) -> dict[str, Image]:
 def _image(name: str, entry: object) -> Image:
     if not isinstance(entry, dict):
         raise ImageFileError(f"{name}: not an object")
-    unknown = set(entry) - {"path", "entrypoint", "env", "workingDir", "keep"}
+    unknown = set(entry) - {"path", "entrypoint", "env", "workingDir", "keep", "stopSignal"}
     if unknown:
         raise ImageFileError(f"{name}: unknown keys {', '.join(sorted(unknown))}")
     environment, directory = entry.get("env", {}), entry.get("workingDir")
@@ -72,7 +75,15 @@ def _image(name: str, entry: object) -> Image:
         environment=environment,
         working_directory=directory,
         keep=_strings(name, entry, "keep"),
+        stop_signal=_signal(name, entry),
     )
+
+
+def _signal(name: str, entry: dict[str, object]) -> signal.Signals:
+    try:
+        return signal.Signals[str(entry.get("stopSignal", "SIGTERM"))]
+    except KeyError:
+        raise ImageFileError(f"{name}: stopSignal is not the name of a signal") from None
 
 
 def _strings(name: str, entry: dict[str, object], key: str) -> tuple[str, ...]:

@@ -97,6 +97,7 @@ class Kubelet:
             asyncio.create_task(
                 self._api.follow("/api/v1/pods", field_selector=selector, replace=self._replace, change=self._change)
             ),
+            asyncio.create_task(self._host.services.run(self._api, changed=self._write_hosts)),
         ]
         stopping = asyncio.create_task(stop.wait())
         try:
@@ -131,6 +132,10 @@ class Kubelet:
             worker = self._workers[uid] = PodWorker(self._host, pod)
             task = self._tasks[uid] = asyncio.create_task(worker.run())
             task.add_done_callback(lambda task: self._done(uid, task))
+
+    def _write_hosts(self) -> None:
+        for worker in self._workers.values():
+            worker.write_hosts()
 
     def _done(self, uid: str, task: asyncio.Task[None]) -> None:
         worker = self._workers.pop(uid)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dev.kubelet.api import Api, Manifest
 from dev.kubelet.containers import POD_ROOT_VARIABLE, Plan
-from dev.kubelet.environment import Objects, command_line, container_environment, environment_references
+from dev.kubelet.environment import Objects, command_line, container_environment, environment_references, expand
 from dev.kubelet.images import Image
 from dev.kubelet.mounts import SERVICE_ACCOUNT_PATH, Mount, container_mounts, rewrite, with_kept
 from dev.kubelet.quantities import in_units
@@ -90,7 +90,9 @@ def build_plan(
             "HOME": str(root),
             "LANG": "C.UTF-8",
             "HOSTNAME": hostname_of(pod),
-            **image.environment,
+            # Pods share this machine's network: a program that listens everywhere in a cluster listens here alone.
+            "POD_IP": str(pod["status"]["podIP"]),
+            **_image_environment(image, pod),
             **variables,
             POD_ROOT_VARIABLE: str(root),
         },
@@ -101,24 +103,33 @@ def build_plan(
         private_mounts=node.private_mounts,
         termination_log=root / "internal" / f"{container['name']}.termination-log",
         log_fallback=container.get("terminationMessagePolicy") == "FallbackToLogsOnError",
+        termination_path=container.get("terminationMessagePath") or DEFAULT_TERMINATION_PATH,
+        stop_signal=image.stop_signal,
     )
     if node.private_mounts:
-        return _with_mounts(plan, pod, container, image)
+        return _with_mounts(plan, pod, image)
     return _with_rewritten_paths(plan, container, image, variables)
 
 
-def _with_mounts(plan: Plan, pod: Manifest, container: Manifest, image: Image) -> Plan:
-    path = container.get("terminationMessagePath") or DEFAULT_TERMINATION_PATH
-    mounts = [*plan.mounts, Mount(str(plan.termination_log), path)]
+def _image_environment(image: Image, pod: Manifest) -> dict[str, str]:
+    address = {"POD_IP": str(pod["status"]["podIP"])}
+    return {name: expand(value, address) for name, value in image.environment.items()}
+
+
+def _with_mounts(plan: Plan, pod: Manifest, image: Image) -> Plan:
+    mounts = [*plan.mounts, Mount(str(plan.termination_log), plan.termination_path)]
     if not pod["spec"].get("hostNetwork"):
         mounts.append(Mount(str(plan.pod_root / "internal" / "hosts"), "/etc/hosts"))
     return replace(plan, mounts=with_kept(mounts, [*image.visible, str(plan.pod_root)]))
 
 
 def _with_rewritten_paths(plan: Plan, container: Manifest, image: Image, variables: Mapping[str, str]) -> Plan:
-    """Rewrites what the pod says; what the image says are paths of this machine already."""
+    """Rewrites what the pod says; what the image says are paths of this machine already, unless they are mounted."""
     mounts = plan.mounts
-    environment = plan.environment | {name: rewrite(value, mounts) for name, value in variables.items()}
+    kept = with_kept(mounts, image.visible)
+    environment = {name: rewrite(plan.environment[name], kept) for name in image.environment}
+    environment |= {name: rewrite(value, mounts) for name, value in variables.items()}
+    environment = plan.environment | environment
     environment[POD_ROOT_VARIABLE] = str(plan.pod_root)
     environment["B3LB_TERMINATION_LOG"] = str(plan.termination_log)
     account = rewrite(SERVICE_ACCOUNT_PATH, mounts)

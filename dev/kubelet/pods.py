@@ -5,7 +5,6 @@ import contextlib
 import logging
 import math
 import shutil
-import signal
 from datetime import UTC, datetime
 
 from dev.kubelet.api import ApiError, Manifest
@@ -14,16 +13,18 @@ from dev.kubelet.fields import ConfigurationError
 from dev.kubelet.host import Host
 from dev.kubelet.plans import hosts_file
 from dev.kubelet.reports import StatusReporter
+from dev.kubelet.running import DEFAULT_GRACE_SECONDS, KILL_SECONDS
 from dev.kubelet.runs import RETRY_SECONDS, ContainerRuns, Stopped
+from dev.kubelet.services import rewrite_file
 from dev.kubelet.statuses import FINAL_PHASES, PodFacts, new_records, pod_status, records_from_status
 from dev.kubelet.volumes import materialise
 
 logger = logging.getLogger(__name__)
 
-DEFAULT_GRACE_SECONDS = 30.0
+# How old the Secrets, ConfigMaps and tokens in a pod's volumes may be.
+REFRESH_SECONDS = 60.0
 # What a pod gets whose object somebody removed without waiting for the kubelet.
 REMOVED_GRACE_SECONDS = 1.0
-KILL_SECONDS = 0.2
 
 
 class PodWorker:
@@ -110,8 +111,9 @@ class PodWorker:
             await self._supervise(work)
         finally:
             # Also when this task is cancelled: nothing of the pod may stay behind.
-            self._runs.signal(signal.SIGKILL)
+            self._runs.kill()
             work.cancel()
+            await asyncio.wait({work})
             kill_leftovers(self.root)
             self._host.addresses.give_back(self._address)
         if self._leaving and not self._runs.marker.exists():
@@ -136,12 +138,12 @@ class PodWorker:
             await self._wait(work, seconds)
         if work.done():
             return
-        self._runs.signal(signal.SIGTERM)
+        self._runs.ask_to_end()
         while not work.done() and (seconds := self._kill_at - loop.time()) > 0:
             await self._wait(work, seconds)
         while not work.done():
             # Repeated for a container that is just being started.
-            self._runs.signal(signal.SIGKILL)
+            self._runs.kill()
             await asyncio.wait({work}, timeout=KILL_SECONDS)
 
     async def _wait(self, work: asyncio.Task[None], seconds: float) -> None:
@@ -178,7 +180,11 @@ class PodWorker:
                 if not await self._runs.run(container, record, initial=True):
                     return
             pairs = zip(spec["containers"], self._main, strict=True)
-            await asyncio.gather(*(self._runs.run(container, record) for container, record in pairs))
+            refresh = asyncio.create_task(self._keep_volumes_fresh())
+            try:
+                await asyncio.gather(*(self._runs.run(container, record) for container, record in pairs))
+            finally:
+                refresh.cancel()
 
     async def _set_up(self) -> None:
         host = self._host
@@ -188,11 +194,11 @@ class PodWorker:
         # Its volumes may show Secrets.
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.root / "internal").mkdir(exist_ok=True)
-        (self.root / "internal" / "hosts").write_text(hosts_file(self._view()), encoding="utf-8")
+        self.write_hosts()
         while True:
             message = ""
             try:
-                await materialise(host.api, self._view(), self.root / "volumes", allocatable=host.node.allocatable)
+                await self._materialise()
                 break
             except ConfigurationError as error:
                 message = str(error)
@@ -205,6 +211,24 @@ class PodWorker:
         for record in (*self._init, *self._main):
             record.wait(self._reason)
         self._sandbox = True
+
+    async def _materialise(self) -> None:
+        host = self._host
+        await materialise(host.api, self._view(), self.root / "volumes", allocatable=host.node.allocatable)
+
+    async def _keep_volumes_fresh(self) -> None:
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            # What is gone meanwhile, or cannot be asked for, stays as it was.
+            with contextlib.suppress(ApiError, ConfigurationError):
+                await self._materialise()
+
+    def write_hosts(self) -> None:
+        """Writes the pod's ``/etc/hosts`` with the Services as they are now, if the pod has got that far."""
+        directory = self.root / "internal"
+        if self._address and directory.exists():
+            services = self._host.services.lines(self.pod["metadata"]["namespace"])
+            rewrite_file(directory / "hosts", hosts_file(self._view()) + services)
 
     def _view(self) -> Manifest:
         """The pod's object with its addresses, as the downward API shows it."""

@@ -2,22 +2,26 @@
 
 import asyncio
 import logging
-import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TypeVar
 
+from dev.kubelet.actions import Target, named_ports
 from dev.kubelet.api import ApiError, Manifest
-from dev.kubelet.containers import ContainerProcess, Plan, start_error
+from dev.kubelet.containers import ContainerProcess, Ending, Plan, start_error
 from dev.kubelet.fields import ConfigurationError
 from dev.kubelet.host import Host
 from dev.kubelet.plans import container_plan, memory_limit
+from dev.kubelet.prober import Prober
+from dev.kubelet.running import DEFAULT_GRACE_SECONDS, RunningContainer
 from dev.kubelet.statuses import ContainerRecord
 
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
 LONGEST_BACKOFF_SECONDS = 300.0
+# A container that has run that long is started again at once, as if it had never failed.
+FORGIVING_SECONDS = 600.0
 
 _Result = TypeVar("_Result")
 
@@ -46,17 +50,22 @@ class ContainerRuns:
         self._view = view
         self._report = report
         self._stop = stop
-        self._processes: dict[str, ContainerProcess] = {}
+        self._running: dict[str, RunningContainer] = {}
 
     @property
     def marker(self) -> Path:
         """A file that says that a container of this pod has been started, by this kubelet or an earlier one."""
         return self._root / "started"
 
-    def signal(self, number: signal.Signals) -> None:
-        """Sends a signal to all running containers."""
-        for process in self._processes.values():
-            process.signal(number)
+    def ask_to_end(self) -> None:
+        """Asks all running containers to end, with their hooks and stop signals."""
+        for running in self._running.values():
+            running.ask_to_end()
+
+    def kill(self) -> None:
+        """Kills all running containers."""
+        for running in self._running.values():
+            running.kill()
 
     async def run(self, container: Manifest, record: ContainerRecord, *, initial: bool = False) -> bool:
         """Runs a container as often as the restart policy says.
@@ -74,7 +83,10 @@ class ContainerRuns:
         try:
             while True:
                 plan = await self.unless_stopped(self._plan(container, record))
-                succeeded = await self._run_once(plan, container, record)
+                ending = await self._run_once(plan, container, record, initial=initial)
+                succeeded = ending.exit_code == 0
+                if (ending.finished_at - ending.started_at).total_seconds() >= FORGIVING_SECONDS:
+                    backoff = 0.0
                 if policy == "Never" or (succeeded and (initial or policy != "Always")) or self._stop.is_set():
                     return succeeded
                 if backoff:
@@ -123,23 +135,39 @@ class ContainerRuns:
             self._report()
             await asyncio.sleep(RETRY_SECONDS)
 
-    async def _run_once(self, plan: Plan, container: Manifest, record: ContainerRecord) -> bool:
+    async def _run_once(self, plan: Plan, container: Manifest, record: ContainerRecord, *, initial: bool) -> Ending:
         self.marker.touch()
         try:
             process = await ContainerProcess.start(plan)
         except (OSError, ValueError) as error:
-            record.end(start_error(error))
-            self._report()
-            return False
-        self._processes[record.name] = process
-        if self._stop.is_set():
-            process.signal(signal.SIGTERM)
-        record.run(process.container_id, process.started_at)
-        self._report()
-        with self._host.memory.watch(process.pid, limit=memory_limit(container), kill=process.kill_for_memory):
-            ending = await process.wait()
-        del self._processes[record.name]
+            ending = start_error(error)
+        else:
+            ending = await self._accompany(process, plan, container, record, probed=not initial)
         record.end(ending)
         logger.info("%s: container %s ended with code %d", self._root.name, record.name, ending.exit_code)
         self._report()
-        return ending.exit_code == 0
+        return ending
+
+    async def _accompany(
+        self, process: ContainerProcess, plan: Plan, container: Manifest, record: ContainerRecord, *, probed: bool
+    ) -> Ending:
+        pod = self._view()
+        target = Target(plan=plan, address=pod["status"]["podIP"], ports=named_ports(container))
+        grace = pod["spec"].get("terminationGracePeriodSeconds", DEFAULT_GRACE_SECONDS)
+        label = f"{self._root.name}: container {record.name}"
+        prober = Prober(container, target, record, label=label, report=self._report) if probed else None
+        running = self._running[record.name] = RunningContainer(process, container, target, grace=grace)
+        if self._stop.is_set():
+            running.ask_to_end()
+        record.run(
+            process.container_id,
+            process.started_at,
+            started=prober is None or not prober.waits_for_start,
+            ready=prober is None or not prober.waits_for_readiness,
+        )
+        self._report()
+        try:
+            with self._host.memory.watch(process.pid, limit=memory_limit(container), kill=process.kill_for_memory):
+                return await running.wait(prober)
+        finally:
+            del self._running[record.name]

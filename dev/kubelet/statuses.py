@@ -33,21 +33,40 @@ class ContainerRecord:
     last_state: Manifest = field(default_factory=dict)
     restart_count: int = 0
     container_id: str = ""
+    started: bool = False
+    """Whether it runs and its startup probe, if any, has succeeded."""
+    ready: bool = False
+    """Whether it has started and its readiness probe, if any, succeeds."""
 
     def wait(self, reason: str, message: str = "") -> None:
         """The container does not run and is going to be started; an end becomes its last state."""
         if "terminated" in self.state:
             self.last_state = self.state
         self.state = {"waiting": {"reason": reason, **({"message": message} if message else {})}}
+        self.started = self.ready = False
 
-    def run(self, container_id: str, started_at: datetime) -> None:
-        """The container has been started."""
+    def run(self, container_id: str, started_at: datetime, *, started: bool = True, ready: bool = True) -> None:
+        """The container runs.
+
+        Args:
+            container_id: Names this run.
+            started_at: When it began.
+            started: Whether that is all; False: its startup probe decides.
+            ready: Whether it needs nothing more to be ready; False: its readiness probe decides.
+        """
         if "terminated" in self.state:
             self.last_state = self.state
         if self.last_state:
             self.restart_count += 1
         self.container_id = container_id
         self.state = {"running": {"startedAt": timestamp(started_at)}}
+        self.started = started
+        self.ready = started and ready
+
+    def has_started(self, *, ready: bool) -> None:
+        """The startup probe has succeeded; ``ready`` as for :meth:`run`."""
+        self.started = True
+        self.ready = ready
 
     def end(self, ending: Ending) -> None:
         """The container has ended."""
@@ -58,9 +77,11 @@ class ContainerRecord:
         state["finishedAt"] = timestamp(ending.finished_at)
         state["containerID"] = ending.container_id
         self.state = {"terminated": state}
+        self.started = self.ready = False
 
     def lose(self) -> None:
         """The pod is over and nobody knows how the container ended: that counts as a failure."""
+        self.started = self.ready = False
         if "terminated" not in self.state:
             self.state = self.last_state or {
                 "terminated": {
@@ -101,14 +122,13 @@ def records_from_status(
 
 def container_status(record: ContainerRecord, *, initial: bool = False) -> Manifest:
     """The ``containerStatuses`` entry of a container; ``initial`` for init containers, which are ready once done."""
-    running = "running" in record.state
     return {
         "name": record.name,
         "image": record.image,
         "imageID": f"process://{record.image}" if record.container_id else "",
         "containerID": record.container_id,
-        "ready": record.exit_code == 0 if initial else running,
-        "started": running,
+        "ready": record.exit_code == 0 if initial else record.ready,
+        "started": record.started,
         "restartCount": record.restart_count,
         "state": record.state,
         "lastState": record.last_state,
@@ -209,7 +229,7 @@ def _initialized(facts: PodFacts, phase: str) -> Mapping[str, str | None]:
 def _ready(facts: PodFacts, phase: str) -> Mapping[str, str | None]:
     if phase in FINAL_PHASES:
         return {"status": "False", "reason": "PodCompleted" if phase == "Succeeded" else "PodFailed", "message": None}
-    missing = [record.name for record in facts.main if "running" not in record.state]
+    missing = [record.name for record in facts.main if not record.ready]
     if not missing:
         return {"status": "True", "reason": None, "message": None}
     return {

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 from dev.kubelet.api import Api, Manifest
+from dev.kubelet.claims import claimed_directory, link_directory
 from dev.kubelet.environment import Objects, Reference, referenced_entries
 from dev.kubelet.fields import ConfigurationError, field_value, resource_value
 
 DEFAULT_MODE = 0o644
 DEFAULT_TOKEN_SECONDS = 3600
+CLAIM = "persistentVolumeClaim"
 READ_ONLY_KINDS = frozenset({"secret", "configMap", "projected", "downwardAPI"})
 
 TokenKey = tuple[str, int]
@@ -181,14 +183,19 @@ async def materialise(api: Api, pod: Manifest, directory: Path, *, allocatable: 
 
     Raises:
         ApiError: as :meth:`Api.request`.
-        ConfigurationError: as :func:`volume_files`.
+        ConfigurationError: as :func:`volume_files` and :func:`claimed_directory`.
+        OSError: a file or directory cannot be written.
     """
-    volumes = pod["spec"].get("volumes") or []
+    everything = pod["spec"].get("volumes") or []
+    claims = {volume["name"]: volume[CLAIM] for volume in everything if CLAIM in volume}
+    volumes = [volume for volume in everything if CLAIM not in volume]
     references = set().union(*(volume_references(volume) for volume in volumes))
     keys = sorted(set().union(*(volume_tokens(volume) for volume in volumes)))
     objects = await fetch_objects(api, pod["metadata"]["namespace"], references)
     contents = await asyncio.gather(*(request_token(api, pod, key) for key in keys))
     tokens = dict(zip(keys, contents, strict=True))
+    for name, claim in claims.items():
+        link_directory(directory / name, await claimed_directory(api, pod["metadata"]["namespace"], claim["claimName"]))
     for volume in volumes:
         files = volume_files(volume, pod=pod, objects=objects, tokens=tokens, allocatable=allocatable)
         write_files(directory / volume["name"], files)
@@ -196,9 +203,10 @@ async def materialise(api: Api, pod: Manifest, directory: Path, *, allocatable: 
 
 def write_files(directory: Path, files: Mapping[str, VolumeFile]) -> None:
     """Writes a volume's files, each of them at once: readers see the old or the new content."""
-    directory.mkdir(parents=True, exist_ok=True)
-    # Mode of an emptyDir; what may be read is decided by the pod's directory above it.
-    directory.chmod(0o777)
+    if not directory.exists():
+        directory.mkdir(parents=True)
+        # Mode of an emptyDir; what may be read is decided by the pod's directory above it.
+        directory.chmod(0o777)
     for path, file in files.items():
         target = directory / path
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -114,6 +114,7 @@ def test_images_are_parsed() -> None:
         ('{"a": {"path": [1]}}', "a: path is not a list of strings"),
         ('{"a": {"env": {"A": 1}}}', "a: env is not an object of strings"),
         ('{"a": {"workingDir": 1}}', "a: workingDir is not a string"),
+        ('{"a": {"stopSignal": "TERM"}}', "a: stopSignal is not the name of a signal"),
     ],
 )
 def test_a_wrong_image_file_is_refused_with_the_place(text: str, message: str) -> None:

@@ -196,6 +196,7 @@ PRIVATE_PLAN = Plan(
         "HOME": "/k/pods/p",
         "LANG": "C.UTF-8",
         "HOSTNAME": "p",
+        "POD_IP": "127.77.0.2",
         "LEVEL": "info",
         "A": "/scratch/a",
         "KUBERNETES_SERVICE_HOST": "127.0.0.1",
