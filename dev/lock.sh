@@ -1,13 +1,19 @@
 #!/bin/sh
-# Resolves the dependencies of each program and of development into hashed requirements files that name no index.
+# Resolves the dependencies of development and of each image into hashed requirements files that name no index. The images
+# get the versions that the tests ran with.
 set -eu
 cd "$(dirname "$0")/.."
+tested=.venv/tested.txt
 lock() {
   out=$1
   shift
   .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
-    --custom-compile-command "make lock" pyproject.toml "$@" -o "$out"
+    --custom-compile-command "make lock" "$@" -o "$out"
 }
-lock requirements/operator.txt --extra operator
-lock requirements/jobs.txt --extra jobs
-lock requirements/dev.txt --extra operator --extra jobs --group dev
+lock requirements/dev.txt pyproject.toml --extra operator --extra jobs --extra cli --group dev
+sed -n 's/^\([a-z0-9-]*==[^ ;]*\).*/\1/p' requirements/dev.txt >"$tested"
+lock requirements/image.txt pyproject.toml --extra operator --extra jobs --extra cli --constraint "$tested"
+echo setuptools | lock requirements/build.txt - --constraint "$tested"
+sed -i '/^pydantic/d; /^cryptography/d' "$tested"
+lock requirements/image-pypy.txt pyproject.toml --extra jobs --extra cli --constraint "$tested" \
+  --override requirements/pypy-overrides.txt
