@@ -171,8 +171,13 @@ def next_state(
 
 
 def is_due(state: NodeState | None, revision: int, now: datetime) -> bool:
-    """Whether a node is to be polled in the tick at ``now``: back-off holds only for the revision that earned it."""
-    return state is None or state.revision != revision or state.next_poll_at is None or state.next_poll_at <= now
+    """Whether a node is to be polled in the tick at ``now``: back-off holds only for the revision that earned it.
+
+    A back-off longer than the longest was begun before the clock was set back, and is over.
+    """
+    if state is None or state.revision != revision or state.next_poll_at is None:
+        return True
+    return not now < state.next_poll_at <= now + timedelta(seconds=BACKOFF_CAP_SECONDS)
 
 
 def _after_success(current: NodeState | None, policy: HealthPolicy) -> tuple[bool, int]:
@@ -242,7 +247,8 @@ def judge_round(old: GuardState, *, polled: int, failed: int, policy: GuardPolic
         return GuardState()
     if old.exhausted:
         return old
-    current = old if old.since is not None else GuardState(since=now, failed=failed, polled=polled)
+    # A guard that rises in the future rose before the clock was set back.
+    current = old if old.since is not None and old.since <= now else GuardState(since=now, failed=failed, polled=polled)
     if current.since is not None and now - current.since >= timedelta(seconds=policy.maximum_seconds):
         return dataclasses.replace(current, since=None, exhausted=True)
     return current

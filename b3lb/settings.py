@@ -9,11 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import AfterValidator, BeforeValidator, SecretStr, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from b3lb.crypto import KeyRing
-from b3lb.db.engine import check_url
+from b3lb.db.engine import DEFAULT_KEEPALIVE, Keepalive, check_url
 
 PREFIX = "B3LB_"
 _NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -53,10 +53,26 @@ class Settings(BaseSettings):
 
 
 class DatabaseSettings(Settings):
-    """Where PostgreSQL is: ``B3LB_DATABASE_URL`` and, past a pooler, ``B3LB_DATABASE_DIRECT_URL``."""
+    """Where PostgreSQL is: ``B3LB_DATABASE_URL`` and, past a pooler, ``B3LB_DATABASE_DIRECT_URL``.
+
+    ``B3LB_DATABASE_KEEPALIVE_IDLE_SECONDS``, ``…_INTERVAL_SECONDS`` and ``…_COUNT`` say how a dead connection is
+    noticed.
+    """
 
     database_url: DatabaseURL
     database_direct_url: DatabaseURL | None = None
+    database_keepalive_idle_seconds: int = Field(default=DEFAULT_KEEPALIVE.idle, ge=1, le=600)
+    database_keepalive_interval_seconds: int = Field(default=DEFAULT_KEEPALIVE.interval, ge=1, le=600)
+    database_keepalive_count: int = Field(default=DEFAULT_KEEPALIVE.count, ge=1, le=20)
+
+    @property
+    def keepalive(self) -> Keepalive:
+        """How a dead connection is noticed."""
+        return Keepalive(
+            idle=self.database_keepalive_idle_seconds,
+            interval=self.database_keepalive_interval_seconds,
+            count=self.database_keepalive_count,
+        )
 
     @property
     def url(self) -> str:

@@ -8,6 +8,7 @@ there, so that an optional object with defaults gets ``default: {}`` itself.
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from b3lb.resources.base import Schema
@@ -35,6 +36,24 @@ def structural_schema(model: type[Schema]) -> JSONSchema:
 def has_defaults(schema: JSONSchema) -> bool:
     """Whether a property of an object has a default; those of inner objects stand on these objects already."""
     return any("default" in child for child in schema.get("properties", {}).values())
+
+
+def with_described_defaults(schema: JSONSchema) -> JSONSchema:
+    """Return a schema whose descriptions end with the defaults, for ``kubectl explain`` shows no default.
+
+    An empty object as default says nothing: those of its fields are told there.
+    """
+    described = dict(schema)
+    if schema.get("default", {}) != {}:
+        default = schema["default"]
+        text = default if isinstance(default, str) and default else json.dumps(default, ensure_ascii=False)
+        described["description"] = f"{schema['description']} Default: {text}."
+    if "properties" in schema:
+        described["properties"] = {name: with_described_defaults(child) for name, child in schema["properties"].items()}
+    for keyword in ("items", "additionalProperties"):
+        if isinstance(schema.get(keyword), dict):
+            described[keyword] = with_described_defaults(schema[keyword])
+    return described
 
 
 def _convert(schema: JSONSchema, definitions: dict[str, JSONSchema], path: str) -> JSONSchema:

@@ -90,9 +90,17 @@ class NodeClient:
         max_in_flight: Number of polls at the same time. A poll that has not finished after ``SLOT_SECONDS`` does not
             count any more, so nodes that hang do not keep others waiting.
         nameservers: Addresses (``IP`` or ``IP:port``) of name servers; None: those of the system.
+        now: Returns the time that the nodes' clocks are compared with; its times are those of the listings.
     """
 
-    def __init__(self, max_in_flight: int = 100, *, nameservers: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        max_in_flight: int = 100,
+        *,
+        nameservers: Sequence[str] | None = None,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._now = now
         self._slots = Slots(max_in_flight, SLOT_SECONDS)
         self._nameservers = nameservers
 
@@ -139,7 +147,7 @@ class NodeClient:
                 load = group.create_task(self._load(target, deadline))
                 listing, parsed = None, ParsedMeetings()
                 try:
-                    read = functools.partial(_read_meetings, known=known or {})
+                    read = functools.partial(_read_meetings, known=known or {}, now=self._now)
                     parsed, offset = await self._request(_Exchange(target, url, deadline), read)
                     listing = Listing(parsed.meetings, offset)
                     reason, message = Reason.RESPONDING, ""
@@ -250,10 +258,10 @@ def _trust(ca_certificates: str | None) -> ssl.SSLContext | bool:
 
 
 async def _read_meetings(
-    response: aiohttp.ClientResponse, *, known: Mapping[str, bytes]
+    response: aiohttp.ClientResponse, *, known: Mapping[str, bytes], now: Callable[[], datetime]
 ) -> tuple[ParsedMeetings, timedelta]:
     """Return the answer's meetings, and how far the node's clock is ahead."""
-    offset = clock_offset(response.headers.get("Date", ""), datetime.now(UTC))
+    offset = clock_offset(response.headers.get("Date", ""), now())
     if response.status != HTTPStatus.OK:
         location = response.headers.get("Location", "")
         raise AnswerError(Reason.HTTP_STATUS, status_text(response.status, location))

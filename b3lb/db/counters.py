@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import sqlalchemy as sa
 
+from b3lb.db.secret_states import closed_reason
 from b3lb.db.tables import counters, secrets
 
 
@@ -39,23 +40,35 @@ class SecretCounters:
     meeting_limit_hits: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """Why a secret creates no meetings at all: a ``reason`` as its list has it, such as `Disabled`."""
+
+    reason: str
+
+
 class UnknownSecretError(LookupError):
-    """There is no such secret, or it belongs to no tenant."""
+    """There is no such secret."""
+
+
+_DIALECT = sa.make_url("postgresql+psycopg://").get_dialect()()
+_CLOSED = closed_reason.compile(dialect=_DIALECT, compile_kwargs={"literal_binds": True})
 
 
 _ADMIT = sa.text(
-    """
+    f"""
     WITH used AS (
         SELECT
             count(meetings.id) FILTER (WHERE member.id = secrets.id) AS meetings,
             coalesce(sum(meetings.attendees) FILTER (WHERE member.id = secrets.id), 0) AS attendees,
             count(meetings.id) AS tenant_meetings,
             coalesce(sum(meetings.attendees), 0) AS tenant_attendees,
+            {_CLOSED} AS closed,
             secrets.meeting_limit, secrets.attendee_limit,
             tenants.meeting_limit AS tenant_meeting_limit, tenants.attendee_limit AS tenant_attendee_limit
         FROM secrets
-        JOIN tenants ON tenants.id = secrets.tenant_id
-        JOIN secrets AS member ON member.tenant_id = tenants.id AND member.deleted_at IS NULL
+        LEFT JOIN tenants ON tenants.id = secrets.tenant_id
+        LEFT JOIN secrets AS member ON member.tenant_id = tenants.id AND member.deleted_at IS NULL
         LEFT JOIN meetings
             ON meetings.secret_id = member.id AND meetings.state = 'open' AND meetings.ended_at IS NULL
         WHERE secrets.id = :secret_id AND secrets.deleted_at IS NULL
@@ -67,7 +80,7 @@ _ADMIT = sa.text(
             (3, 'AttendeeLimitReached', false, used.attendees, used.attendee_limit),
             (4, 'AttendeeLimitReached', true, used.tenant_attendees, used.tenant_attendee_limit)
         ) AS checked(rank, reason, tenant_wide, used, maximum)
-        WHERE checked.used >= checked.maximum
+        WHERE checked.used >= checked.maximum AND used.closed = ''
         ORDER BY checked.rank LIMIT 1
     ), hit AS (
         INSERT INTO counters (secret_id, meeting_limit_hits, attendee_limit_hits)
@@ -77,24 +90,29 @@ _ADMIT = sa.text(
             meeting_limit_hits = counters.meeting_limit_hits + excluded.meeting_limit_hits,
             attendee_limit_hits = counters.attendee_limit_hits + excluded.attendee_limit_hits
     )
-    SELECT reached.reason, reached.tenant_wide, reached.used, reached.maximum FROM used LEFT JOIN reached ON true
-    """
+    SELECT used.closed, reached.reason, reached.tenant_wide, reached.used, reached.maximum
+    FROM used LEFT JOIN reached ON true
+    """  # noqa: S608 - the expression is of this program
 ).bindparams(sa.bindparam("secret_id", type_=sa.BigInteger))
 
 
-def admit_meeting(connection: sa.Connection, secret_id: int) -> Refusal | None:
+def admit_meeting(connection: sa.Connection, secret_id: int) -> Refusal | Closed | None:
     """Return why ``secret_id`` may not create another meeting, and count the hit; None if it may: one statement.
 
-    Meetings that are open count, breakout rooms too, by what the last polls saw. The secret's limits come before its
+    A secret that is closed, or whose tenant is, creates nothing, and that is no hit of a limit. Meetings that are open
+    count, breakout rooms too, by what the last polls saw: what was created since then does not count yet, so a burst
+    between two polls may go beyond a limit. The secret's limits come before its
     tenant's, and those of meetings before those of attendees; one call is one hit of the limit that is returned, which
     counts for the secret. A secret's own limits bound its own meetings, those of sub-id 0 as well.
 
     Raises:
-        UnknownSecretError: No such secret, or it is deleted or has no tenant.
+        UnknownSecretError: No such secret, or it is deleted.
     """
     row = connection.execute(_ADMIT, {"secret_id": secret_id}).one_or_none()
     if row is None:
         raise UnknownSecretError(f"there is no secret with the ID {secret_id}")
+    if row.closed:
+        return Closed(row.closed)
     if row.reason is None:
         return None
     return Refusal(limit=Limit(row.reason), tenant_wide=row.tenant_wide, used=int(row.used), maximum=row.maximum)

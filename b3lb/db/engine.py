@@ -35,16 +35,33 @@ _LIMITS = sa.text(
 )
 
 
-def connection_parameters(application_name: str) -> dict[str, Any]:
-    """Return the parameters of every connection, for libpq: a dead peer is noticed within about 20 seconds."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keepalive:
+    """How a dead peer is noticed: probes after silence, times in seconds (tcp(7)); by default within about 20."""
+
+    idle: int = 5
+    interval: int = 5
+    count: int = 3
+
+    @property
+    def give_up_milliseconds(self) -> int:
+        """When sent data without an answer ends the connection, too (TCP_USER_TIMEOUT)."""
+        return (self.idle + self.interval * self.count) * 1000
+
+
+DEFAULT_KEEPALIVE = Keepalive()
+
+
+def connection_parameters(application_name: str, keepalive: Keepalive = DEFAULT_KEEPALIVE) -> dict[str, Any]:
+    """Return the parameters of every connection, for libpq."""
     return {
         "application_name": application_name,
         "connect_timeout": CONNECT_TIMEOUT_SECONDS,
         "keepalives": 1,
-        "keepalives_idle": 5,
-        "keepalives_interval": 5,
-        "keepalives_count": 3,
-        "tcp_user_timeout": 20_000,
+        "keepalives_idle": keepalive.idle,
+        "keepalives_interval": keepalive.interval,
+        "keepalives_count": keepalive.count,
+        "tcp_user_timeout": keepalive.give_up_milliseconds,
     }
 
 
@@ -69,6 +86,7 @@ def create_engine(
     *,
     application_name: str,
     pool_size: int = 2,
+    keepalive: Keepalive = DEFAULT_KEEPALIVE,
     seconds_to_connect: Callable[[], float] = lambda: math.inf,
 ) -> sa.Engine:
     """Return an engine with a small pool; nothing is connected yet.
@@ -78,6 +96,7 @@ def create_engine(
             its TLS parameters work.
         application_name: What ``pg_stat_activity`` shows.
         pool_size: Most connections at a time.
+        keepalive: How a dead peer is noticed.
         seconds_to_connect: Returns how long a new connection may take at most, over the servers that the URL names;
             less than libpq's least time (`LEAST_CONNECT_SECONDS` each) fails at once.
 
@@ -85,7 +104,7 @@ def create_engine(
         InvalidDatabaseURLError: libpq does not understand the URL.
     """
     conninfo = check_url(url)
-    parameters = connection_parameters(application_name)
+    parameters = connection_parameters(application_name, keepalive)
     servers = str(psycopg.conninfo.conninfo_to_dict(conninfo).get("host", "")).count(",") + 1
 
     def connect() -> psycopg.Connection[Any]:

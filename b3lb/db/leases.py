@@ -8,6 +8,7 @@ slept, or lost the network) writes nothing any more. See Kleppmann, "How to do d
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
@@ -17,6 +18,10 @@ from b3lb.db.tables import leases
 
 class LeaseLostError(Exception):
     """The lease expired or somebody else took it: whatever was to be written must not be."""
+
+
+LONGEST_LEASE_SECONDS = 120.0
+"""A lease that is said to last longer was taken before the database's clock was set back: it has expired."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,11 @@ _INSERT = postgresql.insert(leases).values(
 _ACQUIRE = _INSERT.on_conflict_do_update(
     index_elements=[leases.c.name],
     set_={"holder": _INSERT.excluded.holder, "token": leases.c.token + 1, "expires_at": _expiry()},
-    where=sa.or_(leases.c.expires_at <= sa.func.clock_timestamp(), leases.c.holder == _INSERT.excluded.holder),
+    where=sa.or_(
+        leases.c.expires_at <= sa.func.clock_timestamp(),
+        leases.c.expires_at > sa.func.clock_timestamp() + timedelta(seconds=LONGEST_LEASE_SECONDS),
+        leases.c.holder == _INSERT.excluded.holder,
+    ),
 ).returning(leases.c.token)
 
 _MINE = sa.and_(
@@ -57,7 +66,12 @@ def acquire(connection: sa.Connection, name: str, *, holder: str, ttl_seconds: f
 
     The same holder gets it again at once, with a new token (renewal, or a repeated call whose answer was lost), so a
     holder's name must belong to one process.
+
+    Raises:
+        ValueError: ``ttl_seconds`` is more than a lease may last.
     """
+    if ttl_seconds > LONGEST_LEASE_SECONDS:
+        raise ValueError(f"a lease lasts at most {LONGEST_LEASE_SECONDS:g} s")
     token = connection.execute(_ACQUIRE, {"name": name, "holder": holder, "ttl": ttl_seconds}).scalar_one_or_none()
     return None if token is None else Lease(name=name, holder=holder, token=token)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import zlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -17,12 +20,16 @@ from b3lb.tasks import CHECK_NODES
 class SecretList:
     """A secret's meetings, oldest first.
 
-    ``version`` grows when the list changed, 0 before it was noted first. ``reason`` says why the list is empty whatever
+    ``digest`` is of this very content: another list has another one, whatever runs. ``version`` is the last that the
+    task `update-secrets-lists` gave, 0 before the first; it is this content's if ``version_is_current``, and while no
+    queue runs the task it stays what it was. ``reason`` says why the list is empty whatever
     runs (`Disabled`, `TenantDisabled`), else it is empty itself. ``as_of`` is when the last round of polls was due,
     None before the first. ``compressed`` holds the elements as they are stored.
     """
 
     version: int
+    version_is_current: bool
+    digest: bytes
     reason: str
     as_of: datetime | None
     meetings: int
@@ -40,6 +47,8 @@ _HEAD = (
         secrets.c.id,
         closed_reason.label("reason"),
         sa.func.coalesce(secret_states.c.list_version, 0).label("version"),
+        secret_states.c.list_digest,
+        secret_states.c.reason.label("noted_reason"),
         heartbeats.c.tick_at,
     )
     .select_from(
@@ -56,7 +65,7 @@ _HEAD = (
 
 _member = secrets.alias("member")
 _MEETINGS = (
-    sa.select(meetings.c.element, meetings.c.attendees)
+    sa.select(meetings.c.id, meetings.c.digest, meetings.c.element, meetings.c.attendees)
     .select_from(
         secrets.join(_member, in_list(_member)).join(
             meetings, sa.and_(meetings.c.secret_id == _member.c.id, is_open, meetings.c.element.is_not(None))
@@ -70,18 +79,28 @@ _MEETINGS = (
 def read_list(connection: sa.Connection, namespace: str, secret_name: str) -> SecretList | None:
     """Return what the BBBSecret ``secret_name`` sees, or None if there is none: at most two statements.
 
-    Meetings whose node is not healthy are not in it. The version is read first, so a list that is kept under its
-    version is never older than that.
+    Meetings whose node is not healthy are not in it. Whoever keeps a list keeps it under its digest.
     """
     head = connection.execute(_HEAD, {"namespace": namespace, "name": secret_name}).one_or_none()
     if head is None:
         return None
     rows = [] if head.reason else connection.execute(_MEETINGS, {"secret_id": head.id}).all()
+    digest = _digest(rows)
     return SecretList(
         version=head.version,
+        version_is_current=(head.list_digest, head.noted_reason) == (digest, head.reason),
+        digest=digest,
         reason=head.reason,
         as_of=head.tick_at,
         meetings=len(rows),
         attendees=sum(row.attendees for row in rows),
         compressed=tuple(row.element for row in rows),
     )
+
+
+def _digest(rows: Iterable[sa.Row[Any]]) -> bytes:
+    """Return the digest that `b3lb.db.secret_states.load_totals` lets the database form of the same list."""
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(row.id.to_bytes(8, "big", signed=True) + row.digest)
+    return digest.digest()

@@ -26,6 +26,7 @@ from b3lb.meetings.model import (
 
 LOST_AFTER = timedelta(days=1)
 
+_LONGEST_ROUND = timedelta(minutes=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # BigBlueButton's first release is of 2010: a clock that says less was never set.
 _EARLIEST = datetime(2010, 1, 1, tzinfo=UTC)
@@ -97,7 +98,7 @@ def decide_meetings(
     for node_id, verdict in sorted(verdicts.items()):
         meetings = of_nodes.get(node_id, {})
         if verdict.kind is Verdict.LISTED and verdict.listing is not None:
-            round_.listed(node_id, meetings, verdict.listing, verdict.seen_at)
+            round_.listed(node_id, meetings, verdict.listing, verdict)
         else:
             round_.not_listed(meetings.values(), verdict)
     return round_.changes()
@@ -128,10 +129,11 @@ class _Round:
         return MeetingChanges(tuple(self._writes), tuple(self._found), self._lost, self._ended)
 
     def listed(
-        self, node_id: int, meetings: Mapping[str, KnownMeeting], listing: Listing, seen_at: datetime | None
+        self, node_id: int, meetings: Mapping[str, KnownMeeting], listing: Listing, verdict: NodeVerdict
     ) -> None:
         """Compare a healthy node's meetings with its listing."""
-        node = _Node(node_id, listing.clock_offset, _Rooms(meetings.values(), listing.meetings, self._attribution))
+        rooms = _Rooms(meetings.values(), listing.meetings, self._attribution)
+        node = _Node(node_id, listing.clock_offset, rooms)
         for seen in listing.meetings:
             before = meetings.get(seen.internal_id)
             write = None if seen.details is None else self._write(node, seen, seen.details, before)
@@ -141,8 +143,8 @@ class _Round:
                 self._found.append(before.id)
         present = {seen.internal_id for seen in listing.meetings}
         for meeting in meetings.values():
-            if meeting.internal_id not in present and meeting.first_seen_at < self._begun_at:
-                self._end(meeting, seen_at)
+            if meeting.internal_id not in present and not self._is_younger(meeting):
+                self._end(meeting, verdict.seen_at)
 
     def not_listed(self, meetings: Iterable[KnownMeeting], verdict: NodeVerdict) -> None:
         """Judge the meetings of a node that has not said which it has."""
@@ -154,10 +156,19 @@ class _Round:
             if overdue or verdict.kind is Verdict.GONE:
                 self._end(meeting, verdict.seen_at)
             elif lost_at is not None and meeting.lost_at is None:
-                self._lost[meeting.id] = _last_seen(meeting, verdict.seen_at)
+                self._lost[meeting.id] = self._last_seen(meeting, verdict.seen_at)
+
+    def _is_younger(self, meeting: KnownMeeting) -> bool:
+        """Whether the round may have begun before the meeting; later than a round is before the clock was set back."""
+        return self._begun_at <= meeting.first_seen_at <= self._now + _LONGEST_ROUND
 
     def _end(self, meeting: KnownMeeting, seen_at: datetime | None) -> None:
-        self._ended[meeting.id] = _last_seen(meeting, seen_at)
+        self._ended[meeting.id] = self._last_seen(meeting, seen_at)
+
+    def _last_seen(self, meeting: KnownMeeting, seen_at: datetime | None) -> datetime:
+        """Return when the meeting was last seen: never before it was first seen, and not in the future."""
+        last_seen_at = meeting.last_seen_at or seen_at or meeting.first_seen_at
+        return max(meeting.first_seen_at, min(last_seen_at, self._now))
 
     def _write(
         self, node: _Node, seen: SeenMeeting, details: MeetingDetails, before: KnownMeeting | None
@@ -192,7 +203,7 @@ class _Room(NamedTuple):
 
 
 class _Rooms:
-    """Whose the meetings of one node are: by their prefix, and breakout rooms by their parent."""
+    """Whose the meetings of one node are: by their prefix, else, as breakout rooms, by their parent."""
 
     def __init__(self, known: Collection[KnownMeeting], seen: Sequence[SeenMeeting], attribution: Attribution) -> None:
         self._known = known
@@ -201,13 +212,15 @@ class _Rooms:
         self._parents: dict[str, _Room] | None = None
 
     def owner(self, meeting_id: str, parent_id: str | None, before: KnownMeeting | None) -> int | None:
-        """Return the ID of a meeting's secret; one that is known no longer stays, for meetings outlive it."""
+        """Return the ID of a meeting's secret; one that is known no longer stays, for meetings outlive it.
+
+        Its own prefix goes first: whoever may create with it could otherwise name anybody's meeting as the parent, and
+        put a room into a list that is not theirs.
+        """
         own = attribute(meeting_id, self._attribution)
         previous = None if before is None else before.secret_id
-        if parent_id is None:
-            return _first(own, previous)
-        room = self._find(parent_id)
-        return _first(None if room is None else room.secret_id, previous, own)
+        room = None if own is not None or parent_id is None else self._find(parent_id)
+        return _first(own, None if room is None else room.secret_id, previous)
 
     def parent(self, parent_id: str | None, before: KnownMeeting | None) -> str | None:
         """Return the parent's internal ID; of a parent that is gone, what was known or what the breakout room says."""
@@ -266,11 +279,6 @@ def _differs(write: MeetingWrite, before: KnownMeeting) -> bool:
         or _wants_element(before, write.secret_id)
         or write.parent_internal_id != before.parent_internal_id
     )
-
-
-def _last_seen(meeting: KnownMeeting, seen_at: datetime | None) -> datetime:
-    """Return when the meeting was last seen: never before it was first seen."""
-    return max(meeting.first_seen_at, meeting.last_seen_at or seen_at or meeting.first_seen_at)
 
 
 def _created_at(create_time: int, clock_offset: timedelta, first_seen_at: datetime) -> datetime:

@@ -127,6 +127,7 @@ class QueueReason(StrEnum):
     UNKNOWN_TASK = "UnknownTask"
     TASK_IN_OTHER_QUEUE = "TaskInOtherQueue"
     IMAGE_MISSING = "ImageMissing"
+    JOBS_FAILING = "JobsFailing"
     REFUSED = "Refused"
     INVALID_SPEC = "InvalidSpec"
     DATABASE_REFUSED = "DatabaseRefused"

@@ -93,7 +93,8 @@ class BBBSecretSpec(Schema):
     )
     limits: LimitsSpec = Field(
         default_factory=LimitsSpec,
-        description="How much may run at the same time by this secret; the tenant's limits apply as well.",
+        description="How much may run at the same time by this secret, also for subId 0 only what it created itself; "
+        "the tenant's limits apply as well.",
     )
     record_profile_refs: tuple[RecordProfileReference, ...] = Field(
         default_factory=tuple,

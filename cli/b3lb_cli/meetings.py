@@ -81,6 +81,7 @@ def _report(connection: sa.Connection, question: Question) -> Report:
         namespace=question.namespace,
         secret=question.secret,
         version=found.version,
+        digest=found.digest,
         reason=found.reason,
         as_of=found.as_of,
         now=database_clock(connection),

@@ -16,6 +16,9 @@ from b3lb_cli.table import ago, shown, table
 STALE = timedelta(seconds=150)
 """The age from which the operator, too, calls what is known stale."""
 
+AHEAD = timedelta(seconds=60)
+"""So far in the future a round of polls may be said to be; the operator, too, calls a later one stale."""
+
 _HEADINGS = ("MEETING", "NAME", "ATTENDEES", "VOICES", "VIDEOS", "MODERATORS", "AGE", "NODE")
 _NUMBERS = frozenset({"ATTENDEES", "VOICES", "VIDEOS", "MODERATORS"})
 _ID_COLUMNS = 72
@@ -26,13 +29,14 @@ _NAME_COLUMNS = 40
 class Report:
     """A secret's list, and how old it is.
 
-    ``reason`` says why the list is empty whatever runs, else it is empty itself. ``as_of`` is when the last round of
-    polls was due, None before the first; ``now`` the database's clock.
+    ``digest`` is the content's. ``reason`` says why the list is empty whatever runs, else it is empty itself. ``as_of``
+    is when the last round of polls was due, None before the first; ``now`` the database's clock.
     """
 
     namespace: str
     secret: str
     version: int
+    digest: bytes
     reason: str
     as_of: datetime | None
     now: datetime
@@ -40,8 +44,8 @@ class Report:
 
     @property
     def age(self) -> timedelta | None:
-        """How old the data is, None before the first poll."""
-        return None if self.as_of is None else max(self.now - self.as_of, timedelta())
+        """How old the data is, None before the first poll; negative if the database's clock was set back."""
+        return None if self.as_of is None else self.now - self.as_of
 
     @property
     def attendees(self) -> int:
@@ -61,6 +65,7 @@ def as_json(report: Report) -> str:
         "namespace": report.namespace,
         "secret": report.secret,
         "version": report.version,
+        "digest": report.digest.hex(),
         "reason": report.reason or None,
         "asOf": None if report.as_of is None else report.as_of.isoformat(),
         "ageSeconds": None if age is None else round(age.total_seconds(), 3),
@@ -79,7 +84,9 @@ def summary(report: Report) -> str:
         state = f"{meetings} meeting{'' if meetings == 1 else 's'}, {report.attendees} attending"
     if report.age is None:
         return f"{state}; no node has been polled yet"
-    line = f"{state}; as of {ago(report.age)} ago"
+    if report.age < -AHEAD:
+        return f"{state}; as of {ago(-report.age)} in the future, which is stale: was the database's clock set back?"
+    line = f"{state}; as of {ago(max(report.age, timedelta()))} ago"
     return f"{line}, which is stale: is the task check-nodes running?" if report.age > STALE else line
 
 

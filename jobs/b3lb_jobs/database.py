@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 import sqlalchemy.exc
 
-from b3lb.db.engine import create_engine, database_clock, transaction
+from b3lb.db.engine import DEFAULT_KEEPALIVE, Keepalive, create_engine, database_clock, transaction
 from b3lb.db.errors import describe, is_transient, lacks_schema
 from b3lb.db.leases import LeaseLostError
 from b3lb.db.schema import SchemaMismatchError
@@ -37,9 +37,20 @@ class Database:
     without end. Timers therefore shut the connection down when a transaction is overdue, and at the run's end.
     """
 
-    def __init__(self, url: str, *, application_name: str, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        application_name: str,
+        monotonic: Callable[[], float],
+        keepalive: Keepalive | None = None,
+    ) -> None:
         self._engine = create_engine(
-            url, application_name=application_name, pool_size=1, seconds_to_connect=self._seconds_left
+            url,
+            application_name=application_name,
+            pool_size=1,
+            keepalive=keepalive or DEFAULT_KEEPALIVE,
+            seconds_to_connect=self._seconds_left,
         )
         self._monotonic = monotonic
         self._ends_at = math.inf

@@ -23,7 +23,10 @@ async def dry_run(options: RunOptions, stream: TextIO, *, table: bool) -> Outcom
     Everything is read in read-only transactions; no lease is taken and no task run is noted.
     """
     database = Database(
-        options.database_url, application_name="b3lb-job dry run", monotonic=asyncio.get_running_loop().time
+        options.database_url,
+        application_name="b3lb-job dry run",
+        monotonic=asyncio.get_running_loop().time,
+        keepalive=options.keepalive,
     )
     try:
         context = await open_run(database, options, ())

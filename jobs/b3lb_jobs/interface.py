@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
@@ -19,12 +19,13 @@ Loaded = TypeVar("Loaded")
 
 @dataclass(frozen=True, slots=True)
 class TaskContext:
-    """What every task may know of the run."""
+    """What every task may know of the run; ``now`` returns the database's time."""
 
     namespace: str
     keys: KeyRing
     tick_seconds: int
     max_in_flight: int
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from b3lb_jobs.task_table import TaskEntry
 
 if TYPE_CHECKING:
     from b3lb.crypto import KeyRing
+    from b3lb.db.engine import Keepalive
 
 DEFAULT_IN_FLIGHT = 100
 MOST_IN_FLIGHT = 1000
@@ -19,7 +20,8 @@ class RunOptions:
     """A run's tasks and settings.
 
     ``queue`` is the label of its task runs and the name of the row that decides ``tick_seconds`` and ``max_in_flight``
-    where they are None. ``holder`` is the name by which the run holds leases; it belongs to this process alone.
+    where they are None; without ``keepalive`` the usual ones count. ``holder`` is the name by which the run holds
+    leases; it belongs to this process alone.
     """
 
     entries: tuple[TaskEntry, ...]
@@ -32,3 +34,4 @@ class RunOptions:
     tick_seconds: int | None = None
     max_in_flight: int | None = None
     once: bool = False
+    keepalive: Keepalive | None = None

@@ -63,6 +63,7 @@ def options_from(flags: Flags, settings: JobSettings) -> RunOptions:
         # Two runs in one place, or one that was restarted under its old name, are two holders.
         holder=f"{settings.pod_name}/{uuid4().hex[:12]}",
         database_url=settings.url,
+        keepalive=settings.keepalive,
         keys=settings.key_ring,
         tick_seconds=flags.tick_seconds or settings.tick_seconds,
         max_in_flight=flags.max_in_flight or settings.max_in_flight,

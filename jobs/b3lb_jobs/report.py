@@ -72,18 +72,26 @@ class TaskReport:
     def conclude(self, *, exactly_one: bool) -> None:
         """Decide how the task ends, unless that is decided already.
 
-        A run that wrote nothing and met faults is to be tried again. One that found every tick taken is a success,
-        except by hand (``exactly_one``), where the caller asked for a tick and got none.
+        A run that wrote nothing although a tick was due is to be tried again: ticks met faults, or each was another
+        run's.
+
+        Args:
+            exactly_one: Whether the run was to do one tick, by hand.
         """
         if self.end is not None:
             return
         if self.failed and not self.done:
             self.end = Outcome("RETRY", ExitCode.TRANSIENT, self.last_error)
-        elif exactly_one and self.skipped and not self.done:
-            holder = "holds the lease of this task" if self.held_elsewhere else "did this tick in the same moment"
-            self.end = Outcome("RETRY", ExitCode.TRANSIENT, f"another run {holder}")
+        elif self.skipped and not self.done:
+            self.end = Outcome("RETRY", ExitCode.TRANSIENT, self._why_skipped(exactly_one=exactly_one))
         else:
             self.end = SUCCESS
+
+    def _why_skipped(self, *, exactly_one: bool) -> str:
+        if self.held_elsewhere:
+            return "another run holds the lease of this task"
+        did = "this tick in the same moment" if exactly_one else "every tick before this one"
+        return f"another run did {did}"
 
     def as_json(self) -> dict[str, Any]:
         """Return the report for ``task_runs.result``."""

@@ -62,7 +62,10 @@ class StopSignals:
 async def run(options: RunOptions) -> Ending:
     """Run the tasks of ``options`` to their end; whatever happens to them is in the result, not raised."""
     database = Database(
-        options.database_url, application_name=f"b3lb-job {options.queue}", monotonic=asyncio.get_running_loop().time
+        options.database_url,
+        application_name=f"b3lb-job {options.queue}",
+        monotonic=asyncio.get_running_loop().time,
+        keepalive=options.keepalive,
     )
     reports = [TaskReport(entry) for entry in options.entries]
     opened = asyncio.Event()

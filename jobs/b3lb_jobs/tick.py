@@ -17,7 +17,7 @@ from b3lb_jobs.database import Database
 from b3lb_jobs.errors import TransientError
 from b3lb_jobs.interface import Task
 from b3lb_jobs.report import TaskReport
-from b3lb_jobs.ticks import DATABASE_SPARE_SECONDS, Plan, end_of_tick
+from b3lb_jobs.ticks import DATABASE_SPARE_SECONDS, LONGEST_RUN, Plan, end_of_tick
 
 WRITE_SECONDS = 3.0
 """Kept free between the end of the work and the end of the run, for writing."""
@@ -137,6 +137,12 @@ def _prepare(task: Task[Any], report: TaskReport, at: datetime, place: TickPlace
         last = connection.execute(
             _LAST_TICK, {"namespace": place.namespace, "task": report.entry.name}
         ).scalar_one_or_none()
+        if last is not None and last > at + LONGEST_RUN:
+            # Noted before the database's clock was set back, or by another one: it says nothing about this tick.
+            _log.warning(
+                "the last tick is in the future and does not count", tick=at.isoformat(), last=last.isoformat()
+            )
+            last = None
         if last is not None and last >= at:
             report.tick_skipped(held=False)
             connection.rollback()

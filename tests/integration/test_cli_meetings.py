@@ -189,7 +189,9 @@ def test_json_and_table_say_the_same_with_the_node(farm: Farm, database_url: str
     result = b3lb(database_url, "--secret", "unia-000")
     lines = result.stdout.decode().splitlines()
     assert [line.split()[-1] for line in lines] == ["NODE", *(nodes[meeting.node] for meeting in meetings)]
-    assert result.stderr.decode().startswith(f"{len(meetings)} meetings, {content['attendees']} attending; as of ")
+    assert result.stderr.decode().startswith(
+        f"{len(meetings)} meetings, {content['totals']['attendees']} attending; as of "
+    )
 
 
 def test_the_age_of_a_meeting_does_not_depend_on_its_nodes_clock(database_url: str, engine: sa.Engine) -> None:

@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from b3lb.db.counters import (
+    Closed,
     Limit,
     Refusal,
     SecretCounters,
@@ -41,7 +42,7 @@ def counted(meetings: Meetings) -> dict[str, SecretCounters]:
         return {names[number]: found for number, found in read_counters(connection, "default").items()}
 
 
-def admit(meetings: Meetings, owner: str = "uni-001") -> Refusal | None:
+def admit(meetings: Meetings, owner: str = "uni-001") -> Refusal | Closed | None:
     with transaction(meetings.farm.engine, timeout_seconds=10) as connection:
         return admit_meeting(connection, meetings.secrets[owner])
 
@@ -271,6 +272,29 @@ def test_a_secrets_limit_bounds_its_own_meetings_and_a_tenants_those_of_all_its_
     refusal = Refusal(limit=Limit.MEETINGS, tenant_wide=True, used=1, maximum=1)
     assert [admit(meetings, owner) for owner in ("uni-001", "uni-002", "uni-000")] == [refusal] * 3
     assert [hits(meetings, owner) for owner in ("uni-001", "uni-002", "uni-000")] == [(1, 0), (1, 0), (3, 0)]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("UPDATE secrets SET enabled = false WHERE name = 'uni-001'", "Disabled"),
+        (
+            "UPDATE secrets SET tenant_id = NULL, blocked_reason = 'X', blocked_message = 'x' WHERE name = 'uni-001'",
+            "TenantNotFound",
+        ),
+        ("UPDATE tenants SET enabled = false", "TenantDisabled"),
+        ("UPDATE tenants SET deleted_at = now()", "TenantNotFound"),
+        ("UPDATE tenants SET blocked_reason = 'SlugInUse', blocked_message = 'the oldest wins'", "TenantNotAccepted"),
+        ("UPDATE tenants SET blocked_reason = 'DatabaseRefused', blocked_message = 'too long'", ""),
+    ],
+)
+def test_a_closed_secret_creates_nothing_and_hits_no_limit(meetings: Meetings, change: str, reason: str) -> None:
+    meetings.write(meetings.meeting("m-1", "anna"))
+    limit(meetings, "secrets", meeting_limit=1)
+    meetings.farm.run(change)
+    refusal = Refusal(limit=Limit.MEETINGS, tenant_wide=False, used=1, maximum=1)
+    assert admit(meetings) == (Closed(reason) if reason else refusal)
+    assert hits(meetings) == ((0, 0) if reason else (1, 0))
 
 
 def test_lost_and_ended_meetings_are_no_use_of_a_limit(meetings: Meetings) -> None:

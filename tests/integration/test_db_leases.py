@@ -3,12 +3,14 @@
 import threading
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
 from b3lb.db.engine import transaction
-from b3lb.db.leases import Lease, LeaseLostError, acquire, fence, release
+from b3lb.db.leases import LONGEST_LEASE_SECONDS, Lease, LeaseLostError, acquire, fence, release
+from b3lb.db.tables import leases
 
 pytestmark = pytest.mark.integration
 
@@ -43,6 +45,16 @@ def test_the_holder_gets_it_again_under_a_new_token(engine: sa.Engine) -> None:
     assert second.token == first.token + 1
     with transaction(engine, timeout_seconds=10) as connection, pytest.raises(LeaseLostError):
         fence(connection, first)
+
+
+def test_a_lease_beyond_any_lease_was_taken_before_the_clock_was_set_back_and_has_expired(engine: sa.Engine) -> None:
+    taken(engine, "pod-a", LONGEST_LEASE_SECONDS)
+    assert take(engine, "pod-b") is None
+    with engine.begin() as connection:
+        connection.execute(sa.update(leases).values(expires_at=leases.c.expires_at + timedelta(hours=5)))
+    assert taken(engine, "pod-b").token == 2
+    with pytest.raises(ValueError, match="at most 120 s"):
+        take(engine, "pod-c", LONGEST_LEASE_SECONDS + 1)
 
 
 def test_a_released_lease_is_free_at_once_and_its_token_goes_on(engine: sa.Engine) -> None:

@@ -100,6 +100,34 @@ def test_a_list_tells_its_version_and_when_its_nodes_were_polled(meetings: Meeti
     assert (found.version, found.as_of) == (1, LATER)
 
 
+def test_another_list_has_another_digest_although_nothing_gives_it_a_version(meetings: Meetings) -> None:
+    def note() -> None:
+        with transaction(meetings.farm.engine, timeout_seconds=10) as connection:
+            write_totals(connection, load_totals(connection, "default"))
+
+    assert not read(meetings).version_is_current
+    note()
+    lists = [read(meetings)]
+    assert lists[0].version_is_current
+    for name in ("m-1", "m-2"):
+        meetings.write(meetings.meeting(name, "anna"))
+        lists.append(read(meetings))
+    meetings.write(meetings.meeting("m-2", "anna", "ben", digest=b"another element."))
+    lists.append(read(meetings))
+    assert [(found.version, found.version_is_current) for found in lists[1:]] == [(1, False)] * 3
+    assert len({found.digest for found in lists}) == 4
+    note()
+    assert (read(meetings).version, read(meetings).version_is_current, read(meetings).digest) == (
+        2,
+        True,
+        lists[-1].digest,
+    )
+    meetings.farm.run("UPDATE tenants SET enabled = false")
+    assert not read(meetings).version_is_current
+    note()
+    assert (read(meetings).version, read(meetings).version_is_current) == (3, True)
+
+
 def test_an_unknown_or_deleted_secret_has_no_list(meetings: Meetings) -> None:
     meetings.farm.run("UPDATE secrets SET deleted_at = now() WHERE name = 'uni-002'")
     with transaction(meetings.farm.engine, timeout_seconds=10) as connection:

@@ -296,6 +296,19 @@ def test_a_prefix_belongs_to_secrets_that_exist_whether_or_not_they_may_be_used(
     assert counter.count == 2
 
 
+def test_two_operators_with_one_database_and_the_same_slug_keep_each_to_the_secrets_of_its_namespace(
+    farm: Farm,
+) -> None:
+    """Neither knows of the other, so both tenants are accepted; their meetings are never mixed."""
+    other = Farm(farm.engine)
+    other.namespace = "other"
+    ids = [each.fill_tenants([each.tenant()], [each.api_secret()])["uni-001"] for each in (farm, other)]
+    with transaction(farm.engine, timeout_seconds=10) as connection:
+        found = [load_attribution(connection, each.namespace) for each in (farm, other)]
+    assert found == [{("UNI", 1): ids[0]}, {("UNI", 1): ids[1]}]
+    assert ids[0] != ids[1]
+
+
 def test_user_hashes_of_an_ended_meeting_tell_who_was_there_when_it_comes_back(meetings: Meetings) -> None:
     meetings.write(meetings.meeting("m-1", "anna"))
     meetings.end(meetings.id())

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from b3lb.db.configuration import apply_record_profiles
+from b3lb.db.configuration import QueueRow, apply_queues, apply_record_profiles
 from b3lb.db.engine import count_statements, transaction
-from b3lb.db.mirror import ApiSecretMirror, RecordProfileMirror, Snapshot, TenantMirror, read_snapshot
+from b3lb.db.mirror import ApiSecretMirror, QueueMirror, RecordProfileMirror, Snapshot, TenantMirror, read_snapshot
 from b3lb.meetings.model import SecretTotals
 from tests.integration.database_farm import Farm
 
@@ -25,7 +25,8 @@ def snapshot(farm: Farm) -> Snapshot:
 
 def test_a_snapshot_holds_tenants_secrets_with_their_totals_and_profiles(farm: Farm) -> None:
     blocked = farm.tenant("lab", blocked_reason="SlugInUse", blocked_message="older one")
-    ids = farm.fill_tenants([farm.tenant(), blocked], [farm.api_secret(), farm.api_secret(sub_id=0)])
+    limited = farm.tenant(meeting_limit=3, attendee_limit=40)
+    ids = farm.fill_tenants([limited, blocked], [farm.api_secret(), farm.api_secret(sub_id=0)])
     with transaction(farm.engine, timeout_seconds=10) as connection:
         apply_record_profiles(connection, farm.namespace, [farm.record_profile()], complete=True)
     farm.run(_STATE, id=ids["uni-001"], reason="Disabled")
@@ -33,7 +34,7 @@ def test_a_snapshot_holds_tenants_secrets_with_their_totals_and_profiles(farm: F
     tenant_ids = dict(farm.rows("SELECT name, id FROM tenants"))
     assert found.tenants == {
         "lab": TenantMirror(tenant_ids["lab"], "lab", "uid-lab", 1, "SlugInUse", "older one"),
-        "uni": TenantMirror(tenant_ids["uni"], "uni", "uid-uni", 1, None, None),
+        "uni": TenantMirror(tenant_ids["uni"], "uni", "uid-uni", 1, None, None, SecretTotals(), 3, 40),
     }
     assert found.api_secrets == {
         "uni-000": ApiSecretMirror(ids["uni-000"], "uni-000", "uid-uni-000", 1, "uni", 0, None, None, None),
@@ -47,11 +48,23 @@ def test_a_snapshot_holds_tenants_secrets_with_their_totals_and_profiles(farm: F
             blocked_reason=None,
             blocked_message=None,
             totals=SecretTotals(meetings=1, attendees=2, listeners=3, voices=4, videos=5, moderators=6),
-            list_reason="Disabled",
         ),
     }
     assert found.record_profiles == {
         "standard": RecordProfileMirror(found.record_profiles["standard"].id, "standard", "uid-standard", 1, None, None)
+    }
+
+
+def test_a_snapshot_says_what_each_queue_runs(farm: Farm) -> None:
+    rows = [
+        QueueRow("core", "u-1", 1, ("check-nodes", "update-secrets-lists")),
+        QueueRow("x", "u-2", 3, (), suspend=True),
+    ]
+    with transaction(farm.engine, timeout_seconds=10) as connection:
+        apply_queues(connection, farm.namespace, rows, complete=True)
+    assert snapshot(farm).queues == {
+        "core": QueueMirror("core", "u-1", 1, ("check-nodes", "update-secrets-lists"), suspend=False),
+        "x": QueueMirror("x", "u-2", 3, (), suspend=True),
     }
 
 

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from b3lb.db.engine import create_engine
 from b3lb.db.migrate import migrate
 from b3lb.db.rows import ClusterRow
-from b3lb.db.tables import heartbeats, leases, task_runs
+from b3lb.db.tables import heartbeats, leases, node_states, task_runs
 from b3lb_jobs import opening as opening_module
 from b3lb_jobs import runner as runner_module
 from b3lb_jobs.errors import TransientError
@@ -60,6 +60,26 @@ async def test_a_run_that_lost_its_lease_in_a_tick_writes_nothing(
             await slow
         assert changed_tables(before, versions(engine)) == set()
     assert only(engine, heartbeats).tick_at == later
+
+
+def test_after_the_database_s_clock_was_set_back_the_next_run_polls_and_mends_the_heartbeat(
+    database_url: str, engine: sa.Engine, bbb_farm: Farm
+) -> None:
+    configure(engine, node_rows(bbb_farm.nodes))
+    bbb_farm.control.set_behaviour(bbb_farm.nodes[0].name, "refused")
+    assert job(database_url, "core", "--once").returncode == 0
+    bbb_farm.control.set_behaviour(bbb_farm.nodes[0].name, "ok")
+    hours = timedelta(hours=5)
+    beat = dict.fromkeys(("tick_at", "started_at", "finished_at"), sa.func.now() + hours)
+    with engine.begin() as connection:
+        connection.execute(sa.update(heartbeats).values(beat))
+        connection.execute(sa.update(leases).values(expires_at=sa.func.now() + hours))
+        connection.execute(sa.update(node_states).values(next_poll_at=sa.func.now() + hours))
+    ended = job(database_url, "core", "--once")
+    assert ended.returncode == 0
+    assert "the last tick is in the future and does not count" in ended.stderr
+    assert states(engine)["node-000"] == (True, "Responding", 0)
+    assert only(engine, heartbeats).tick_at <= datetime.now(UTC)
 
 
 def test_a_kill_in_the_middle_of_a_tick_leaves_the_old_state_and_the_next_run_goes_on(
@@ -202,7 +222,8 @@ async def test_a_database_that_is_frozen_holds_no_run_beyond_its_end(
     took = asyncio.get_running_loop().time() - begun
     own_server.resume()
     assert took < 12
-    assert [report.failed for report in ending.reports] == [0 if frozen == "before the run" else 1]
+    check_nodes = ending.reports[0]
+    assert check_nodes.failed == (0 if frozen == "before the run" else 1)
     assert ending.outcome.exit_code == (75 if frozen == "before the run" else 0)
     engine.dispose()
 

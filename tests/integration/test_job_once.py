@@ -49,7 +49,7 @@ async def test_a_run_by_hand_that_did_nothing_does_not_end_as_if_it_had(
     configure(engine, node_rows(bbb_farm.nodes))
     assert (await run(options(database_url, "pod-1/a", once=True))).outcome.exit_code == ExitCode.DONE
     with engine.begin() as connection:
-        connection.execute(sa.update(heartbeats).values(tick_at=sa.text("tick_at + interval '1 hour'")))
+        connection.execute(sa.update(heartbeats).values(tick_at=sa.text("tick_at + interval '30 seconds'")))
     ending = await run(options(database_url, "pod-2/b", once=True))
     assert (ending.outcome.exit_code, [report.skipped for report in ending.reports]) == (ExitCode.TRANSIENT, [1, 1])
     assert ending.outcome.error == "another run did this tick in the same moment"

@@ -90,6 +90,15 @@ async def test_the_listing_tells_how_far_the_nodes_clock_is_ahead(date: timedelt
     assert listing.clock_offset / timedelta(minutes=1) == pytest.approx(minutes, abs=0.05)
 
 
+async def test_the_nodes_clock_is_compared_with_the_clock_that_the_client_is_given() -> None:
+    header = f"Date: {format_datetime(datetime.now(UTC), usegmt=True)}"
+    node = FakeNode(sends(http(ONE, headers=(header,))))
+    async with running(node), NodeClient(now=lambda: datetime.now(UTC) - timedelta(minutes=7)) as client:
+        listing = (await client.observe(node.target())).listing
+    assert listing is not None
+    assert listing.clock_offset / timedelta(minutes=1) == pytest.approx(7, abs=0.05)
+
+
 @pytest.mark.parametrize("behaviour", [hangs(), closes(), sends(http(ONE[:-20])), sends(http(status="500 x"))])
 async def test_there_is_no_listing_without_a_whole_good_answer(behaviour: Behaviour) -> None:
     node = FakeNode(behaviour)

@@ -44,6 +44,7 @@ def report(*meetings: ListedMeeting, reason: str = "", age: float | None = 8) ->
         namespace="b3lb",
         secret="unia-001",
         version=7,
+        digest=b"\x01\xfe",
         reason=reason,
         as_of=None if age is None else NOW - timedelta(seconds=age),
         now=NOW,
@@ -70,6 +71,7 @@ def test_json_says_everything_and_how_old_it_is() -> None:
         "namespace": "b3lb",
         "secret": "unia-001",
         "version": 7,
+        "digest": "01fe",
         "reason": None,
         "asOf": "2026-11-02T11:59:52+00:00",
         "ageSeconds": 8.0,
@@ -108,6 +110,11 @@ def test_neither_table_nor_json_holds_a_password() -> None:
         (report(age=-3), "0 meetings, 0 attending; as of 0s ago"),
         (report(age=None), "0 meetings, 0 attending; no node has been polled yet"),
         (report(age=400), "0 meetings, 0 attending; as of 6m40s ago, which is stale: is the task check-nodes running?"),
+        (report(age=-60), "0 meetings, 0 attending; as of 0s ago"),
+        (
+            report(age=-18000),
+            "0 meetings, 0 attending; as of 5h in the future, which is stale: was the database's clock set back?",
+        ),
         (report(reason="Disabled"), "the list of unia-001 is empty: Disabled; as of 8s ago"),
     ],
 )

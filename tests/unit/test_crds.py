@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,18 @@ def test_every_schema_is_structural_bounded_and_described(path: str, schema: dic
 
 
 @pytest.mark.parametrize(("path", "schema"), SCHEMAS, ids=[path for path, _ in SCHEMAS])
+def test_a_description_tells_the_default_for_kubectl_explain_shows_nothing_else(
+    path: str, schema: dict[str, Any]
+) -> None:
+    default = schema.get("default", {})
+    _, label, told = schema.get("description", "").partition(" Default: ")
+    if default == {} or ".status" in path:
+        assert not label
+    else:
+        assert told == f"{default if isinstance(default, str) else json.dumps(default)}."
+
+
+@pytest.mark.parametrize(("path", "schema"), SCHEMAS, ids=[path for path, _ in SCHEMAS])
 def test_an_optional_object_with_defaults_appears_with_them(path: str, schema: dict[str, Any]) -> None:
     for name, child in schema.get("properties", {}).items():
         inner = child.get("properties", {}).values()
@@ -183,8 +196,11 @@ def test_every_rule_has_a_message_that_says_what_to_write() -> None:
             assert any(word in rule["message"] for word in ("write", "must", "e.g.")), path
 
 
+FROM_THE_CHART = {("BBBCluster", "default"), ("BBBQueue", "core")}
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.yaml")), ids=lambda path: path.name)
-def test_the_examples_are_valid_and_refer_to_what_is_in_them(path: Path) -> None:
+def test_the_examples_are_valid_and_refer_to_what_is_in_them_or_in_the_chart(path: Path) -> None:
     documents = list(yaml.safe_load_all(path.read_text()))
     names = {(document["kind"], document["metadata"]["name"]) for document in documents}
     keys = {
@@ -195,10 +211,11 @@ def test_the_examples_are_valid_and_refer_to_what_is_in_them(path: Path) -> None
     for document in documents:
         if document["kind"] in SPECS:
             spec = SPECS[document["kind"]].model_validate(document.get("spec", {}))
-            assert set(references(spec)) <= names | keys
+            assert set(references(spec)) <= names | keys | FROM_THE_CHART
             if isinstance(spec, BBBTenantSpec | BBBSecretSpec):
                 assert spec.object_name == document["metadata"]["name"]
-    assert {"Secret", *SPECS} - {kind for kind, _ in names} <= {"BBBRecordProfile"}
+    absent = {"minimal.yaml": {"BBBCluster", "BBBQueue", "BBBRecordProfile"}}.get(path.name, set())
+    assert {"Secret", *SPECS} - {kind for kind, _ in names} == absent
 
 
 def references(spec: Schema) -> Iterator[tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -207,6 +208,16 @@ def test_after_a_change_of_the_configuration_one_poll_decides(history: list[bool
     state = next_state(old, seen, revision=2, policy=HealthPolicy(), now=START, jitter=0.0)
     assert (state.ready, state.revision, state.failures) == (outcome, 2, 0 if outcome else 1)
     assert is_due(old, 2, START)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "due"), [(-1, True), (0, True), (1, False), (60, False), (61, True), (18000, True)]
+)
+def test_a_back_off_longer_than_the_longest_is_of_a_clock_that_was_set_back_and_holds_nobody(
+    seconds: int, due: bool
+) -> None:
+    state = dataclasses.replace(after([True])[-1], next_poll_at=START + timedelta(seconds=seconds))
+    assert is_due(state, state.revision, START) == due
 
 
 def test_a_changed_configuration_forgets_the_load_that_the_other_server_reported() -> None:

@@ -89,6 +89,17 @@ def test_a_meeting_that_was_created_during_the_poll_stays(after: timedelta) -> N
     assert later == MeetingChanges(ended={1: NOW + after})
 
 
+def test_a_meeting_that_is_not_listed_ends_although_the_clock_was_set_back_since_it_began() -> None:
+    hours = timedelta(hours=5)
+    begun = known(1, first_seen_at=NOW + hours)
+    assert decided([begun], {1: listed()}) == MeetingChanges(ended={1: NOW + hours})
+
+
+def test_no_meeting_was_last_seen_in_the_future() -> None:
+    ahead = NodeVerdict(Verdict.GONE, None, NOW + timedelta(hours=5))
+    assert decided([known(1)], {1: ahead}) == MeetingChanges(ended={1: NOW})
+
+
 def test_a_room_that_was_created_again_between_two_polls_is_another_meeting() -> None:
     again = seen(2, digest=b"new", meeting_id="ALPHA-001-m1")
     changes = decided([known(1)], {1: listed(again)})
@@ -163,8 +174,17 @@ def test_a_breakout_room_belongs_to_its_parent_s_secret(parent_id: str, parent: 
     assert (write.secret_id, write.parent_internal_id, write.element) == (11, "i1", b"element")
 
 
-def test_a_breakout_room_goes_with_its_parent_whatever_its_own_prefix_says() -> None:
-    breakout = seen(2, meeting_id="BETA-000-x", parent_id="i1")
+@pytest.mark.parametrize("parent_id", ["i1", "ALPHA-001-m1"])
+@pytest.mark.parametrize("before", [[], [known(2, meeting_id="BETA-000-x", parent_internal_id="i1")]])
+def test_a_breakout_room_with_a_prefix_of_its_own_gets_into_no_other_tenant_s_list(
+    parent_id: str, before: list[KnownMeeting]
+) -> None:
+    breakout = seen(2, meeting_id="BETA-000-x", parent_id=parent_id)
+    assert only_write([known(1), *before], listed(same(1), breakout)).secret_id == 20
+
+
+def test_a_breakout_room_whose_own_prefix_is_nobody_s_goes_with_its_parent() -> None:
+    breakout = seen(2, meeting_id="GAMMA-001-x", parent_id="i1")
     assert only_write([known(1)], listed(same(1), breakout)).secret_id == 11
 
 

@@ -3,10 +3,9 @@
 from b3lb.db.mirror.nodes import ClusterMirror, NodeMirror
 from b3lb.db.mirror.queues import QueueMirror
 from b3lb.db.mirror.snapshot import Heartbeat, Snapshot, read_snapshot
-from b3lb.db.mirror.tenants import WHOLE_TENANT, ApiSecretMirror, RecordProfileMirror, TenantMirror
+from b3lb.db.mirror.tenants import ApiSecretMirror, RecordProfileMirror, TenantMirror
 
 __all__ = [
-    "WHOLE_TENANT",
     "ApiSecretMirror",
     "ClusterMirror",
     "Heartbeat",

@@ -1,4 +1,4 @@
-"""What is looked at of queues: whether the database still has them."""
+"""What is looked at of queues: whether the database still has them, and what they run."""
 
 from __future__ import annotations
 
@@ -17,10 +17,12 @@ class QueueMirror:
     name: str
     uid: str
     generation: int
+    tasks: tuple[str, ...] = ()
+    suspend: bool = False
 
 
 _QUEUES = (
-    sa.select(queues.c.name, queues.c.uid, queues.c.generation)
+    sa.select(queues.c.name, queues.c.uid, queues.c.generation, queues.c.tasks, queues.c.suspend)
     .where(queues.c.namespace == sa.bindparam("namespace"), queues.c.deleted_at.is_(None))
     .order_by(queues.c.name)
 )
@@ -28,4 +30,8 @@ _QUEUES = (
 
 def read_queues(connection: sa.Connection, namespace: str) -> Mapping[str, QueueMirror]:
     """Return the queues of ``namespace`` by name: one statement."""
-    return {row.name: QueueMirror(*row) for row in connection.execute(_QUEUES, {"namespace": namespace})}
+    rows = connection.execute(_QUEUES, {"namespace": namespace})
+    return {
+        name: QueueMirror(name, uid, generation, tuple(tasks), suspend)
+        for name, uid, generation, tasks, suspend in rows
+    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from yarl import URL
 
@@ -47,24 +47,33 @@ def _without_cluster(row: NodeRow) -> NodeRow:
     return dataclasses.replace(row, cluster=None, blocked_reason="ClusterNotFound", blocked_message=message)
 
 
-def block_duplicates(rows: Sequence[NodeRow]) -> list[NodeRow]:
+def block_duplicates(
+    rows: Sequence[NodeRow], *, yielding: Collection[str] = (), hints: Mapping[str, str] | None = None
+) -> list[NodeRow]:
     """Return the nodes of one namespace with those blocked that share a server with an older one.
 
     The oldest (then: the first by name) keeps polling, whatever else may be wrong with it, so that mending it moves
     nothing. Disabled nodes are not polled and therefore neither block nor are blocked. A node that is blocked already
     keeps its reason.
+
+    Args:
+        rows: The nodes.
+        yielding: The names of those that block none but each other, however old they are.
+        hints: What to say more of a node, by name, to those that it blocks.
     """
     owners: dict[str, NodeRow] = {}
-    for row in sorted(rows, key=lambda row: (row.created_at, row.name)):
+    for row in sorted(rows, key=lambda row: (row.name in yielding, row.created_at, row.name)):
         if row.state != "Disabled":
             owners.setdefault(normalized_url(row.api_url), row)
-    return [_blocked_by(row, owners.get(normalized_url(row.api_url), row)) for row in rows]
+    return [_blocked_by(row, owners.get(normalized_url(row.api_url), row), hints or {}) for row in rows]
 
 
-def _blocked_by(row: NodeRow, owner: NodeRow) -> NodeRow:
+def _blocked_by(row: NodeRow, owner: NodeRow, hints: Mapping[str, str]) -> NodeRow:
     if owner.name == row.name or row.state == "Disabled" or row.blocked_reason is not None:
         return row
     message = f"BBBNode {owner.name} polls the same server already"
+    if owner.name in hints:
+        message = f"{message}; {hints[owner.name]}"
     return dataclasses.replace(row, blocked_reason="DuplicateURL", blocked_message=message)
 
 

@@ -164,6 +164,9 @@ QUEUE_REASONS = (
             QueueReason.TASK_IN_OTHER_QUEUE: "An older BBBQueue has one of the tasks, and keeps it also while it "
             "is suspended: delete the older one, or take the task out of it.",
             QueueReason.IMAGE_MISSING: "Neither spec.image nor the operator's B3LB_JOB_IMAGE names an image.",
+            QueueReason.JOBS_FAILING: "The Job that finished last failed; or, of a queue that runs every minute, none "
+            "succeeded for 150 s and no pod runs: see its Jobs and their pods. The message names core Secrets that the "
+            "pods need and that do not exist.",
             QueueReason.REFUSED: "The API server refuses the CronJob, or there is another one of its name; the message "
             "says more.",
             QueueReason.INVALID_SPEC: INVALID_SPEC,

@@ -35,7 +35,7 @@ def _limits(condition: str, owner: str) -> tuple[Meaning, ...]:
             "False",
             {
                 LimitReason.BELOW_LIMITS: "New meetings may be created.",
-                LimitReason.NO_LIMITS: f"{owner[0].upper()}{owner[1:]} has no limits.",
+                LimitReason.NO_LIMITS: f"There are no limits of {owner}.",
             },
         ),
         *meanings(
@@ -58,7 +58,7 @@ TENANT_REASONS = (
         "False",
         {
             TenantReason.DISABLED: "spec.enabled is false.",
-            TenantReason.SLUG_IN_USE: "An older BBBTenant, in whatever namespace of the database, has the same slug: "
+            TenantReason.SLUG_IN_USE: "An older BBBTenant, in whatever namespace of the operator, has the same slug: "
             "delete it, or choose another slug.",
             TenantReason.CLUSTER_NOT_FOUND: "A BBBCluster of clusterRefs does not exist; running meetings stay listed.",
             TenantReason.INVALID_SPEC: INVALID_SPEC,
@@ -99,7 +99,7 @@ SECRET_REASONS = (
         "Unknown",
         {SecretReason.PENDING: _NOT_IN_DATABASE, SecretReason.DATABASE_UNAVAILABLE: DATABASE_UNAVAILABLE},
     ),
-    *_limits(SecretCondition.LIMIT_REACHED, "the secret"),
+    *_limits(SecretCondition.LIMIT_REACHED, "the secret or its tenant"),
 )
 
 RECORD_PROFILE_REASONS = (

@@ -21,6 +21,7 @@ from b3lb.health import is_due
 from b3lb.logs import get_logger
 from b3lb.meetings.life import known_digests
 from b3lb_jobs.core.api_secrets import SecretCache
+from b3lb_jobs.core.duplicates import same_servers
 from b3lb_jobs.core.node_report import events_of, rows_of
 from b3lb_jobs.core.poll_round import Judged, Loaded, judge
 from b3lb_jobs.errors import PermanentError
@@ -39,9 +40,10 @@ class CheckNodes:
     def __init__(self, context: TaskContext, *, jitter_source: Callable[[], float] = random.random) -> None:
         self._context = context
         self._jitter_source = jitter_source
-        self._client = NodeClient(context.max_in_flight)
+        self._client = NodeClient(context.max_in_flight, now=context.now)
         self._secrets = SecretCache(context.keys, context.namespace)
         self._reported_keys: set[str] = set()
+        self._reported_pairs: set[tuple[int, int]] = set()
 
     async def __aenter__(self) -> Self:
         await self._client.__aenter__()
@@ -83,6 +85,7 @@ class CheckNodes:
         answers = await self._observe(targets, known_digests(loaded.meetings, loaded.attribution), seconds)
         judged = judge(loaded, answers, at=at, jitter_source=self._jitter_source)
         names = loaded.names()
+        self._report_same_servers(answers, names)
         failure = self._no_secret_at_all(loaded) if unreadable and not secrets else None
         unpolled = Unpolled.of(
             undecryptable=unreadable.keys() if failure is None else [poll.node_id for poll in loaded.polls],
@@ -133,6 +136,18 @@ class CheckNodes:
                     key_id=key_id,
                     nodes=count,
                     configured=", ".join(self._context.keys.key_ids),
+                )
+
+    def _report_same_servers(self, answers: Mapping[int, Poll], names: Mapping[int, str]) -> None:
+        """Say once per run which nodes are one server: its meetings are listed and counted for each of them."""
+        listings = {node_id: answer.listing for node_id, answer in answers.items() if answer.listing is not None}
+        for pair in same_servers(listings):
+            if pair not in self._reported_pairs:
+                self._reported_pairs.add(pair)
+                _log.warning(
+                    "two nodes list the same meeting: are they one server? its meetings are counted twice",
+                    node=names[pair[0]],
+                    other=names[pair[1]],
                 )
 
 

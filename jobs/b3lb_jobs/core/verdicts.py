@@ -46,4 +46,5 @@ def _of_polled(poll: NodePoll, state: NodeState | None, listings: Mapping[int, L
         kind = Verdict.UNHEALTHY
     else:
         kind = Verdict.KEPT if listing is None else Verdict.LISTED
-    return NodeVerdict(kind, listing if kind is Verdict.LISTED else None, poll.seen_at, lost_after)
+    listing = listing if kind is Verdict.LISTED else None
+    return NodeVerdict(kind, listing, poll.seen_at, lost_after)
