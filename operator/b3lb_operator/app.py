@@ -20,6 +20,7 @@ from b3lb_operator.kinds import API_SECRET, CUSTOM_KINDS, LEASE, NODE, QUEUE, Ke
 from b3lb_operator.kube import Kube, KubeError
 from b3lb_operator.liveness import LeaseRenewer, LoopMonitor, WatchMonitor
 from b3lb_operator.mirror import Mirror
+from b3lb_operator.objects import ObjectApplier
 from b3lb_operator.probe import Prober
 from b3lb_operator.reconcilers.node import NodeReconciler
 from b3lb_operator.reconcilers.queue import QueueReconciler
@@ -35,6 +36,7 @@ EXIT_OK = 0
 EXIT_FAILURE = 1
 EXIT_TRANSIENT = 75
 DEFINITIONS_SECONDS = 2.0
+_LEAD = "lead"
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -42,8 +44,10 @@ _log = structlog.stdlib.get_logger(__name__)
 class Operator:
     """All parts; the watches feed ``observe``, everything else follows."""
 
-    def __init__(self, settings: OperatorSettings, *, kube: Kube, client: NodeClient) -> None:
-        """Put the parts together; nothing runs yet."""
+    def __init__(
+        self, settings: OperatorSettings, *, kube: Kube, client: NodeClient, fence: Check = lambda: None
+    ) -> None:
+        """Put the parts together; nothing runs yet. ``fence`` says why nothing may be committed now."""
         clock = asyncio.get_running_loop().time
         keys = settings.key_ring
         self._kube = kube
@@ -58,7 +62,13 @@ class Operator:
         self._lease = LeaseRenewer(kube, self._watch_monitor, namespace=self.namespaces[0], identity=settings.identity)
         self._store = Store(Dispatcher(self).dispatch)
         self._database = Database(
-            url=settings.url, direct_url=settings.direct_url, on_notify=self.mirror, on_connected=self._connected
+            url=settings.url,
+            direct_url=settings.direct_url,
+            on_notify=self.mirror,
+            on_connected=self._connected,
+            pool_size=settings.database_pool_size,
+            keepalive=settings.keepalive,
+            fence=fence,
         )
         self._prober = Prober(database=self._database, client=client, keys=keys, on_stored=self.mirror)
         self._sync = Sync(
@@ -71,6 +81,7 @@ class Operator:
             on_compared=self._compared,
         )
         self._events = EventRecorder(kube, instance=settings.identity)
+        self._objects = ObjectApplier(kube, namespaces=self.namespaces, names=settings.objects)
         writer = StatusWriter(kube, self._store, self._events, clock=clock)
         self._nodes = WorkQueue("nodes", NodeReconciler(kube, self._store, self._view).reconcile)
         queues = QueueReconciler(
@@ -144,6 +155,7 @@ class Operator:
             "synchronisation": self._sync.run,
             "probes": self._prober.run,
             "events": self._events.run,
+            "objects": self._objects.run,
             "nodes": self._nodes.run,
             "queues": self._queues.run,
             "API secrets": self._api_secrets.run,
@@ -153,6 +165,12 @@ class Operator:
             task = asyncio.create_task(run(), name=name)
             task.add_done_callback(self._ended)
             self._tasks.append(task)
+
+    def run_until_lost(self, keep: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do what keeps the lead; when it ends, another operator leads and this process has to begin anew."""
+        task = asyncio.create_task(keep(), name=_LEAD)
+        task.add_done_callback(self._ended)
+        self._tasks.append(task)
 
     async def stop(self) -> None:
         """End all tasks; nothing is lost, for everything follows from the cluster and the database."""
@@ -225,7 +243,9 @@ class Operator:
         if task.cancelled():
             return
         error = task.exception()
-        if isinstance(error, SchemaMismatchError):
+        if error is None and task.get_name() == _LEAD:
+            self.exit_code = EXIT_TRANSIENT
+        elif isinstance(error, SchemaMismatchError):
             _log.error("the database does not fit", reason=str(error))
             self.exit_code = EXIT_TRANSIENT
         else:

@@ -27,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _keygen(options.id)
     if options.command == "migrate":
         return _migrate()
+    if options.command == "delete-nodes":
+        return _delete_nodes()
     return _run()
 
 
@@ -40,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     keygen = commands.add_parser("keygen", help="print a new encryption key, an entry for B3LB_ENCRYPTION_KEYS")
     keygen.add_argument("--id", default="k1", help="ID of the key (default: %(default)s)")
+    commands.add_parser("delete-nodes", help="delete every BBBNode of B3LB_NAMESPACES at once, for an uninstallation")
     commands.add_parser("migrate", help="bring the database's tables up to date and end")
     return parser
 
@@ -57,6 +60,27 @@ def _migrate() -> int:
     from b3lb.db import migrate  # noqa: PLC0415
 
     return migrate.main()
+
+
+def _delete_nodes() -> int:
+    # Imports of a second that --help and keygen can do without.
+    from b3lb_operator.kube import KubeConfigError, KubeError, connect  # noqa: PLC0415
+    from b3lb_operator.settings import NamespaceSettings  # noqa: PLC0415
+    from b3lb_operator.uninstall import delete_nodes  # noqa: PLC0415
+
+    async def delete(settings: NamespaceSettings) -> None:
+        async with connect() as kube:
+            await delete_nodes(kube, settings.namespaces)
+
+    try:
+        settings = load_settings(NamespaceSettings)
+        logs.configure(settings.log_format, settings.log_level)
+        asyncio.run(delete(settings))
+    except (SettingsError, KubeConfigError) as error:
+        return _fail(str(error), EXIT_SETTINGS)
+    except KubeError as error:
+        return _fail(str(error), EXIT_FAILURE)
+    return EXIT_OK
 
 
 def _run() -> int:

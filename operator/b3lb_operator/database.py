@@ -18,7 +18,7 @@ import psycopg
 import sqlalchemy as sa
 import structlog
 
-from b3lb.db.engine import check_url, connection_parameters, create_engine, transaction
+from b3lb.db.engine import DEFAULT_KEEPALIVE, Keepalive, check_url, connection_parameters, create_engine, transaction
 from b3lb.db.errors import describe, lacks_schema, refuses_row
 from b3lb.db.node_states import CHANNEL
 from b3lb.db.schema import SchemaMismatchError, SchemaRange, judge, read_schema
@@ -37,7 +37,9 @@ _PING_ANSWER_SECONDS = 5.0
 _CONNECT_SECONDS = 6.0
 _MIGRATION_SECONDS = 300.0
 _MIGRATION_RETRY_SECONDS = 5.0
-_THREADS = 3
+THREADS = 3
+"""How many transactions run at the same time unless told otherwise."""
+
 _PING = str(sa.select(schema_version.c.version, schema_version.c.oldest_program)).encode()
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -65,6 +67,9 @@ class Database:
         direct_url: str,
         on_notify: Callable[[str], None],
         on_connected: Callable[[], None],
+        pool_size: int = THREADS,
+        keepalive: Keepalive = DEFAULT_KEEPALIVE,
+        fence: Callable[[], str | None] = lambda: None,
     ) -> None:
         """Describe the database; nothing is connected yet.
 
@@ -73,12 +78,17 @@ class Database:
             direct_url: For LISTEN and migrations; past a pooler.
             on_notify: Called with the namespace in which something changed.
             on_connected: Called whenever the database is there (again) and has its tables.
+            pool_size: Most transactions at the same time.
+            keepalive: How a dead connection is noticed.
+            fence: Called right before each commit, in a thread, for a reason not to do it.
         """
-        self._engine = create_engine(url, application_name=APPLICATION_NAME, pool_size=_THREADS)
+        self._engine = create_engine(url, application_name=APPLICATION_NAME, pool_size=pool_size, keepalive=keepalive)
+        self._parameters = connection_parameters(APPLICATION_NAME, keepalive)
+        self._fence = fence
         self._direct_url = check_url(direct_url)
         self._on_notify = on_notify
         self._on_connected = on_connected
-        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="database")
+        self._threads = ThreadPoolExecutor(pool_size, thread_name_prefix="database")
         self._connection_error = "not connected yet"
         self._call_error = ""
         self._listening: asyncio.Timeout | None = None
@@ -141,9 +151,8 @@ class Database:
         self._engine.dispose()
 
     async def _listen(self) -> NoReturn:
-        parameters = connection_parameters(APPLICATION_NAME)
         async with asyncio.timeout(_CONNECT_SECONDS):
-            connection = await psycopg.AsyncConnection.connect(self._direct_url, autocommit=True, **parameters)
+            connection = await psycopg.AsyncConnection.connect(self._direct_url, autocommit=True, **self._parameters)
         async with connection:
             await self._ensure_schema()
             async with asyncio.timeout(_PING_ANSWER_SECONDS):
@@ -195,7 +204,12 @@ class Database:
     async def _in_thread(self, function: Callable[[sa.Connection], T]) -> T:
         def within_transaction() -> T:
             with transaction(self._engine, timeout_seconds=STATEMENT_SECONDS) as connection:
-                return function(connection)
+                result = function(connection)
+                # Before the commit: a process that was stopped meanwhile may no longer be the one that writes.
+                problem = self._fence()
+                if problem is not None:
+                    raise DatabaseUnavailableError(problem)
+                return result
 
         try:
             return await asyncio.get_running_loop().run_in_executor(self._threads, within_transaction)

@@ -23,6 +23,7 @@ from b3lb_operator.kinds import (
 )
 from b3lb_operator.manifests.cronjob import NAME_PREFIX
 from b3lb_operator.references import Ref, ReferenceIndex, targets_of
+from b3lb_operator.resolve import gives_way
 from b3lb_operator.store import Change
 
 
@@ -58,6 +59,7 @@ class _Substance:
     uid: str
     generation: int
     deleting: bool
+    gives_way: bool
 
 
 class Dispatcher:
@@ -123,7 +125,8 @@ def _substance(manifest: Manifest | None) -> _Substance | None:
     if manifest is None:
         return None
     metadata = manifest["metadata"]
-    return _Substance(metadata["uid"], metadata.get("generation", 0), is_deleting(manifest))
+    # A deleted node that is not Ready any more leaves its server to another one.
+    return _Substance(metadata["uid"], metadata.get("generation", 0), is_deleting(manifest), gives_way(manifest))
 
 
 def _tended(manifest: Manifest | None) -> object:

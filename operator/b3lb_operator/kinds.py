@@ -45,6 +45,7 @@ SECRET = Kind("Secret", "v1", "secrets")
 CRON_JOB = Kind("CronJob", "batch/v1", "cronjobs")
 JOB = Kind("Job", "batch/v1", "jobs")
 LEASE = Kind("Lease", "coordination.k8s.io/v1", "leases")
+CONFIG_MAP = Kind("ConfigMap", "v1", "configmaps")
 EVENT = Kind("Event", "events.k8s.io/v1", "events")
 
 CUSTOM_KINDS = (CLUSTER, NODE, QUEUE, TENANT, API_SECRET, RECORD_PROFILE)

@@ -67,8 +67,14 @@ class KubeConfigError(Exception):
 class Kube:
     """The API server; every call may raise any ``KubeError`` and takes at most about half a minute per attempt."""
 
-    def __init__(self, client: ApiClient) -> None:
+    def __init__(self, client: ApiClient, *, fence: Callable[[], str | None] = lambda: None) -> None:
+        """Take the client, and what is asked before each write for a reason not to send it."""
         self._client = client
+        self._fence = fence
+
+    def fenced(self, fence: Callable[[], str | None]) -> Kube:
+        """Return the same API server, behind a fence."""
+        return Kube(self._client, fence=fence)
 
     async def get(self, kind: Kind, key: Key) -> Manifest:
         """Return an object, as of now."""
@@ -117,10 +123,17 @@ class Kube:
         path = f"{kind.path(manifest['metadata']['namespace'])}?fieldManager={FIELD_MANAGER}"
         return await self._request("POST", path, body=manifest)
 
-    async def apply(self, kind: Kind, manifest: Manifest) -> Manifest:
-        """Apply an object server-side as field manager ``b3lb-operator``, taking its fields from everybody else."""
+    async def apply(
+        self, kind: Kind, manifest: Manifest, *, manager: str = FIELD_MANAGER, force: bool = True
+    ) -> Manifest:
+        """Apply an object server-side, taking its fields from everybody else.
+
+        Raises:
+            ConflictError: Without ``force``: somebody else set one of the fields to another value.
+        """
         metadata = manifest["metadata"]
-        path = f"{kind.path(metadata['namespace'], metadata['name'])}?fieldManager={FIELD_MANAGER}&force=true"
+        query = urlencode({"fieldManager": manager, "force": str(force).lower()})
+        path = f"{kind.path(metadata['namespace'], metadata['name'])}?{query}"
         return await self._request("PATCH", path, body=manifest, content_type=_APPLY)
 
     async def replace(self, kind: Kind, manifest: Manifest) -> Manifest:
@@ -133,6 +146,10 @@ class Kube:
         """Merge a patch (RFC 7396) into an object."""
         path = f"{kind.path(*key)}?fieldManager={FIELD_MANAGER}"
         return await self._request("PATCH", path, body=patch, content_type=_MERGE)
+
+    async def delete(self, kind: Kind, key: Key) -> Manifest:
+        """Ask for an object's deletion; finalizers keep it as long as they want."""
+        return await self._request("DELETE", kind.path(*key))
 
     async def patch_status(self, kind: Kind, key: Key, *, uid: str, status: Manifest) -> Manifest:
         """Merge a patch (RFC 7396) into the status of exactly the object with that uid.
@@ -193,6 +210,9 @@ class Kube:
 
     async def _attempt(self, method: str, path: str, body: Manifest | None, content_type: str) -> Manifest:
         headers = {"Accept": _JSON, "Content-Type": content_type}
+        problem = None if method == "GET" else self._fence()
+        if problem is not None:
+            raise UnavailableError(problem)
         try:
             call = await self._client.param_serialize(
                 method, path, header_params=headers, body=body, auth_settings=["BearerToken"]

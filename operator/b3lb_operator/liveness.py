@@ -9,6 +9,7 @@ first renewal that succeeds again.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -65,7 +66,8 @@ class LoopMonitor:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._due = clock()
+        # Nothing is due as long as nothing beats, as in an operator that stands by.
+        self._due = math.inf
 
     async def run(self) -> None:
         """Beat until cancelled."""

@@ -19,9 +19,10 @@ import kopf
 
 from b3lb.bbb.client import NodeClient
 from b3lb_operator.app import Operator
-from b3lb_operator.http import application, serve
+from b3lb_operator.http import Check, application, serve
 from b3lb_operator.kinds import CRON_JOB, JOB, KINDS, LEASE, PART_OF_LABEL, SECRET, SECRET_FIELDS, Kind
-from b3lb_operator.kube import connect, in_cluster
+from b3lb_operator.kube import Kube, connect, in_cluster
+from b3lb_operator.leadership import Elector
 from b3lb_operator.liveness import LEASE_NAME
 from b3lb_operator.settings import OperatorSettings
 
@@ -116,10 +117,14 @@ async def run(settings: OperatorSettings) -> int:
         OSError: the HTTP port cannot be opened.
     """
     async with connect() as kube, NodeClient(PROBES_IN_FLIGHT) as client:
-        operator = Operator(settings, kube=kube, client=client)
-        app = application(live=operator.live_checks, ready=operator.ready_checks)
-        async with serve(app, address=settings.http_address, port=settings.http_port), _stopping(operator):
-            if await _unless_stopped(operator, operator.wait_for_definitions()):
+        elector = _elector(settings, kube) if settings.leader_election else None
+        if elector is None:
+            operator = Operator(settings, kube=kube, client=client)
+        else:
+            operator = Operator(settings, kube=kube.fenced(elector.problem), client=client, fence=elector.problem)
+        app = application(live=operator.live_checks, ready=_ready_checks(operator, elector))
+        async with serve(app, address=settings.http_address, port=settings.http_port), _stopping(operator, elector):
+            if await _unless_stopped(operator, operator.wait_for_definitions()) and await _lead(operator, elector):
                 await kopf.operator(
                     registry=REGISTRY,
                     settings=kopf_settings(),
@@ -130,8 +135,33 @@ async def run(settings: OperatorSettings) -> int:
         return operator.exit_code
 
 
+def _elector(settings: OperatorSettings, kube: Kube) -> Elector:
+    return Elector(kube, namespace=settings.namespaces[0], identity=settings.identity)
+
+
+def _ready_checks(operator: Operator, elector: Elector | None) -> tuple[Check, ...]:
+    """Return what ``/readyz`` asks; an operator that stands by is ready to lead, and nothing more is asked of it."""
+    if elector is None:
+        return operator.ready_checks
+    return tuple(_unless_waiting(elector, check) for check in operator.ready_checks)
+
+
+def _unless_waiting(elector: Elector, check: Check) -> Check:
+    return lambda: None if elector.waiting else check()
+
+
+async def _lead(operator: Operator, elector: Elector | None) -> bool:
+    """Wait for the lead, where there is an election; return False when the operator was told to stop meanwhile."""
+    if elector is None:
+        return True
+    if not await _unless_stopped(operator, elector.acquire()):
+        return False
+    operator.run_until_lost(elector.keep)
+    return True
+
+
 @contextlib.asynccontextmanager
-async def _stopping(operator: Operator) -> AsyncIterator[None]:
+async def _stopping(operator: Operator, elector: Elector | None) -> AsyncIterator[None]:
     """Let signals end the operator while kopf does not run yet, and end its tasks when kopf could not."""
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -140,6 +170,8 @@ async def _stopping(operator: Operator) -> AsyncIterator[None]:
         yield
     finally:
         await operator.stop()
+        if elector is not None:
+            await elector.release()
 
 
 async def _unless_stopped(operator: Operator, work: Coroutine[Any, Any, None]) -> bool:

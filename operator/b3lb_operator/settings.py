@@ -7,39 +7,31 @@ import re
 import socket
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field, field_validator
 from pydantic_settings import NoDecode
 
 from b3lb.settings import DatabaseSettings, EncryptionSettings, LogSettings, own_namespace
 from b3lb_operator.manifests.cronjob import JobDefaults
+from b3lb_operator.manifests.job_template import JobTemplate, parse_job_template
 
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
 
-class OperatorSettings(DatabaseSettings, EncryptionSettings, LogSettings):
-    """All of the operator's settings; each variable begins with ``B3LB_``.
+def _split(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    return tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
 
-    ``namespaces`` (comma-separated) are watched; default: the operator's own. ``job_image``, ``job_database_secret``
-    (key ``url``) and ``job_encryption_secret`` (key ``keys``) go into the CronJobs. ``task_queue_core`` overrides the
-    label b3lb.io/queue of the queue ``core``. ``http_address`` and ``http_port`` are those of ``/livez`` and
-    ``/readyz``; default: ``$POD_IP`` or all addresses, 8080.
-    """
 
-    namespaces: Annotated[tuple[str, ...], NoDecode] = Field(default_factory=lambda: (own_namespace(),))
-    job_image: str = ""
-    job_database_secret: str = "b3lb-database"  # noqa: S105 - the name of a Secret
-    job_encryption_secret: str = "b3lb-encryption"  # noqa: S105 - the name of a Secret
-    task_queue_core: str | None = None
-    http_address: str = Field(default_factory=lambda: os.environ.get("POD_IP") or "0.0.0.0")  # noqa: S104 - a pod's
-    http_port: int = Field(default=8080, ge=0, le=65535)
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""Names, separated by commas."""
 
-    @field_validator("namespaces", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        return tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
+
+class NamespaceSettings(LogSettings):
+    """``namespaces`` are watched; default: the operator's own."""
+
+    namespaces: Names = Field(default_factory=lambda: (own_namespace(),))
 
     @field_validator("namespaces")
     @classmethod
@@ -47,6 +39,36 @@ class OperatorSettings(DatabaseSettings, EncryptionSettings, LogSettings):
         if not value or not all(_NAMESPACE.fullmatch(namespace) for namespace in value):
             raise ValueError("write the names of namespaces, separated by commas")
         return value
+
+
+class OperatorSettings(DatabaseSettings, EncryptionSettings, NamespaceSettings):
+    """All of the operator's settings; each variable begins with ``B3LB_``.
+
+    ``job_image``, ``job_database_secret`` (key ``url``) and ``job_encryption_secret`` (key ``keys``) go into the
+    CronJobs, and so does ``job_template``, a JSON object (see `JobTemplate`). ``task_queue_core`` overrides the label
+    b3lb.io/queue of the queue ``core``.
+    ``objects`` (comma-separated) are ConfigMaps that hold a custom resource each, which the operator applies in every
+    namespace. ``leader_election`` lets only one of several operators work. ``database_pool_size`` is the most
+    connections for transactions at the same time. ``http_address`` and ``http_port`` are those of ``/livez`` and
+    ``/readyz``; default: ``$POD_IP`` or every address, 8080.
+    """
+
+    objects: Names = ()
+    leader_election: bool = False
+    database_pool_size: int = Field(default=3, ge=1, le=20)
+    job_image: str = ""
+    job_database_secret: str = "b3lb-database"  # noqa: S105 - the name of a Secret
+    job_encryption_secret: str = "b3lb-encryption"  # noqa: S105 - the name of a Secret
+    job_template: Annotated[JobTemplate, NoDecode] = Field(default_factory=JobTemplate)
+    task_queue_core: str | None = None
+    # Empty: every address of both families; "kubectl port-forward" comes from the pod's own loopback.
+    http_address: str = Field(default_factory=lambda: os.environ.get("POD_IP", ""))
+    http_port: int = Field(default=8080, ge=0, le=65535)
+
+    @field_validator("job_template", mode="before")
+    @classmethod
+    def _parse(cls, value: object) -> object:
+        return parse_job_template(value) if isinstance(value, str) else value
 
     @field_validator("task_queue_core")
     @classmethod
@@ -65,6 +87,7 @@ class OperatorSettings(DatabaseSettings, EncryptionSettings, LogSettings):
             queue_labels={} if self.task_queue_core is None else {"core": self.task_queue_core},
             log_format=self.log_format,
             log_level=self.log_level,
+            template=self.job_template,
         )
 
     @property

@@ -44,6 +44,7 @@ class View:
             tick_finished_at=None if beat is None else beat.finished_at,
             read_at=present - age,
             error=error,
+            unrun=why_unrun(CHECK_NODES, snapshot),
         )
         return cls(snapshot, freshness, present)
 
@@ -64,15 +65,20 @@ class View:
     @property
     def lists_outdated(self) -> Block | None:
         """Why nothing is known of what runs by API secret, None while it is; it follows from the health checks."""
+        return self.freshness.outdated(self.now) or self.lists_freshness.outdated(self.now)
+
+    @property
+    def lists_freshness(self) -> Freshness:
+        """How fresh what is known of the lists is."""
         beat = None if self.snapshot is None else self.snapshot.heartbeat(UPDATE_SECRETS_LISTS)
-        lists = dataclasses.replace(
+        return dataclasses.replace(
             self.freshness,
             tick_started_at=None if beat is None else beat.started_at,
             tick_finished_at=None if beat is None else beat.finished_at,
             task=UPDATE_SECRETS_LISTS,
             work="update of the lists",
+            unrun=why_unrun(UPDATE_SECRETS_LISTS, self.snapshot),
         )
-        return self.freshness.outdated(self.now) or lists.outdated(self.now)
 
     @property
     def unpolled(self) -> Unpolled:
@@ -88,3 +94,15 @@ class View:
     def cluster(self, name: str | None) -> ClusterMirror | None:
         """Return the row of the BBBCluster of that name."""
         return self.snapshot.clusters.get(name) if self.snapshot is not None and name is not None else None
+
+
+def why_unrun(task: str, snapshot: Snapshot | None) -> str:
+    """Return why no ticks of a task are to be expected; empty if they are, or nothing is known of the queues."""
+    if snapshot is None:
+        return ""
+    queues = [queue for queue in snapshot.queues.values() if task in queue.tasks]
+    if not queues:
+        return f"no BBBQueue runs {task}"
+    if all(queue.suspend for queue in queues):
+        return f"BBBQueue {', '.join(queue.name for queue in queues)}, which runs {task}, is suspended"
+    return ""

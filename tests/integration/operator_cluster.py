@@ -44,6 +44,7 @@ class OperatorCluster:
         directory: Path,
         *,
         home: str | None = None,
+        environment: Mapping[str, str] | None = None,
         others: Sequence[str] = (),
     ) -> None:
         """Prepare everything; the operator is not started yet.
@@ -53,6 +54,7 @@ class OperatorCluster:
             postgres: Where the database is created.
             directory: Where the log goes.
             home: Another namespace in which the operator lives, with rights that outlive the one that it watches.
+            environment: Further settings of the operator.
             others: Further namespaces that the operator watches.
         """
         self.plane = plane
@@ -82,16 +84,18 @@ class OperatorCluster:
             "B3LB_JOB_IMAGE": "b3lb:test",
             "B3LB_HTTP_ADDRESS": "127.0.0.1",
             "B3LB_HTTP_PORT": str(self.port),
+            **(environment or {}),
         }
         self.process = self.new_process(self.log)
 
     def _rights(self, name: str) -> str:
         return (ROOT / "deploy" / name).read_text().replace("namespace: b3lb", f"namespace: {self._home}")
 
-    def new_process(self, log: Path) -> ManagedProcess:
-        """Return an operator that is not started yet."""
+    def new_process(self, log: Path, *, port: int | None = None) -> ManagedProcess:
+        """Return an operator that is not started yet; with port 0 it listens anywhere."""
         command = [sys.executable, "-m", "b3lb_operator.cli"]
-        return ManagedProcess("operator", command, log=log, environment=self._environment, directory=self._directory)
+        environment = {**self._environment, "B3LB_HTTP_PORT": str(self.port if port is None else port)}
+        return ManagedProcess("operator", command, log=log, environment=environment, directory=self._directory)
 
     def _own_kubeconfig(self) -> Path:
         return self.plane.kubeconfig_for(self._home, "b3lb-operator")

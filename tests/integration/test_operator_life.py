@@ -357,3 +357,22 @@ def revisions(cluster: OperatorCluster) -> list[tuple[str, int, int]]:
     with cluster.engine.connect() as connection:
         rows = connection.exec_driver_sql("SELECT name, revision, xmin::text::bigint FROM nodes ORDER BY name")
         return [tuple(row) for row in rows]
+
+
+def test_a_queue_whose_last_job_failed_says_so_within_five_seconds_and_names_what_its_pods_lack(
+    cluster: OperatorCluster,
+) -> None:
+    cluster.apply(bbb_cluster(), bbb_queue(suspend=False))
+    cluster.expect_condition("bbbqueue", "core", "True/Scheduled", within=5)
+    text = cluster.kubectl("create", "job", "short", "--from=cronjob/b3lb-core", "--dry-run=client", "-o", "json")
+    job = json.loads(text)
+    job["spec"]["activeDeadlineSeconds"] = 1
+    cluster.apply(job)
+    cluster.kubectl("wait", "job/short", "--for=condition=Failed", "--timeout=20s")
+    cluster.expect_condition("bbbqueue", "core", "False/JobsFailing", within=5)
+    (condition,) = cluster.get("bbbqueue", "core")["status"]["conditions"]
+    assert "the last Job, short, failed: DeadlineExceeded" in condition["message"]
+    assert "Secret b3lb-database does not exist, so no pod can start" in condition["message"]
+    cluster.expect("an Event", lambda: ("core", "JobsFailing") in cluster.events(), within=5)
+    cluster.kubectl("delete", "job", "short")
+    cluster.expect_condition("bbbqueue", "core", "True/Scheduled", within=5)

@@ -233,8 +233,20 @@ def test_of_two_namespaces_the_older_tenant_has_the_slug_and_the_other_heals_whe
 
 
 def count(cluster: OperatorCluster, *, meetings: int) -> None:
-    """Do what a tick of the lists does to the database."""
+    """Do what a tick with that many meetings of ten attendees each does to the database, for every secret."""
     with cluster.engine.begin() as connection:
+        connection.execute(
+            sa.text(
+                "WITH node AS (INSERT INTO nodes (namespace, name, uid, generation, created_at, api_url, load_url, "
+                "blocked_reason) VALUES ('elsewhere', 'test', 'test', 1, now(), '', '', 'Test') "
+                "ON CONFLICT (namespace, name) DO UPDATE SET generation = 1 RETURNING id) "
+                "INSERT INTO meetings (node_id, internal_id, meeting_id, secret_id, state, created_at, first_seen_at, "
+                "attendees, digest) SELECT node.id, secrets.id || '-' || number, '', secrets.id, 'open', now(), now(), "
+                "10, '' FROM node, secrets, generate_series(1, :meetings) AS number "
+                "ON CONFLICT (node_id, internal_id) DO NOTHING"
+            ),
+            {"meetings": meetings},
+        )
         connection.execute(
             sa.text(
                 "INSERT INTO secret_states (secret_id, list_digest, meetings, attendees) "
@@ -267,9 +279,12 @@ def test_usage_follows_the_database_and_a_reached_limit_is_said_at_once(cluster:
         "videos": 0,
         "moderators": 0,
     }
+    count(cluster, meetings=4)
+    cluster.expect_condition("bbbsecret", "uni-001", "True/AttendeeLimitReached", type_="LimitReached", within=5)
+    assert cluster.condition("bbbtenant", "uni", "LimitReached") == "False/BelowLimits"
     count(cluster, meetings=5)
     cluster.expect_condition("bbbtenant", "uni", "True/MeetingLimitReached", type_="LimitReached", within=5)
-    cluster.expect_condition("bbbsecret", "uni-001", "True/AttendeeLimitReached", type_="LimitReached", within=5)
+    cluster.expect_condition("bbbsecret", "uni-001", "True/MeetingLimitReached", type_="LimitReached", within=5)
     assert cluster.get("bbbtenant", "uni")["status"]["usage"]["meetings"] == 5
     versions = cluster.versions()
     count(cluster, meetings=5)

@@ -103,7 +103,8 @@ def test_a_disabled_node_is_not_ready_whatever_is_known(freshness: Freshness) ->
         pytest.param(
             {"record": record(None), "freshness": NEVER},
             "Pending",
-            "not polled yet; no health check has run so far: is there a BBBQueue with the task check-nodes?",
+            "not polled yet; no health check has run so far: see the BBBQueue that runs check-nodes, its CronJob and "
+            "its Jobs",
             id="no tick yet",
         ),
         pytest.param(

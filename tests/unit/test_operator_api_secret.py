@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import structlog.testing
 
+from b3lb.redaction import redact_value
 from b3lb_operator.kinds import API_SECRET, SECRET, Key, Manifest
 from b3lb_operator.kube import ConflictError, ForbiddenError, UnavailableError
 from b3lb_operator.manifests.api_secret import build_generated_secret
@@ -165,6 +166,19 @@ async def test_an_api_server_that_is_away_is_the_queues_affair(fixture: Fixture)
         await fixture.reconcile()
 
 
+async def test_the_log_names_the_secret_and_the_bbbsecret_for_a_name_is_no_secret(fixture: Fixture) -> None:
+    with structlog.testing.capture_logs() as logs:
+        await fixture.reconcile()
+        fixture.kube.objects.pop(SECRET.path("farm", NAME))
+        fixture.kube.failure = lambda method, _path: ForbiddenError("exceeded quota") if method == "POST" else None
+        await fixture.reconcile()
+    shown = [{key: redact_value(key, value) for key, value in line.items()} for line in logs]
+    assert [(line["event"], line["name"]) for line in shown] == [
+        ("API secret generated", NAME),
+        ("API secret not generated", "uni-001"),
+    ]
+
+
 async def test_no_value_is_logged(fixture: Fixture) -> None:
     with structlog.testing.capture_logs() as logs:
         await fixture.reconcile()
@@ -172,6 +186,6 @@ async def test_no_value_is_logged(fixture: Fixture) -> None:
     assert line == {
         "event": "API secret generated",
         "namespace": "farm",
-        "secret": NAME,
+        "name": NAME,
         "log_level": "info",
     }

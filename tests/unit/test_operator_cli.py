@@ -86,12 +86,19 @@ def test_without_access_to_kubernetes_one_line_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("environment")
 def test_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("POD_IP", "10.1.2.3")
+    monkeypatch.delenv("POD_IP", raising=False)
     settings = load_settings(OperatorSettings)
-    assert (settings.http_address, settings.http_port) == ("10.1.2.3", 8080)
+    assert (settings.http_address, settings.http_port) == ("", 8080)
     assert settings.namespaces == ("default",)
     assert settings.direct_url == settings.url
     assert settings.job_defaults.queue_labels == {}
+    assert (settings.objects, settings.leader_election, settings.database_pool_size) == ((), False, 3)
+
+
+@pytest.mark.usefixtures("environment")
+def test_probes_are_answered_at_the_pods_address_alone_where_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POD_IP", "10.1.2.3")
+    assert load_settings(OperatorSettings).http_address == "10.1.2.3"
 
 
 def test_everything_reaches_the_cron_jobs(environment: pytest.MonkeyPatch) -> None:
@@ -103,6 +110,9 @@ def test_everything_reaches_the_cron_jobs(environment: pytest.MonkeyPatch) -> No
         "B3LB_LOG_FORMAT": "console",
         "B3LB_LOG_LEVEL": "debug",
         "B3LB_NAMESPACES": "one, two,one",
+        "B3LB_OBJECTS": "b3lb-cluster-default,b3lb-queue-core",
+        "B3LB_LEADER_ELECTION": "true",
+        "B3LB_DATABASE_POOL_SIZE": "5",
     }.items():
         environment.setenv(name, value)
     settings = load_settings(OperatorSettings)
@@ -110,6 +120,8 @@ def test_everything_reaches_the_cron_jobs(environment: pytest.MonkeyPatch) -> No
     assert (defaults.image, defaults.database_secret, defaults.encryption_secret) == ("b3lb:1", "db", "keys")
     assert (defaults.queue_labels, defaults.log_format, defaults.log_level) == ({"core": "night"}, "console", "debug")
     assert settings.namespaces == ("one", "two")
+    assert settings.objects == ("b3lb-cluster-default", "b3lb-queue-core")
+    assert (settings.leader_election, settings.database_pool_size) == (True, 5)
 
 
 @pytest.mark.usefixtures("environment")

@@ -55,6 +55,22 @@ def store(woken: Woken) -> Store:
     return Store(Dispatcher(woken).dispatch)
 
 
+@pytest.mark.parametrize("deleting", [True, False])
+def test_that_a_node_is_not_ready_any_more_concerns_its_row_only_while_it_is_being_deleted(
+    store: Store, woken: Woken, *, deleting: bool
+) -> None:
+    metadata = {"deletionTimestamp": "2026-03-01T11:30:00Z"} if deleting else {}
+    ready = {"type": "Ready", "status": "True"}
+    node = later({**node_manifest(), "status": {"conditions": [ready]}}, 1, **metadata)
+    store.observe(NODE, "ADDED", node)
+    woken.take()
+    down = later({**node, "status": {"conditions": [{**ready, "status": "False"}]}}, 2)
+    store.observe(NODE, "MODIFIED", down)
+    assert (("sync", "BBBNode", "one", node["metadata"]["uid"]) in woken.take()) is deleting
+    store.observe(NODE, "MODIFIED", later(down, 3))
+    assert woken.take() == []
+
+
 def later(manifest: Manifest, version: int, **metadata: Any) -> Manifest:
     """Return the object as it is at a later version."""
     return {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": str(version), **metadata}}

@@ -38,3 +38,8 @@ async def test_a_port_that_is_taken_is_an_error() -> None:
         with pytest.raises(OSError, match="address already in use"):
             async with serve(application(live=[], ready=[]), address="127.0.0.1", port=port):
                 pass
+
+
+async def test_an_empty_address_answers_at_loopback_too_where_port_forward_comes_from() -> None:
+    async with serve(application(live=[], ready=[]), address="", port=0) as port:
+        assert await ask(port, "/readyz") == (200, "ok\n")

@@ -86,6 +86,21 @@ async def test_apply_is_server_side_with_our_manager_and_force(api: Api, kube: K
     assert api.requests == [("PATCH", path, "application/apply-patch+yaml", manifest)]
 
 
+async def test_apply_without_force_leaves_other_peoples_fields_to_them(api: Api, kube: Kube) -> None:
+    manifest = {"metadata": {"namespace": "farm", "name": "b3lb-core"}, "spec": {}}
+    await kube.apply(CRON_JOB, manifest, manager="b3lb-objects", force=False)
+    path = "/apis/batch/v1/namespaces/farm/cronjobs/b3lb-core?fieldManager=b3lb-objects&force=false"
+    assert api.requests == [("PATCH", path, "application/apply-patch+yaml", manifest)]
+
+
+async def test_behind_a_fence_reads_go_on_and_writes_are_not_sent(api: Api, kube: Kube) -> None:
+    fenced = kube.fenced(lambda: "not now")
+    await fenced.get(NODE, KEY)
+    with pytest.raises(UnavailableError, match="not now"):
+        await fenced.patch(NODE, KEY, {})
+    assert [method for method, *_ in api.requests] == ["GET"]
+
+
 async def test_a_status_patch_names_the_object_by_uid_and_no_version(api: Api, kube: Kube) -> None:
     await kube.patch_status(NODE, KEY, uid="u1", status={"load": None})
     body = {"metadata": {"uid": "u1"}, "status": {"load": None}}

@@ -6,13 +6,25 @@ import dataclasses
 from datetime import timedelta
 
 from b3lb.db.mirror import QueueMirror, Snapshot
-from b3lb_operator.kinds import CLUSTER, NODE, QUEUE
+from b3lb_operator.kinds import API_SECRET, CLUSTER, NODE, QUEUE, RECORD_PROFILE, TENANT
 from b3lb_operator.lag import PATIENCE_SECONDS, Lag, unreflected, went_back
-from tests.unit.operator_fakes import NOW, cluster_manifest, node_manifest, node_row, queue_manifest, snapshot_of
+from tests.unit.operator_fakes import (
+    NOW,
+    api_secret_manifest,
+    cluster_manifest,
+    manifest_of,
+    node_manifest,
+    node_row,
+    queue_manifest,
+    snapshot_of,
+    tenant_manifest,
+)
+from tests.unit.test_tenancy_status import HD, secret_row, tenant_row
 
 OBJECTS = {CLUSTER: [cluster_manifest()], NODE: [node_manifest("a"), node_manifest("b")]}
 ROWS = [node_row(manifest) for manifest in OBJECTS[NODE]]
 UID = ROWS[0].uid
+PROFILE = manifest_of(RECORD_PROFILE, "hd")
 
 
 def test_nothing_lags_when_every_object_has_its_row() -> None:
@@ -41,6 +53,22 @@ def test_a_queue_without_a_row_lags() -> None:
     assert unreflected(objects, snapshot_of(*ROWS)) == {("bbbqueues-core", 1)}
     stored = dataclasses.replace(snapshot_of(*ROWS), queues={"core": QueueMirror("core", "bbbqueues-core", 1)})
     assert unreflected(objects, stored) == set()
+
+
+def test_tenants_api_secrets_and_record_profiles_without_a_row_lag() -> None:
+    new = {TENANT: [tenant_manifest()], API_SECRET: [api_secret_manifest()], RECORD_PROFILE: [PROFILE]}
+    assert unreflected({**OBJECTS, **new}, snapshot_of(*ROWS)) == {
+        ("bbbtenants-uni", 1),
+        ("bbbsecrets-uni-001", 1),
+        ("bbbrecordprofiles-hd", 1),
+    }
+    stored = dataclasses.replace(
+        snapshot_of(*ROWS),
+        tenants={"uni": tenant_row()},
+        api_secrets={"uni-001": secret_row()},
+        record_profiles={"hd": HD},
+    )
+    assert unreflected({**OBJECTS, **new}, stored) == set()
 
 
 def test_a_row_without_an_object_lags() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -44,6 +45,8 @@ class Fixture:
         self.totals = SecretTotals(meetings=1, attendees=10)
         self.clusters = ["default"]
         self.problem = ""
+        self.emptied = False
+        self.sync = Clusters()
         self.tenant = tenant_row()
         for kind, manifest in _OBJECTS:
             self.store.observe(kind, "ADDED", self.kube.put(kind, manifest))
@@ -53,7 +56,7 @@ class Fixture:
             store=self.store,
             database=self.database,
             writer=writer,
-            sync=Clusters(),
+            sync=self.sync,
             problem_of=self._problem_of,
             on_deleting=lambda _: None,
         )
@@ -65,12 +68,16 @@ class Fixture:
         now = NOW + timedelta(seconds=self.loop.time() - self.start)
         tick = now - timedelta(seconds=5)
         tasks = ("check-nodes", "update-secrets-lists")
+        beats = {task: Heartbeat(task, tick, tick, tick, "pod", 1, {}) for task in tasks}
+        clusters = {name: ClusterMirror(1, name, "u", 1, GuardState()) for name in self.clusters}
+        if self.emptied:
+            return Snapshot(now=now, heartbeats=beats, clusters=clusters, nodes={})
         return Snapshot(
             now=now,
-            heartbeats={task: Heartbeat(task, tick, tick, tick, "pod", 1, {}) for task in tasks},
-            clusters={name: ClusterMirror(1, name, "u", 1, GuardState()) for name in self.clusters},
+            heartbeats=beats,
+            clusters=clusters,
             nodes={},
-            tenants={"uni": self.tenant},
+            tenants={"uni": dataclasses.replace(self.tenant, running=self.totals)},
             api_secrets={"uni-001": secret_row(totals=self.totals)},
             record_profiles={"hd": HD},
         )
@@ -166,3 +173,30 @@ async def test_a_database_that_is_away_leaves_what_was_accepted_and_forgets_usag
         assert "usage" not in fixture.status(TENANT, "uni")
         conditions = {item["type"]: item["reason"] for item in fixture.status(TENANT, "uni")["conditions"]}
         assert conditions["LimitReached"] == "DatabaseUnavailable"
+
+
+async def test_of_rows_that_got_lost_nothing_is_called_known() -> None:
+    """Somebody emptied the configuration tables: no Accepted=True, no usage of 0 and no limit of which nobody knows."""
+    fixture = Fixture()
+    async with running(fixture):
+        fixture.emptied = True
+        await fixture.look()
+        assert fixture.all_accepted() == ["Unknown/Pending"] * 3
+        for kind, name in ((TENANT, "uni"), (API_SECRET, "uni-001")):
+            conditions = {item["type"]: item["reason"] for item in fixture.status(kind, name)["conditions"]}
+            assert ("usage" in fixture.status(kind, name), conditions["LimitReached"]) == (False, "Pending")
+        fixture.emptied = False
+        await fixture.look()
+        assert fixture.all_accepted() == ["True/Accepted"] * 3
+        assert fixture.status(TENANT, "uni")["usage"]["meetings"] == 1
+
+
+async def test_rows_that_got_lost_have_everything_compared_within_seconds() -> None:
+    fixture = Fixture()
+    fixture.clusters = []
+    async with running(fixture):
+        await asyncio.sleep(60)
+        assert fixture.sync.comparisons == []
+        fixture.emptied = True
+        await asyncio.sleep(14)
+        assert fixture.sync.comparisons

@@ -180,6 +180,19 @@ def test_the_drains_time_counts_from_the_deletion_although_the_operator_saw_it_l
     assert release_reason(manifest, view_of(row)) == "the drain's time is over"
 
 
+@pytest.mark.parametrize(("polled", "seconds", "goes"), [(False, 149, False), (False, 151, True), (True, 151, False)])
+def test_a_node_that_no_queue_polls_any_more_goes_when_its_last_poll_is_stale(
+    *, polled: bool, seconds: int, goes: bool
+) -> None:
+    manifest = deleted(at=NOW - timedelta(seconds=seconds))
+    row = node_row(manifest, state=node_state(meetings=3), written_at=NOW - timedelta(hours=1))
+    for tick_at in (NOW - timedelta(seconds=seconds + 1), NOW - timedelta(hours=1)):
+        view = view_of(row, tick_at=tick_at)
+        assert (release_reason(manifest, view, polled=polled) is not None) is goes
+    assert release_reason(manifest, view_of(row, tick_at=NOW - timedelta(seconds=100)), polled=polled) is None
+    assert release_reason(manifest, view_of(row, tick_at=NOW - timedelta(hours=1), error="away"), polled=polled) is None
+
+
 @pytest.mark.parametrize(("minutes", "reason"), [(9, None), (11, "not Ready for 600 s")])
 def test_ten_minutes_not_ready_let_it_go(minutes: int, reason: str | None) -> None:
     manifest = deleted(status={"conditions": [condition("Ready", "False", since=NOW - timedelta(minutes=5))]})

@@ -10,7 +10,7 @@ import pytest
 
 from b3lb.resources import BBBQueueSpec
 from b3lb_operator.events import EventRecorder
-from b3lb_operator.kinds import CRON_JOB, JOB, QUEUE, Manifest
+from b3lb_operator.kinds import CRON_JOB, JOB, QUEUE, SECRET, Manifest
 from b3lb_operator.kube import ConflictError, ForbiddenError, RefusedError
 from b3lb_operator.manifests.cronjob import JobDefaults
 from b3lb_operator.manifests.facts import Block
@@ -18,7 +18,7 @@ from b3lb_operator.reconcilers.queue import QueueReconciler, owned_jobs, task_bl
 from b3lb_operator.resolve import parse_spec
 from b3lb_operator.status import StatusWriter
 from b3lb_operator.store import Store
-from tests.unit.operator_fakes import FakeKube, key, manifest_of, queue_manifest
+from tests.unit.operator_fakes import FakeKube, key, manifest_of, queue_manifest, secret_manifest
 
 DEFAULTS = JobDefaults(image="b3lb:test", database_secret="db", encryption_secret="keys")
 OLD = {"creationTimestamp": "2026-01-01T00:00:00Z"}
@@ -65,7 +65,7 @@ class Fixture:
 
 async def test_a_queue_becomes_a_cron_job_that_it_owns_and_then_rests() -> None:
     fixture = Fixture(queue_manifest(tickSeconds=15))
-    assert await fixture.reconcile() is None
+    assert await fixture.reconcile() == pytest.approx(150, abs=2)
     owner = fixture.cron_job["metadata"]["ownerReferences"][0]
     assert (owner["uid"], owner["controller"]) == ("bbbqueues-core", True)
     assert fixture.ready()[:2] == ("True", "Scheduled")
@@ -319,7 +319,7 @@ async def test_jobs_are_counted_in_the_status_at_most_once_a_minute() -> None:
     uid = fixture.cron_job["metadata"]["uid"]
     owners = [{"kind": "CronJob", "name": "b3lb-core", "uid": uid}]
     fixture.store.observe(JOB, "ADDED", manifest_of(JOB, "b3lb-core-1", ownerReferences=owners))
-    assert await fixture.reconcile() is None
+    assert await fixture.reconcile() == pytest.approx(150, abs=2)
     fixture.store.observe(JOB, "ADDED", manifest_of(JOB, "b3lb-core-2", ownerReferences=owners))
     delay = await fixture.reconcile()
     assert delay is not None
@@ -343,3 +343,23 @@ async def test_a_queue_that_the_database_does_not_take_keeps_its_cron_job_and_sa
     fixture.row_block = None
     await fixture.reconcile()
     assert fixture.ready()[:2] == ("True", "Scheduled")
+
+
+async def test_a_queue_whose_jobs_cannot_start_names_the_missing_secrets_and_is_looked_at_again() -> None:
+    fixture = Fixture(queue_manifest())
+    await fixture.reconcile()
+    fixture.store.observe(SECRET, "ADDED", fixture.kube.put(SECRET, secret_manifest("keys", keys="k")))
+    owners = [{"kind": "CronJob", "name": "b3lb-core", "uid": fixture.cron_job["metadata"]["uid"]}]
+    job = manifest_of(JOB, "b3lb-core-1", ownerReferences=owners)
+    ended = {
+        "type": "Failed",
+        "status": "True",
+        "lastTransitionTime": "2026-01-01T00:02:00Z",
+        "reason": "DeadlineExceeded",
+    }
+    fixture.store.observe(JOB, "ADDED", {**job, "status": {"conditions": [ended]}})
+    assert await fixture.reconcile() is not None
+    assert fixture.ready()[:2] == ("False", "JobsFailing")
+    assert fixture.ready()[2].startswith(
+        "the last Job, b3lb-core-1, failed: DeadlineExceeded; Secret db does not exist, so no pod can start; CronJob"
+    )

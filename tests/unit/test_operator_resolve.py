@@ -208,6 +208,30 @@ def test_of_two_nodes_with_one_address_the_younger_is_blocked() -> None:
     assert "old" in (row.blocked_message or "")
 
 
+def conditions(status: str) -> Manifest:
+    return {"conditions": [{"type": "Ready", "status": status, "reason": "…", "message": "…"}]}
+
+
+@pytest.mark.parametrize("status", [conditions("False"), conditions("Unknown"), {}])
+def test_a_deleted_node_that_is_not_ready_leaves_its_server_to_its_replacement(status: Manifest) -> None:
+    old = {**node_manifest("old", host="bbb.example.org"), "status": status}
+    young = node_manifest("young", host="bbb.example.org", metadata={"creationTimestamp": "2026-03-01T11:00:00Z"})
+    assert Surroundings.of([], [old, young]).duplicates.keys() == {"young"}
+    leaving = {**old, "metadata": {**old["metadata"], "deletionTimestamp": "2026-03-01T11:30:00Z"}}
+    assert Surroundings.of([], [leaving, young]).duplicates.keys() == {"old"}
+    assert Surroundings.of([], [leaving]).duplicates == {}
+
+
+def test_a_deleted_node_that_is_ready_keeps_its_server_and_its_replacement_is_told_how_to_end_that() -> None:
+    metadata = {"deletionTimestamp": "2026-03-01T11:30:00Z"}
+    old = {**node_manifest("old", host="bbb.example.org", metadata=metadata), "status": conditions("True")}
+    young = node_manifest("young", host="bbb.example.org", metadata={"creationTimestamp": "2026-03-01T11:00:00Z"})
+    assert Surroundings.of([], [old, young]).duplicates == {
+        "young": "BBBNode old polls the same server already; it is being deleted and waits for its meetings to end: "
+        "with the annotation b3lb.io/force-delete=true it goes at once"
+    }
+
+
 def test_what_a_node_lacks_itself_goes_before_its_address() -> None:
     surroundings = Surroundings(duplicates={"one": "BBBNode old polls the same server already"})
     (row,) = rows_of([node_manifest()], {"one-api": None}, surroundings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -122,22 +122,91 @@ def test_a_time_zone_is_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("jobs", "message"),
+    ("jobs", "conditions"),
     [
         pytest.param(
             [job("old", "Complete", at="2026-03-01T11:00:00Z"), job("new", "Failed", reason="DeadlineExceeded")],
-            f"{RUNS}; the last Job, new, failed: DeadlineExceeded",
+            ready("False", "JobsFailing", f"the last Job, new, failed: DeadlineExceeded; {RUNS}"),
             id="the last Job failed",
         ),
         pytest.param(
             [job("old", "Failed", at="2026-03-01T11:00:00Z"), job("new", "Complete"), job("running")],
-            RUNS,
+            ready("True", "Scheduled", RUNS),
             id="an earlier Job failed",
         ),
     ],
 )
-def test_the_failure_of_the_last_job_is_said(jobs: list[dict[str, Any]], message: str) -> None:
-    assert build(jobs=jobs)["conditions"] == ready("True", "Scheduled", message)
+def test_the_failure_of_the_last_job_is_a_reason(jobs: list[dict[str, Any]], conditions: list[dict[str, Any]]) -> None:
+    assert build(jobs=jobs)["conditions"] == conditions
+
+
+def test_a_failed_job_says_what_the_api_server_says_of_it_and_names_missing_secrets() -> None:
+    failed = job("new", "Failed", reason="PodFailurePolicy")
+    failed["status"]["conditions"][0]["message"] = "Container b3lb-job failed with exit code 78"
+    (condition,) = build(jobs=[failed], missing_secrets=["b3lb-database"])["conditions"]
+    assert condition["message"] == (
+        "the last Job, new, failed: PodFailurePolicy: Container b3lb-job failed with exit code 78; "
+        f"Secret b3lb-database does not exist, so no pod can start; {RUNS}"
+    )
+
+
+FIRST = {"metadata": {"name": "b3lb-core", "creationTimestamp": "2026-03-01T11:57:31Z"}, "status": {}}
+STUCK = {"metadata": {"name": "b3lb-core-2"}, "status": {"active": 1, "ready": 0}}
+SCHEDULED = {"conditions": [{**ready("True", "Scheduled", RUNS)[0], "lastTransitionTime": "2026-03-01T11:50:00Z"}]}
+
+
+def verdict(*, seconds: int = 0, old: dict[str, Any] | None = None, **changes: Any) -> tuple[str, str]:
+    """Return reason and message after so many seconds."""
+    values: dict[str, Any] = {"spec": spec(), "generation": 4, "cron_job": FIRST, **changes}
+    now = NOW + timedelta(seconds=seconds)
+    (condition,) = build_queue_status(QueueFacts(**values), old=SCHEDULED if old is None else old, now=now)[
+        "conditions"
+    ]
+    return condition["reason"], condition["message"]
+
+
+def test_a_queue_that_runs_every_minute_fails_150_s_after_its_first_chance_without_success() -> None:
+    assert verdict(seconds=0, jobs=[STUCK]) == ("Scheduled", RUNS)
+    expected = (
+        "no Job succeeded so far; the pod of Job b3lb-core-2 does not start: see kubectl describe pods "
+        f"-l job-name=b3lb-core-2; {RUNS}"
+    )
+    assert verdict(seconds=1, jobs=[STUCK]) == ("JobsFailing", expected)
+    assert verdict(seconds=1) == ("JobsFailing", f"no Job succeeded so far, and none is there to run; {RUNS}")
+
+
+def test_it_has_150_s_from_its_last_success() -> None:
+    jobs = [job("one", "Complete", at="2026-03-01T12:00:00Z"), STUCK]
+    assert verdict(seconds=149, jobs=jobs)[0] == "Scheduled"
+    assert verdict(seconds=150, jobs=jobs)[1].startswith("no Job succeeded since 2026-03-01T12:00:00Z; the pod of Job")
+
+
+def test_it_has_150_s_from_the_end_of_what_kept_it_from_running() -> None:
+    suspended = build(cron_job=FIRST, spec=spec(suspend=True))
+    begun = build(suspended, cron_job=FIRST)
+    assert begun["conditions"][0]["reason"] == "Scheduled"
+    assert verdict(seconds=149, old=begun)[0] == "Scheduled"
+    assert verdict(seconds=150, old=begun)[0] == "JobsFailing"
+
+
+def test_while_a_pod_runs_it_is_not_called_failing() -> None:
+    running = {**STUCK, "status": {"active": 1, "ready": 1}}
+    assert verdict(seconds=3600, jobs=[running])[0] == "Scheduled"
+
+
+def test_a_queue_that_runs_seldom_fails_by_its_last_job_only() -> None:
+    assert verdict(seconds=3600, spec=spec(schedule="15 3 * * *"))[0] == "Scheduled"
+
+
+def test_a_queue_that_fails_stays_so_until_a_job_succeeds() -> None:
+    failing = build_queue_status(
+        QueueFacts(spec=spec(), generation=4, cron_job=FIRST, jobs=[STUCK]),
+        old=SCHEDULED,
+        now=NOW + timedelta(seconds=2),
+    )
+    assert verdict(seconds=3, old=failing, jobs=[job("bad", "Failed"), STUCK])[0] == "JobsFailing"
+    success = job("good", "Complete", at="2026-03-01T12:01:00Z")
+    assert verdict(seconds=61, old=failing, jobs=[job("bad", "Failed"), success]) == ("Scheduled", RUNS)
 
 
 JOBS = st.lists(

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from b3lb.db.mirror import ApiSecretMirror, ClusterMirror, Heartbeat, RecordProfileMirror, Snapshot, TenantMirror
+from b3lb.db.mirror import (
+    ApiSecretMirror,
+    ClusterMirror,
+    Heartbeat,
+    QueueMirror,
+    RecordProfileMirror,
+    Snapshot,
+    TenantMirror,
+)
 from b3lb.health import GuardState
 from b3lb.meetings.model import SecretTotals
 from b3lb.resources import BBBRecordProfileStatus, BBBSecretStatus, BBBTenantStatus
@@ -20,11 +29,12 @@ from tests.unit.operator_fakes import NOW, api_secret_manifest, manifest_of, ten
 TOTALS = SecretTotals(meetings=2, attendees=30, listeners=3, voices=20, videos=4, moderators=2)
 USAGE = {"meetings": 2, "attendees": 30, "listeners": 3, "voices": 20, "videos": 4, "moderators": 2}
 LIMITED = {"meetings": 3, "attendees": 40}
+CORE = QueueMirror("core", "bbbqueues-core", 1, ("check-nodes", "update-secrets-lists"))
 HD = RecordProfileMirror(1, "hd", "bbbrecordprofiles-hd", 1, None, None)
 
 
 def tenant_row(**fields: Any) -> TenantMirror:
-    values: dict[str, Any] = {"blocked_reason": None, "blocked_message": None}
+    values: dict[str, Any] = {"blocked_reason": None, "blocked_message": None, "running": TOTALS}
     return TenantMirror(**{"id": 1, "name": "uni", "uid": "bbbtenants-uni", "generation": 1, **values, **fields})
 
 
@@ -40,6 +50,7 @@ def secret_row(sub_id: int = 1, **fields: Any) -> ApiSecretMirror:
         "blocked_reason": None,
         "blocked_message": None,
         "totals": TOTALS,
+        "running": TOTALS,
     }
     return ApiSecretMirror(**{**values, **fields})
 
@@ -53,6 +64,7 @@ def view(
     lists_age: float | None = 5,
     error: str = "",
     age: float = 0,
+    queues: tuple[QueueMirror, ...] = (CORE,),
 ) -> View:
     """Return a look at the database; ``lists_age`` is how many seconds ago the lists were updated, None for never."""
     beats = {"check-nodes": 5.0} if lists_age is None else {"check-nodes": 5.0, "update-secrets-lists": lists_age}
@@ -64,6 +76,7 @@ def view(
         tenants={} if tenant is None else {tenant.name: tenant},
         api_secrets={row.name: row for row in secrets},
         record_profiles={row.name: row for row in profiles},
+        queues={row.name: row for row in queues},
     )
     return View.of(snapshot, age=timedelta(seconds=age), error=error, now=NOW)
 
@@ -135,7 +148,7 @@ def test_a_tenant_in_use_shows_what_runs_and_how_many_secrets_it_has() -> None:
         "usage": USAGE,
         "conditions": [
             whole("Accepted", "True", "Accepted", "the tenant may be used"),
-            whole("LimitReached", "False", "BelowLimits", "less runs than spec.limits allows"),
+            whole("LimitReached", "False", "BelowLimits", "less runs than the limits allow"),
         ],
     }
 
@@ -147,7 +160,7 @@ def test_an_api_secret_in_use_shows_what_runs_and_where_it_is_kept() -> None:
         "usage": USAGE,
         "conditions": [
             whole("Accepted", "True", "Accepted", "the secret is valid"),
-            whole("LimitReached", "False", "NoLimits", "spec.limits is empty"),
+            whole("LimitReached", "False", "NoLimits", "spec.limits is empty, and so is that of BBBTenant uni"),
         ],
     }
 
@@ -313,24 +326,125 @@ def test_lists_that_stopped_say_whose_work_they_are() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "meetings"),
+    ("queue", "advice"),
     [
-        pytest.param((), 0, id="no secret"),
-        pytest.param((secret_row(1), secret_row(2)), 4, id="the sum"),
-        pytest.param((secret_row(0, totals=SecretTotals(meetings=5)), secret_row(1), secret_row(2)), 5, id="the whole"),
-        pytest.param((secret_row(0, totals=None), secret_row(1)), 2, id="the whole is not counted yet"),
-        pytest.param(
-            (secret_row(0, totals=SecretTotals(), list_reason="Disabled"), secret_row(1)), 2, id="the whole is disabled"
+        (dataclasses.replace(CORE, tasks=("check-nodes",)), "no BBBQueue runs update-secrets-lists"),
+        (
+            dataclasses.replace(CORE, suspend=True),
+            "BBBQueue core, which runs update-secrets-lists, is suspended",
         ),
-        pytest.param((secret_row(0, totals=SecretTotals(), list_reason="Disabled"),), 0, id="nothing but disabled"),
-        pytest.param((secret_row(1, totals=None),), None, id="never counted"),
-        pytest.param((secret_row(1), secret_row(2, tenant="lab")), 2, id="other tenants' are not its own"),
+        (CORE, "see the BBBQueue that runs update-secrets-lists, its CronJob and its Jobs"),
     ],
 )
-def test_a_tenants_usage_counts_every_meeting_once(rows: tuple[ApiSecretMirror, ...], meetings: int | None) -> None:
-    """Sub-ID 0 sees the whole tenant, so adding it to the others would count all twice."""
-    status = tenant_of(look=view(tenant=tenant_row(), secrets=rows))
-    assert status.get("usage", {}).get("meetings") == meetings
+def test_lists_that_no_queue_updates_any_more_or_never_did_say_so(queue: QueueMirror, advice: str) -> None:
+    stopped, never = (
+        view(tenant=tenant_row(), secrets=(secret_row(totals=totals),), lists_age=age, queues=(queue,))
+        for totals, age in ((TOTALS, 151), (None, None))
+    )
+    for look, expected in ((stopped, "Unknown/Stale"), (never, "Unknown/Pending")):
+        for status in (
+            tenant_of(tenant_manifest(limits=LIMITED), look=look),
+            secret_of(api_secret_manifest(limits=LIMITED), look=look),
+        ):
+            assert found(status, "LimitReached") == expected
+            assert message(status, "LimitReached").endswith(f": {advice}")
+
+
+def test_also_without_limits_it_is_said_at_once_that_no_queue_updates_the_usage() -> None:
+    queue = dataclasses.replace(CORE, tasks=("check-nodes",))
+    look = view(tenant=tenant_row(), secrets=(secret_row(),), queues=(queue,))
+    assert message(tenant_of(look=look), "LimitReached") == (
+        "spec.limits is empty; usage is not updated: no BBBQueue runs update-secrets-lists"
+    )
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        pytest.param((), id="no secret"),
+        pytest.param((secret_row(0, totals=SecretTotals()), secret_row(1)), id="sub-id 0"),
+        pytest.param((secret_row(1, totals=SecretTotals()), secret_row(2, totals=None)), id="without sub-id 0"),
+    ],
+)
+def test_a_tenants_usage_and_limit_are_what_admission_counts_whatever_secrets_there_are(
+    rows: tuple[ApiSecretMirror, ...],
+) -> None:
+    look = view(tenant=tenant_row(running=SecretTotals(meetings=5)), secrets=rows)
+    status = tenant_of(tenant_manifest(limits={"meetings": 3}), look=look)
+    assert status["usage"]["meetings"] == 5
+    assert found(status, "LimitReached") == "True/MeetingLimitReached"
+
+
+def test_the_limit_of_sub_id_0_is_held_against_its_own_meetings_while_its_usage_is_the_whole_tenants() -> None:
+    """As at admission: what other secrets create has their limits, and the tenant's."""
+    rows = {
+        meetings: secret_row(0, totals=SecretTotals(meetings=5), running=SecretTotals(meetings=meetings))
+        for meetings in (2, 3)
+    }
+    reasons = {}
+    for meetings, row in rows.items():
+        manifest = api_secret_manifest("uni-000", limits={"meetings": 3})
+        status = secret_of(manifest, look=view(tenant=tenant_row(), secrets=(row,)))
+        assert status["usage"]["meetings"] == 5
+        reasons[meetings] = found(status, "LimitReached")
+    assert reasons == {2: "False/BelowLimits", 3: "True/MeetingLimitReached"}
+
+
+@pytest.mark.parametrize(
+    ("own", "tenants", "expected", "text"),
+    [
+        ({}, {"meeting_limit": 3}, "False/BelowLimits", "less runs than the limits allow"),
+        (
+            {},
+            {"meeting_limit": 2},
+            "True/MeetingLimitReached",
+            "no new meetings: 2 run in BBBTenant uni, whose spec.limits.meetings is 2",
+        ),
+        (
+            {"attendees": 30},
+            {"attendee_limit": 20},
+            "True/AttendeeLimitReached",
+            "no new meetings: 30 attendees, spec.limits.attendees is 30",
+        ),
+        (
+            {"attendees": 31},
+            {"attendee_limit": 30},
+            "True/AttendeeLimitReached",
+            "no new meetings: 30 attendees in BBBTenant uni, whose spec.limits.attendees is 30",
+        ),
+        (
+            {"attendees": 30},
+            {"meeting_limit": 2},
+            "True/MeetingLimitReached",
+            "no new meetings: 2 run in BBBTenant uni, whose spec.limits.meetings is 2",
+        ),
+    ],
+)
+def test_the_limits_of_a_secrets_tenant_apply_to_it_in_the_order_of_admission(
+    own: dict[str, int], tenants: dict[str, int], expected: str, text: str
+) -> None:
+    look = view(tenant=tenant_row(**tenants), secrets=(secret_row(),))
+    status = secret_of(api_secret_manifest(limits=own), look=look)
+    assert (found(status, "LimitReached"), message(status, "LimitReached")) == (expected, text)
+
+
+@pytest.mark.parametrize(
+    ("tenant", "row", "expected"),
+    [
+        ("True/Accepted", secret_row(blocked_reason="SecretConflict", blocked_message="why"), "Unknown/SecretConflict"),
+        ("False/SlugInUse", secret_row(), "Unknown/TenantNotAccepted"),
+        ("False/Disabled", secret_row(), "Unknown/TenantDisabled"),
+        ("Unknown/Pending", secret_row(), "Unknown/Pending"),
+    ],
+)
+def test_what_is_not_accepted_has_no_limit_to_reach(tenant: str, row: ApiSecretMirror, expected: str) -> None:
+    look = view(tenant=tenant_row(), secrets=(row,))
+    for limits in ({}, LIMITED):
+        status = secret_of(api_secret_manifest(limits=limits), look=look, tenant=tenant)
+        assert found(status, "LimitReached") == expected
+        assert message(status, "LimitReached") == message(status)
+    disabled = tenant_of(tenant_manifest(enabled=False, limits=LIMITED), look=look)
+    assert found(disabled, "LimitReached") == "Unknown/Disabled"
 
 
 def test_until_a_new_generation_is_stored_nothing_is_said() -> None:
@@ -343,7 +457,7 @@ def test_until_a_new_generation_is_stored_nothing_is_said() -> None:
 def test_without_a_database_what_was_said_stands_with_its_generation() -> None:
     before = secret_of(look=view(tenant=tenant_row(), secrets=(secret_row(),)))
     manifest = {**api_secret_manifest(metadata={"generation": 2}), "status": before}
-    status = secret_of(manifest, look=view(secrets=(secret_row(),), error="away", age=5))
+    status = secret_of(manifest, look=view(tenant=tenant_row(), secrets=(secret_row(),), error="away", age=5))
     assert status == before
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from b3lb.resources.base import API_VERSION, GROUP
 from b3lb.resources.queue import EVERY_MINUTE, BBBQueueSpec
+from b3lb_operator.manifests.job_template import JobTemplate, merge_pod
 
 NAME_PREFIX = "b3lb-"
 CONTAINER = "job"
@@ -42,7 +43,7 @@ class JobDefaults:
 
     ``image`` may be empty: then every queue has to name its own. ``database_secret`` holds the key ``url``,
     ``encryption_secret`` the key ``keys``. ``queue_labels`` gives, by the queue's name, the value of the label
-    b3lb.io/queue where it differs from the name.
+    b3lb.io/queue where it differs from the name. ``template`` is what the administrator adds to the pods.
     """
 
     image: str
@@ -51,6 +52,7 @@ class JobDefaults:
     queue_labels: Mapping[str, str] = field(default_factory=dict)
     log_format: str = "json"
     log_level: str = "info"
+    template: JobTemplate = field(default_factory=JobTemplate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,10 @@ def build_cronjob(spec: BBBQueueSpec, *, identity: QueueIdentity, defaults: JobD
         "ttlSecondsAfterFinished": _KEEP_FINISHED_SECONDS,
         "parallelism": 1,
         "completions": 1,
-        "template": {"metadata": {"labels": labels}, "spec": _pod(spec, identity, defaults)},
+        "template": {
+            "metadata": _pod_metadata(labels, defaults.template, identity.name),
+            "spec": merge_pod(_pod(spec, identity, defaults), defaults.template, identity.name),
+        },
     }
     return {
         "apiVersion": "batch/v1",
@@ -131,6 +136,12 @@ def _labels(identity: QueueIdentity, defaults: JobDefaults) -> dict[str, str]:
         "app.kubernetes.io/managed-by": "b3lb-operator",
         QUEUE_LABEL: defaults.queue_labels.get(identity.name, identity.name),
     }
+
+
+def _pod_metadata(labels: Mapping[str, str], template: JobTemplate, queue: str) -> dict[str, Any]:
+    given = template.of_queue(queue)
+    metadata: dict[str, Any] = {"labels": {**given.labels, **labels}}
+    return {**metadata, "annotations": given.annotations} if given.annotations else metadata
 
 
 def _owner(identity: QueueIdentity) -> dict[str, Any]:

@@ -12,6 +12,9 @@ from b3lb.resources.node import BBBNodeSpec
 STALE_AFTER_SECONDS = 150
 """Age from which on what the health checks or the database last said counts as unknown."""
 
+AHEAD_SECONDS = 60
+"""What was noted further in the future was noted before the database's clock was set back, and says nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -38,7 +41,8 @@ class Freshness:
     ``tick_started_at`` and ``tick_finished_at`` are of the last finished tick of the node checks (the heartbeat), None
     before the first. ``read_at`` is when the database was last read, or when the operator started if it never was.
     ``error`` says, without secrets, why the last attempt to read failed; it is empty when it worked. ``task`` is whose
-    ticks they are, ``work`` what they do.
+    ticks they are, ``work`` what they do. ``unrun`` says why no ticks are to be expected, e.g. that no BBBQueue runs
+    the task; it is empty while there should be some.
     """
 
     tick_started_at: datetime | None
@@ -47,11 +51,13 @@ class Freshness:
     error: str = ""
     task: str = "check-nodes"
     work: str = "health check"
+    unrun: str = ""
 
     def outdated(self, now: datetime, *, last_observation: datetime | None = None) -> Block | None:
         """Return why nothing is known at ``now``, or None.
 
-        While the database cannot be read, ticks that may have happened meanwhile are not missed.
+        While the database cannot be read, ticks that may have happened meanwhile are not missed. A tick in the future
+        counts as none: the database's clock was set back, or another server with another clock took over.
 
         Args:
             now: The database's time, as estimated when it cannot be read.
@@ -61,12 +67,19 @@ class Freshness:
         if self.error and self.read_at < now - longest:
             message = f"the database cannot be read since {format_time(self.read_at)}: {self.error}"
             return Block(NodeReason.DATABASE_UNAVAILABLE, message)
-        observations = [moment for moment in (self.tick_finished_at, last_observation) if moment is not None]
-        if observations and max(observations) < (self.read_at if self.error else now) - longest:
+        present = self.read_at if self.error else now
+        latest = now + timedelta(seconds=AHEAD_SECONDS)
+        if self.tick_finished_at is not None and self.tick_finished_at > latest:
             message = (
-                f"no {self.work} since {format_time(max(observations))}: see the BBBQueue that runs {self.task}, "
-                "its CronJob and its Jobs"
+                f"the last {self.work} is of {format_time(self.tick_finished_at)}, which is in the future: "
+                f"the clock of the database was set back; the next tick of {self.task} mends it"
             )
+            return Block(NodeReason.STALE, message)
+        moments = (self.tick_finished_at, last_observation)
+        observations = [moment for moment in moments if moment is not None and moment <= latest]
+        if observations and max(observations) < present - longest:
+            advice = self.unrun or f"see the BBBQueue that runs {self.task}, its CronJob and its Jobs"
+            message = f"no {self.work} since {format_time(max(observations))}: {advice}"
             return Block(NodeReason.STALE, message)
         return None
 

@@ -115,7 +115,8 @@ def _why_pending(facts: NodeFacts) -> str:
     if facts.unstored:
         return f"not polled yet, for it is not in the database: {facts.unstored}"
     if facts.freshness.tick_finished_at is None:
-        return "not polled yet; no health check has run so far: is there a BBBQueue with the task check-nodes?"
+        advice = facts.freshness.unrun or "see the BBBQueue that runs check-nodes, its CronJob and its Jobs"
+        return f"not polled yet; no health check has run so far: {advice}"
     return "not polled yet"
 
 

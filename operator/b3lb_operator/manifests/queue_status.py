@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from b3lb.resources.conditions import (
@@ -16,8 +16,11 @@ from b3lb.resources.conditions import (
     parse_time,
     set_condition,
 )
-from b3lb.resources.queue import BBBQueueSpec
+from b3lb.resources.queue import EVERY_MINUTE, BBBQueueSpec
 from b3lb_operator.manifests.facts import Block, Verdict
+
+LONGEST_WITHOUT_SUCCESS_SECONDS = 150
+"""A queue that runs every minute has Jobs that succeed in less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +29,7 @@ class QueueFacts:
 
     ``block`` says why the CronJob is not as the queue says (UnknownTask, TaskInOtherQueue, ImageMissing, Refused of
     ``QueueReason``). ``cron_job`` is the live CronJob, None while there is none; ``jobs`` are its live Jobs, those of
-    ``kubectl create job --from`` included.
+    ``kubectl create job --from`` included. ``missing_secrets`` are the core Secrets without which no pod starts.
     """
 
     spec: BBBQueueSpec
@@ -34,6 +37,7 @@ class QueueFacts:
     block: Block | None = None
     cron_job: Mapping[str, Any] | None = None
     jobs: Sequence[Mapping[str, Any]] = ()
+    missing_secrets: Sequence[str] = ()
 
 
 def build_queue_status(facts: QueueFacts, *, old: Mapping[str, Any], now: datetime) -> dict[str, Any]:
@@ -46,12 +50,11 @@ def build_queue_status(facts: QueueFacts, *, old: Mapping[str, Any], now: dateti
     """
     succeeded = [job for job in facts.jobs if _finished_at(job, "Complete") is not None]
     failed = [job for job in facts.jobs if _finished_at(job, "Failed") is not None]
-    verdict = _ready(facts)
+    verdict = _ready(facts, old, now)
     live = (facts.cron_job or {}).get("status", {})
-    completions = [_finished_at(job, "Complete") for job in succeeded]
     times = {
         "lastScheduleTime": _latest(live.get("lastScheduleTime"), old.get("lastScheduleTime")),
-        "lastSuccessTime": _latest(live.get("lastSuccessfulTime"), old.get("lastSuccessTime"), *completions),
+        "lastSuccessTime": _last_success(facts, old),
     }
     conditions = set_condition(
         old.get("conditions", ()),
@@ -72,7 +75,27 @@ def build_queue_status(facts: QueueFacts, *, old: Mapping[str, Any], now: dateti
     }
 
 
-def _ready(facts: QueueFacts) -> Verdict:
+def failing_at(facts: QueueFacts, *, old: Mapping[str, Any], now: datetime) -> datetime | None:
+    """Return from when on a queue that runs every minute lacks a success, if nothing changes; None for never.
+
+    It has its time from the last success, the creation of the CronJob, and the end of what kept it from running. While
+    a pod runs it is not over.
+    """
+    if facts.block is not None or facts.spec.suspend or facts.cron_job is None or facts.spec.schedule != EVERY_MINUTE:
+        return None
+    if any(job.get("status", {}).get("ready") for job in facts.jobs if _finish_time(job) is None):
+        return None
+    begins = [_last_success(facts, old), facts.cron_job["metadata"].get("creationTimestamp")]
+    ready = find_condition(old.get("conditions", ()), QueueCondition.READY)
+    if ready is not None and ready["status"] == ConditionStatus.TRUE:
+        begins.append(ready["lastTransitionTime"])
+    elif ready is None or ready["reason"] != QueueReason.JOBS_FAILING:
+        begins.append(format_time(now))
+    begin = _latest(*begins)
+    return None if begin is None else parse_time(begin) + timedelta(seconds=LONGEST_WITHOUT_SUCCESS_SECONDS)
+
+
+def _ready(facts: QueueFacts, old: Mapping[str, Any], now: datetime) -> Verdict:
     if facts.block is not None:
         return Verdict(status=ConditionStatus.FALSE, reason=facts.block.reason, message=facts.block.message)
     if facts.spec.suspend:
@@ -84,7 +107,26 @@ def _ready(facts: QueueFacts) -> Verdict:
     name = facts.cron_job["metadata"]["name"]
     zone = f" ({facts.spec.time_zone})" if facts.spec.time_zone else ""
     message = f'CronJob {name} runs {", ".join(facts.spec.tasks)} at "{facts.spec.schedule}"{zone}'
-    return Verdict(status=ConditionStatus.TRUE, reason=QueueReason.SCHEDULED, message=message + _last_failure(facts))
+    failure = _last_failure(facts) or _lack_of_success(facts, old, now)
+    if failure:
+        secrets = "".join(f"; Secret {name} does not exist, so no pod can start" for name in facts.missing_secrets)
+        return Verdict(
+            status=ConditionStatus.FALSE, reason=QueueReason.JOBS_FAILING, message=f"{failure}{secrets}; {message}"
+        )
+    return Verdict(status=ConditionStatus.TRUE, reason=QueueReason.SCHEDULED, message=message)
+
+
+def _lack_of_success(facts: QueueFacts, old: Mapping[str, Any], now: datetime) -> str:
+    """Return what is known of a queue that should have succeeded by now, empty for another one."""
+    due = failing_at(facts, old=old, now=now)
+    if due is None or now < due:
+        return ""
+    last = _last_success(facts, old)
+    text = "no Job succeeded so far" if last is None else f"no Job succeeded since {last}"
+    waiting = sorted(job["metadata"]["name"] for job in facts.jobs if _finish_time(job) is None)
+    if not waiting:
+        return f"{text}, and none is there to run"
+    return f"{text}; the pod of Job {waiting[-1]} does not start: see kubectl describe pods -l job-name={waiting[-1]}"
 
 
 def _last_failure(facts: QueueFacts) -> str:
@@ -96,7 +138,14 @@ def _last_failure(facts: QueueFacts) -> str:
     condition = find_condition(job["status"]["conditions"], "Failed")
     if condition is None or condition.get("status") != ConditionStatus.TRUE:
         return ""
-    return f"; the last Job, {job['metadata']['name']}, failed: {condition.get('reason', '')}"
+    words = [word for word in (condition.get("reason"), condition.get("message")) if word]
+    return f"the last Job, {job['metadata']['name']}, failed: {': '.join(words)}"
+
+
+def _last_success(facts: QueueFacts, old: Mapping[str, Any]) -> str | None:
+    completions = [_finished_at(job, "Complete") for job in facts.jobs]
+    live = (facts.cron_job or {}).get("status", {})
+    return _latest(live.get("lastSuccessfulTime"), old.get("lastSuccessTime"), *completions)
 
 
 def _finish_time(job: Mapping[str, Any]) -> datetime | None:

@@ -15,10 +15,11 @@ from b3lb.db.mirror import NodeMirror
 from b3lb.db.unpolled import Unpolled
 from b3lb.resources import BBBNodeSpec, DesiredState
 from b3lb.resources.conditions import ConditionStatus, NodeCondition, find_condition, parse_time
-from b3lb_operator.kinds import NODE, Key, Manifest, is_deleting
+from b3lb.tasks import CHECK_NODES
+from b3lb_operator.kinds import NODE, QUEUE, Key, Manifest, is_deleting
 from b3lb_operator.kube import Kube, NotFoundError
 from b3lb_operator.manifests.drain import FORCE_ANNOTATION, UNHEALTHY_SECONDS, given_up_at
-from b3lb_operator.manifests.facts import Block, NodeFacts, NodeRecord
+from b3lb_operator.manifests.facts import STALE_AFTER_SECONDS, Block, NodeFacts, NodeRecord
 from b3lb_operator.manifests.node_status import build_node_status
 from b3lb_operator.manifests.unreadable import build_unreadable_status
 from b3lb_operator.resolve import parse_spec
@@ -64,11 +65,17 @@ def node_status(manifest: Manifest, view: View) -> dict[str, Any] | None:
     return build_node_status(facts, old=old, now=view.now)
 
 
-def release_reason(manifest: Manifest, view: View) -> str | None:
+def release_reason(manifest: Manifest, view: View, *, polled: bool = True) -> str | None:
     """Return why a node that is being deleted may go now, None if it may not.
 
     At the first of: the force annotation; not being polled, and never having been or having had no meetings then; a
-    good poll after the deletion that found none; the end of the drain's time; ten minutes not Ready.
+    good poll after the deletion that found none; the end of the drain's time; ten minutes not Ready; no health check
+    for 150 s and no BBBQueue that could run another one.
+
+    Args:
+        manifest: The BBBNode.
+        view: What is known of its namespace.
+        polled: Whether there is a BBBQueue with the health checks, be it suspended.
     """
     metadata = manifest["metadata"]
     deleted_at = parse_time(metadata["deletionTimestamp"])
@@ -77,11 +84,19 @@ def release_reason(manifest: Manifest, view: View) -> str | None:
     status = node_status(manifest, view) or manifest.get("status") or {}
     if view.now >= _deadline(manifest, status, deleted_at):
         return "the drain's time is over"
+    if not polled and view.is_readable and _is_abandoned(view, deleted_at):
+        return "no BBBQueue runs health checks any more"
     row = view.node(metadata["name"], metadata["uid"])
     if row is None or row.generation != metadata["generation"] or view.freshness.error:
         # What was read before the deletion says nothing of meetings that began after it.
         return None
     return _nothing_to_learn(row, view) or _drained(status, row, view, deleted_at) or _given_up(status, row, view.now)
+
+
+def _is_abandoned(view: View, deleted_at: datetime) -> bool:
+    """Whether the last health check, and the deletion, are so long ago that none is under way any more."""
+    last = max(view.freshness.tick_finished_at or deleted_at, deleted_at)
+    return view.now >= last + timedelta(seconds=STALE_AFTER_SECONDS)
 
 
 def _nothing_to_learn(row: NodeMirror, view: View) -> str | None:
@@ -143,7 +158,7 @@ class NodeReconciler:
             return None
         if not held:
             return None
-        reason = release_reason(manifest, self._view_of(key.namespace))
+        reason = release_reason(manifest, self._view_of(key.namespace), polled=self._is_polled(key.namespace))
         if reason is None and await self._is_terminating(key.namespace):
             reason = "the namespace is terminating"
         if reason is None:
@@ -151,6 +166,11 @@ class NodeReconciler:
         await self._change(key, manifest, _without_finalizer)
         _log.info("node released", namespace=key.namespace, node=key.name, reason=reason)
         return None
+
+    def _is_polled(self, namespace: str) -> bool:
+        """Whether a BBBQueue that is to stay has the health checks among its tasks."""
+        queues = (manifest for _, manifest in self._store.in_namespace(QUEUE, namespace) if not is_deleting(manifest))
+        return any(CHECK_NODES in (manifest.get("spec") or {}).get("tasks", ()) for manifest in queues)
 
     async def _change(self, key: Key, manifest: Manifest, change: Callable[[list[str]], list[str]]) -> None:
         try:

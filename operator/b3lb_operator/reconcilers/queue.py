@@ -9,14 +9,14 @@ from typing import Any
 import structlog
 
 from b3lb.resources import BBBQueueSpec
-from b3lb.resources.conditions import QueueCondition, QueueReason
+from b3lb.resources.conditions import QueueCondition, QueueReason, find_condition
 from b3lb.tasks import TASKS, unknown_tasks
 from b3lb_operator.covers import covers, replacement
-from b3lb_operator.kinds import CRON_JOB, FIELD_MANAGER, JOB, QUEUE, Key, Manifest, is_deleting, key_of
+from b3lb_operator.kinds import CRON_JOB, FIELD_MANAGER, JOB, QUEUE, SECRET, Key, Manifest, is_deleting, key_of
 from b3lb_operator.kube import ForbiddenError, Kube, NotFoundError, RefusedError
 from b3lb_operator.manifests.cronjob import JobDefaults, QueueIdentity, build_cronjob, cron_job_name
 from b3lb_operator.manifests.facts import Block
-from b3lb_operator.manifests.queue_status import QueueFacts, build_queue_status
+from b3lb_operator.manifests.queue_status import QueueFacts, build_queue_status, failing_at
 from b3lb_operator.manifests.unreadable import build_unreadable_status
 from b3lb_operator.resolve import parse_spec
 from b3lb_operator.status import StatusWriter
@@ -24,6 +24,9 @@ from b3lb_operator.store import Store
 
 REFUSED_SECONDS = 30.0
 """When to try again what the API server refused, for quotas and rights change without an event here."""
+
+FAILING_SECONDS = 30.0
+"""How often to look at a queue whose Jobs do not succeed."""
 
 _MANAGED_BY = "app.kubernetes.io/managed-by"
 
@@ -186,9 +189,27 @@ class QueueReconciler:
             block=block,
             cron_job=cron_job,
             jobs=owned_jobs(jobs, cron_job),
+            missing_secrets=self._missing_secrets(key.namespace),
         )
-        old = manifest.get("status") or {}
-        return await self._writer.write(QUEUE, key, build_queue_status(facts, old=old, now=datetime.now(UTC)))
+        old, now = manifest.get("status") or {}, datetime.now(UTC)
+        status = build_queue_status(facts, old=old, now=now)
+        delays = [await self._writer.write(QUEUE, key, status), _seconds_until_failing(facts, status, now)]
+        return min((delay for delay in delays if delay is not None), default=None)
+
+    def _missing_secrets(self, namespace: str) -> list[str]:
+        """Return the core Secrets that the pods read and that no watch shows."""
+        names = (self._defaults.database_secret, self._defaults.encryption_secret)
+        return [name for name in names if self._store.get(SECRET, Key(namespace, name)) is None]
+
+
+def _seconds_until_failing(facts: QueueFacts, status: Mapping[str, Any], now: datetime) -> float | None:
+    """Return when to look again for a Job that succeeded; None when only an event can change what is said."""
+    ready = find_condition(status["conditions"], QueueCondition.READY)
+    if ready is not None and ready["reason"] == QueueReason.JOBS_FAILING:
+        # The Secrets that its message names may come without an event here.
+        return FAILING_SECONDS
+    due = failing_at(facts, old=status, now=now)
+    return None if due is None else (due - now).total_seconds()
 
 
 def _age(manifest: Manifest) -> tuple[str, str]:

@@ -69,7 +69,7 @@ class ApiSecretReconciler:
         except ConflictError:
             # Another operator, or the user, was faster.
             return
-        _log.info("API secret generated", namespace=name.namespace, secret=name.name)
+        _log.info("API secret generated", namespace=name.namespace, name=name.name)
 
     async def _exists(self, name: Key) -> bool:
         """Whether the API server has it, although no watch showed it yet."""
@@ -83,7 +83,7 @@ class ApiSecretReconciler:
         if self.problem(key) == problem:
             return
         if problem:
-            _log.warning("API secret not generated", namespace=key.namespace, api_secret=key.name, error=problem)
+            _log.warning("API secret not generated", namespace=key.namespace, name=key.name, error=problem)
             self._problems[key] = problem
         else:
             del self._problems[key]

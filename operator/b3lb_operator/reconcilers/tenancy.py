@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields
 from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
-from b3lb.db.mirror import WHOLE_TENANT, ApiSecretMirror, RecordProfileMirror, TenantMirror
-from b3lb.meetings.model import SecretTotals
+from b3lb.db.mirror import ApiSecretMirror, RecordProfileMirror, TenantMirror
 from b3lb.resources import BBBRecordProfileSpec, BBBSecretSpec, BBBTenantSpec
 from b3lb.resources.conditions import ConditionStatus, SecretReason, TenantCondition, TenantReason, find_condition
 from b3lb.resources.usage import LimitsSpec
+from b3lb.tasks import UPDATE_SECRETS_LISTS
 from b3lb_operator.kinds import API_SECRET, RECORD_PROFILE, TENANT, Key, Kind, Manifest
 from b3lb_operator.manifests.facts import Block
-from b3lb_operator.manifests.tenancy_status import UsageFacts, build_record_profile_status, build_usage_status
+from b3lb_operator.manifests.tenancy_status import Bound, UsageFacts, build_record_profile_status, build_usage_status
 from b3lb_operator.manifests.verdicts import PENDING, Acceptance
 from b3lb_operator.resolve import api_secret_ref, parse_spec, tenant_name
 from b3lb_operator.store import Store
@@ -66,16 +65,21 @@ def tenant_status(manifest: Manifest, view: View, *, secrets: int) -> Status | N
         view: What is known of its namespace.
         secrets: How many BBBSecrets refer to it.
     """
-    name = manifest["metadata"]["name"]
     row = _own(manifest, view.snapshot.tenants if view.snapshot is not None else {})
     if _waits(manifest, row, view):
         return None
     spec = parse_spec(BBBTenantSpec, manifest)
     block = spec if isinstance(spec, Block) else _tenant_block(spec, row, view)
     limits = LimitsSpec() if isinstance(spec, Block) else spec.limits
+    running = row.running if row is not None and _is_counted(view) else None
     return build_usage_status(
         _acceptance(manifest, row, view, block=block, in_use="the tenant may be used"),
-        UsageFacts(limits=limits, totals=_tenant_totals(name, view), outdated=view.lists_outdated),
+        UsageFacts(
+            totals=running,
+            bounds=(Bound(limits=limits, running=running),),
+            outdated=view.lists_outdated,
+            unrun=view.lists_freshness.unrun,
+        ),
         generation=manifest["metadata"]["generation"],
         extra={"secrets": secrets},
         old=manifest.get("status") or {},
@@ -101,9 +105,15 @@ def api_secret_status(
     block = spec if isinstance(spec, Block) else _secret_block(spec, row, view, tenants=tenants, problem=problem)
     limits = LimitsSpec() if isinstance(spec, Block) else spec.limits
     old = manifest.get("status") or {}
+    running = row.running if row is not None and row.totals is not None else None
     return build_usage_status(
         _acceptance(manifest, row, view, block=block, in_use="the secret is valid"),
-        UsageFacts(limits=limits, totals=None if row is None else row.totals, outdated=view.lists_outdated),
+        UsageFacts(
+            totals=None if row is None else row.totals,
+            bounds=(Bound(limits=limits, running=running), *_tenant_bounds(row, view)),
+            outdated=view.lists_outdated,
+            unrun=view.lists_freshness.unrun,
+        ),
         generation=manifest["metadata"]["generation"],
         extra=_secret_ref(manifest, row, view, old),
         old=old,
@@ -226,16 +236,16 @@ def _secret_ref(manifest: Manifest, row: ApiSecretMirror | None, view: View, old
     return {} if ref is None else {"secretRef": {"name": ref.name, "key": ref.key}}
 
 
-def _tenant_totals(name: str, view: View) -> SecretTotals | None:
-    """Return what runs of a tenant: what sub-ID 0 sees, which is all, else the sum of its other secrets."""
-    if view.snapshot is None:
-        return None
-    own = [row for row in view.snapshot.api_secrets.values() if row.tenant == name]
-    counted = [row for row in own if row.totals is not None]
-    if own and not counted:
-        return None
-    whole = [row for row in counted if row.sub_id == WHOLE_TENANT and not row.list_reason]
-    parts = whole or [row for row in counted if row.sub_id != WHOLE_TENANT]
-    return SecretTotals(
-        **{item.name: sum(getattr(row.totals, item.name) for row in parts) for item in fields(SecretTotals)}
-    )
+def _tenant_bounds(row: ApiSecretMirror | None, view: View) -> tuple[Bound, ...]:
+    """Return the limits of an API secret's tenant, none while that is not there."""
+    tenants = view.snapshot.tenants if view.snapshot is not None else {}
+    tenant = tenants.get(row.tenant) if row is not None and row.tenant is not None else None
+    if tenant is None:
+        return ()
+    limits = LimitsSpec(meetings=tenant.meeting_limit, attendees=tenant.attendee_limit)
+    return (Bound(limits=limits, running=tenant.running if _is_counted(view) else None, tenant=tenant.name),)
+
+
+def _is_counted(view: View) -> bool:
+    """Whether what runs was counted at all."""
+    return view.snapshot is not None and view.snapshot.heartbeat(UPDATE_SECRETS_LISTS) is not None

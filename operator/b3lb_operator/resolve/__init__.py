@@ -11,7 +11,7 @@ from b3lb_operator.resolve.configuration import (
     referred_names,
     secret_names,
 )
-from b3lb_operator.resolve.nodes import resolve_cluster, resolve_node, resolve_queue
+from b3lb_operator.resolve.nodes import gives_way, resolve_cluster, resolve_node, resolve_queue
 from b3lb_operator.resolve.refused import without_spec
 from b3lb_operator.resolve.specs import Secrets, parse_spec
 from b3lb_operator.resolve.tenants import (
@@ -30,6 +30,7 @@ __all__ = [
     "Surroundings",
     "api_secret_ref",
     "configure",
+    "gives_way",
     "parse_spec",
     "referred_names",
     "resolve_api_secret",

@@ -15,9 +15,21 @@ from b3lb.db.configuration import (
     block_duplicates,
 )
 from b3lb.resources import BBBClusterSpec, BBBNodeSpec
-from b3lb_operator.kinds import API_SECRET, CLUSTER, NODE, QUEUE, RECORD_PROFILE, TENANT, Key, Kind, Manifest
+from b3lb_operator.kinds import (
+    API_SECRET,
+    CLUSTER,
+    NODE,
+    QUEUE,
+    RECORD_PROFILE,
+    TENANT,
+    Key,
+    Kind,
+    Manifest,
+    is_deleting,
+)
+from b3lb_operator.manifests.drain import FORCE_ANNOTATION
 from b3lb_operator.manifests.facts import Block
-from b3lb_operator.resolve.nodes import cluster_name, resolve_cluster, resolve_node, resolve_queue
+from b3lb_operator.resolve.nodes import cluster_name, gives_way, resolve_cluster, resolve_node, resolve_queue
 from b3lb_operator.resolve.specs import Secrets, parse_spec
 from b3lb_operator.resolve.tenants import (
     api_secret_ref,
@@ -26,6 +38,11 @@ from b3lb_operator.resolve.tenants import (
     resolve_tenant,
     slug_owners,
     tenant_name,
+)
+
+_LEAVING = (
+    "it is being deleted and waits for its meetings to end: with the annotation "
+    f"{FORCE_ANNOTATION}=true it goes at once"
 )
 
 Objects = Mapping[Kind, Iterable[Manifest]]
@@ -66,9 +83,13 @@ class Surroundings:
         cls, clusters: Iterable[Manifest], nodes: Iterable[Manifest], tenants: Iterable[Manifest] = ()
     ) -> Surroundings:
         """Return the surroundings that clusters and nodes of one namespace and the tenants of all make up."""
-        rows = [resolve_node(manifest, None) for manifest in nodes]
+        live = list(nodes)
+        rows = [resolve_node(manifest, None) for manifest in live]
         readable = [row for row in rows if row.blocked_reason is None]
-        blocked = [row for row in block_duplicates(readable) if row.blocked_reason is not None]
+        yielding = {manifest["metadata"]["name"] for manifest in live if gives_way(manifest)}
+        hints = {manifest["metadata"]["name"]: _LEAVING for manifest in live if is_deleting(manifest)}
+        compared = block_duplicates(readable, yielding=yielding, hints=hints)
+        blocked = [row for row in compared if row.blocked_reason is not None]
         specs = {manifest["metadata"]["name"]: parse_spec(BBBClusterSpec, manifest) for manifest in clusters}
         return cls(
             duplicates={row.name: row.blocked_message or "" for row in blocked},

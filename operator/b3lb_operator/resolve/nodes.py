@@ -15,7 +15,14 @@ from b3lb.db.configuration import ClusterRow, NodeRow, QueueRow
 from b3lb.health import GuardPolicy
 from b3lb.load import LoadFormula
 from b3lb.resources import BBBClusterSpec, BBBNodeSpec, BBBQueueSpec, DesiredState
-from b3lb.resources.conditions import ClusterReason, NodeBlock, parse_time
+from b3lb.resources.conditions import (
+    ClusterReason,
+    ConditionStatus,
+    NodeBlock,
+    NodeCondition,
+    find_condition,
+    parse_time,
+)
 from b3lb_operator.kinds import Manifest, is_deleting
 from b3lb_operator.manifests.facts import Block
 from b3lb_operator.resolve.specs import Secrets, parse_spec, secret_text, shared_secret
@@ -139,6 +146,12 @@ def resolve_queue(manifest: Manifest) -> QueueRow | None:
         max_in_flight=spec.max_in_flight,
         suspend=spec.suspend,
     )
+
+
+def gives_way(manifest: Manifest) -> bool:
+    """Whether a node leaves its server to another node: it is being deleted, and is not Ready."""
+    ready = find_condition((manifest.get("status") or {}).get("conditions", ()), NodeCondition.READY)
+    return is_deleting(manifest) and (ready is None or ready["status"] != ConditionStatus.TRUE)
 
 
 def cluster_name(manifest: Manifest) -> str | None:
