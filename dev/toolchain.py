@@ -1,8 +1,9 @@
-"""Finds or builds the programs of the control plane: etcd and three of Kubernetes.
+"""Finds or builds the programs of the control plane, etcd and three of Kubernetes, and Helm.
 
 There is no package index that has them, so they are built from the pinned Go modules below ``dev/tools`` and kept in
 ``$XDG_CACHE_HOME/b3lb`` (or ``~/.cache/b3lb``). ``KUBEBUILDER_ASSETS`` names a directory to use instead, as in
-https://book.kubebuilder.io/reference/envtest. ``python -m dev.toolchain`` prints the directory in use.
+https://book.kubebuilder.io/reference/envtest; Helm may be in it. ``python -m dev.toolchain`` prints the directory in
+use, with everything built.
 """
 
 import contextlib
@@ -26,6 +27,7 @@ from dev.processes import ManagedProcess, ProcessError
 
 KUBERNETES_VERSION = "1.36.3"
 ETCD_VERSION = "3.6.14"
+HELM_VERSION = "4.2.4"
 OLDEST_GO = (1, 26)
 _ROOT = Path(__file__).resolve().parent.parent
 _TOOLS = _ROOT / "dev" / "tools"
@@ -89,6 +91,12 @@ TARGETS = (
         "about 5 minutes",
     ),
 )
+HELM = Target(
+    "helm",
+    {"helm": "helm.sh/helm/v4/cmd/helm"},
+    ("-trimpath", "-buildvcs=false", f"-ldflags=-s -w -X helm.sh/helm/v4/internal/version.version=v{HELM_VERSION}"),
+    "about 2 minutes",
+)
 PROGRAMS = tuple(name for target in TARGETS for name in target.packages)
 
 
@@ -103,13 +111,17 @@ def assets_directory() -> Path:
     chosen = os.environ.get("KUBEBUILDER_ASSETS")
     if chosen:
         return check_assets(Path(chosen))
-    cache = cache_directory()
-    directory = cache / "assets" / cache_key(_TOOLS)
-    if not directory.exists():
-        with _lock(cache / "assets" / "lock"):
-            if not directory.exists():
-                _build(cache, directory)
-    return directory
+    return _built("assets", TARGETS)
+
+
+def helm_path() -> Path:
+    """Helm: that of ``KUBEBUILDER_ASSETS`` if it is there, or one that is built on first use.
+
+    Raises:
+        ToolchainError: the build failed.
+    """
+    chosen = Path(os.environ.get("KUBEBUILDER_ASSETS") or os.devnull) / "helm"
+    return chosen if os.access(chosen, os.X_OK) else _built("helm", (HELM,)) / "helm"
 
 
 def kubectl_path() -> Path:
@@ -190,7 +202,7 @@ def _lock(path: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            _say("another process is building the control plane's programs, waiting for it")
+            _say("another process is building the programs, waiting for it")
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -225,9 +237,20 @@ def _install_go(directory: Path, log: Path) -> None:
     _run("installing the Go toolchain", command, log=log, limit=_INSTALL_SECONDS)
 
 
-def _build(cache: Path, directory: Path) -> None:
+def _built(kind: str, targets: tuple[Target, ...]) -> Path:
+    """The directory with the programs of the targets, below ``kind`` in the cache."""
+    cache = cache_directory()
+    directory = cache / kind / cache_key(_TOOLS, targets)
+    if not directory.exists():
+        with _lock(cache / kind / "lock"):
+            if not directory.exists():
+                _build(cache, directory, targets)
+    return directory
+
+
+def _build(cache: Path, directory: Path, targets: tuple[Target, ...]) -> None:
     go = _go(cache)
-    log = cache / "assets" / "build.log"
+    log = directory.parent / "build.log"
     log.unlink(missing_ok=True)
     for leftover in directory.parent.glob(".building-*"):
         shutil.rmtree(leftover)
@@ -235,7 +258,7 @@ def _build(cache: Path, directory: Path) -> None:
     # mkdtemp makes it private, but the programs are no secret.
     temporary.chmod(0o755)
     try:
-        for target in TARGETS:
+        for target in targets:
             _build_target(go, target, temporary, log)
         temporary.rename(directory)
     finally:
@@ -282,9 +305,11 @@ def _run(what: str, command: list[str], *, log: Path, limit: float, environment:
 
 
 def main() -> int:
-    """Prints the directory of the programs; 1 if they cannot be had."""
+    """Prints the directory of the control plane's programs, with Helm built, too; 1 if they cannot be had."""
     try:
-        print(assets_directory())
+        directory = assets_directory()
+        helm_path()
+        print(directory)
     except ToolchainError as error:
         _say(str(error))
         return 1

@@ -79,6 +79,8 @@ def test_the_versions_are_those_of_the_pinned_modules() -> None:
     etcd = (TOOLS / "etcd" / "go.mod").read_text(encoding="utf-8")
     assert re.search(rf"k8s\.io/kubernetes v{re.escape(toolchain.KUBERNETES_VERSION)}\b", kubernetes)
     assert re.search(rf"go\.etcd\.io/etcd/server/v3 v{re.escape(toolchain.ETCD_VERSION)}\b", etcd)
+    helm = (TOOLS / "helm" / "go.mod").read_text(encoding="utf-8")
+    assert re.search(rf"helm\.sh/helm/v4 v{re.escape(toolchain.HELM_VERSION)}\b", helm)
     assert any(f"gitVersion=v{toolchain.KUBERNETES_VERSION}" in flag for flag in TARGETS[1].flags)
 
 
@@ -87,6 +89,16 @@ def test_a_chosen_directory_with_every_program_is_used(tmp_path: Path, monkeypat
         program(tmp_path / name, "#!/bin/sh\n")
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
     assert toolchain.assets_directory() == tmp_path
+
+
+def test_a_chosen_directory_may_hold_helm(record: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path / "chosen"))
+    built = toolchain.helm_path()
+    assert built.is_relative_to(tmp_path / "cache" / "b3lb" / "helm")
+    assert toolchain.helm_path() == built
+    assert len(record.read_text(encoding="ascii").splitlines()) == 1
+    chosen = program(tmp_path / "chosen" / "helm", "#!/bin/sh\n")
+    assert toolchain.helm_path() == chosen
 
 
 @pytest.mark.parametrize("missing", PROGRAMS)

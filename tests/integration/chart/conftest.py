@@ -1,0 +1,30 @@
+"""Helm, and a control plane on which the chart is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dev.controlplane import ControlPlane
+from tests.integration.chart.charts import Helm
+
+
+@pytest.fixture(scope="module")
+def helm(helm_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    """Helm without a cluster."""
+    return Helm(helm_program, tmp_path_factory.mktemp("helm"))
+
+
+@pytest.fixture(scope="module")
+def plane(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane without the custom resource definitions."""
+    with ControlPlane(tmp_path_factory.mktemp("plane"), assets=assets) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def cluster_helm(helm_program: Path, plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    """Helm as the control plane's administrator."""
+    return Helm(helm_program, tmp_path_factory.mktemp("helm"), plane.kubeconfig)

@@ -1,0 +1,109 @@
+"""A release of the chart on a control plane, and its operator as a process with what the Deployment gives it."""
+
+from __future__ import annotations
+
+import http.client
+import itertools
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dev.controlplane import ControlPlane
+from dev.helm import CHART
+from dev.operators import container_variables, secret_values
+from dev.processes import ManagedProcess, free_ports, wait_until
+from tests.integration.chart.charts import RELEASE, Helm
+
+_NUMBERS = itertools.count(1)
+
+
+class Release:
+    """One release in a namespace of its own, which enforces the Pod Security Standard "restricted"."""
+
+    def __init__(self, plane: ControlPlane, helm: Helm, directory: Path) -> None:
+        """Make the namespace; nothing is installed yet."""
+        self.plane = plane
+        self.namespace = f"release-{next(_NUMBERS)}"
+        self._helm = helm
+        self._directory = directory
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace, "labels": labels}}
+        plane.kubectl("apply", "-f", "-", input=json.dumps(namespace))
+
+    def helm(self, command: str, *arguments: str) -> None:
+        """Install or upgrade with the arguments; the definitions belong to the release that ``crds`` names."""
+        self._helm.run(command, RELEASE, str(CHART), f"--namespace={self.namespace}", *arguments)
+
+    def rollback(self) -> None:
+        """Go back to the release before."""
+        self._helm.run("rollback", RELEASE, f"--namespace={self.namespace}")
+
+    def uninstall(self, *arguments: str) -> None:
+        """Uninstall."""
+        self._helm.run("uninstall", RELEASE, f"--namespace={self.namespace}", "--wait", "--timeout=60s", *arguments)
+
+    def kubectl(self, *arguments: str, input: str | None = None, check: bool = True) -> str:  # noqa: A002 - as in subprocess
+        """Run kubectl as administrator in the namespace."""
+        return self.plane.kubectl(f"--namespace={self.namespace}", *arguments, input=input, check=check)
+
+    def get(self, kind: str, name: str) -> dict[str, Any]:
+        """Return an object, {} when there is none."""
+        text = self.kubectl("get", kind, name, "--ignore-not-found", "-o", "json")
+        answer: dict[str, Any] = json.loads(text) if text.strip() else {}
+        return answer
+
+    def secret(self, name: str) -> dict[str, str]:
+        """Return the values of a Secret."""
+        return secret_values(self.get("secret", name))
+
+    def expect(self, what: str, check: Callable[[], bool], *, within: float) -> float:
+        """Wait for something; return how many seconds it took."""
+        began = time.monotonic()
+        assert wait_until(check, timeout=within, interval=0.1), f"{what}: not within {within:g} s"
+        return time.monotonic() - began
+
+    def operator(self, name: str = "operator") -> RunningOperator:
+        """Return a process that stands for a pod of the Deployment; it is not started yet."""
+        deployment = self.get("deployment", f"{RELEASE}-operator")
+        pod = deployment["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        kubeconfig = self.plane.kubeconfig_for(self.namespace, pod["serviceAccountName"])
+        environment = {
+            "PATH": os.defpath,
+            "HOME": str(self._directory),
+            "KUBECONFIG": str(kubeconfig),
+            **container_variables(container, self.secret, address="127.0.0.1"),
+        }
+        return RunningOperator(environment, self._directory, self._directory / f"{self.namespace}-{name}.log")
+
+
+class RunningOperator:
+    """An operator as a process."""
+
+    def __init__(self, environment: dict[str, str], directory: Path, log: Path) -> None:
+        """Describe it; nothing runs yet."""
+        self._port = free_ports(1)[0]
+        self.log = log
+        environment = {**environment, "B3LB_HTTP_ADDRESS": "127.0.0.1", "B3LB_HTTP_PORT": str(self._port)}
+        command = [sys.executable, "-m", "b3lb_operator.cli"]
+        self.process = ManagedProcess("operator", command, log=log, environment=environment, directory=directory)
+
+    def start(self) -> None:
+        """Start it and wait until it is ready."""
+        self.process.start()
+        self.process.wait_ready(lambda: self.probe("/readyz") == http.client.OK, timeout=60)
+
+    def probe(self, path: str) -> int:
+        """Return the status of an end point, 0 when nobody answers."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=2)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status
+        except (OSError, http.client.HTTPException):
+            return 0
+        finally:
+            connection.close()

@@ -1,0 +1,193 @@
+"""Releases on a real API server: install, upgrade, uninstall, side by side, and with their operator."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dev.controlplane import ControlPlane
+from dev.postgres import Postgres
+from dev.processes import ManagedProcess
+from tests.integration.chart.charts import HERE, Helm
+from tests.integration.chart.releases import Release, RunningOperator
+
+# The first use of the control plane's programs builds them.
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
+
+CORE = "b3lb-queue-core"
+
+
+@pytest.fixture(scope="module")
+def first(plane: ControlPlane, cluster_helm: Helm, tmp_path_factory: pytest.TempPathFactory) -> Release:
+    """The release that brings the definitions to an empty cluster."""
+    release = Release(plane, cluster_helm, tmp_path_factory.mktemp("first"))
+    release.helm("install")
+    return release
+
+
+@pytest.fixture
+def new_release(first: Release, cluster_helm: Helm, tmp_path: Path) -> Callable[..., Release]:
+    """Return a function that installs a further release, in a namespace of its own."""
+
+    def install(*arguments: str) -> Release:
+        release = Release(first.plane, cluster_helm, tmp_path)
+        release.helm("install", "--set", "crds.enabled=false", *arguments)
+        return release
+
+    return install
+
+
+@pytest.fixture
+def with_database(new_release: Callable[..., Release], postgres_server: Postgres) -> Callable[..., Release]:
+    """Return a function that installs a release whose database is there."""
+
+    def install(*arguments: str) -> Release:
+        release = new_release("--set", "database.existingSecret.name=postgresql", *arguments)
+        url = postgres_server.create_database(release.namespace.replace("-", "_"))
+        release.kubectl("create", "secret", "generic", "postgresql", f"--from-literal=url={url}")
+        return release
+
+    return install
+
+
+@pytest.fixture
+def run() -> Iterator[Callable[[Release], RunningOperator]]:
+    """Return a function that runs the operator of a release until the end of the test."""
+    started: list[ManagedProcess] = []
+
+    def start(release: Release) -> RunningOperator:
+        operator = release.operator()
+        started.append(operator.process)
+        operator.start()
+        return operator
+
+    yield start
+    for process in started:
+        process.stop()
+
+
+def test_the_definitions_come_with_the_first_release_and_stay(first: Release) -> None:
+    definitions = json.loads(first.kubectl("get", "crds", "-o", "json"))["items"]
+    assert {item["spec"]["group"] for item in definitions} == {"b3lb.io"}
+    assert all(item["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep" for item in definitions)
+
+
+def test_an_upgrade_keeps_what_was_generated(new_release: Callable[..., Release]) -> None:
+    release = new_release()
+    before = release.secret("b3lb-database"), release.secret("b3lb-encryption")
+    release.helm("upgrade", "--set", "crds.enabled=false", "--set", "log.level=debug")
+    assert (release.secret("b3lb-database"), release.secret("b3lb-encryption")) == before
+
+
+def test_an_upgrade_can_be_rolled_back(new_release: Callable[..., Release]) -> None:
+    release = new_release()
+    before = release.secret("b3lb-encryption"), release.get("deployment", "b3lb-operator")["spec"]
+    release.helm("upgrade", "--set", "crds.enabled=false", "--set", "log.level=debug")
+    assert release.get("deployment", "b3lb-operator")["spec"] != before[1]
+    release.rollback()
+    assert (release.secret("b3lb-encryption"), release.get("deployment", "b3lb-operator")["spec"]) == before
+
+
+def test_leader_election_is_turned_on_and_off_again(new_release: Callable[..., Release]) -> None:
+    release = new_release()
+
+    def operator() -> tuple[int, str]:
+        spec = release.get("deployment", "b3lb-operator")["spec"]
+        return spec["replicas"], spec["strategy"]["type"]
+
+    assert operator() == (1, "Recreate")
+    release.helm("upgrade", "--set", "crds.enabled=false", "--set", "leaderElection.enabled=true")
+    assert operator() == (2, "RollingUpdate")
+    assert release.get("pdb", "b3lb-operator")["spec"]["maxUnavailable"] == 1
+    release.helm("upgrade", "--set", "crds.enabled=false")
+    assert operator() == (1, "Recreate")
+    assert not release.get("pdb", "b3lb-operator")
+
+
+def test_a_key_that_was_added_by_hand_survives_an_upgrade(new_release: Callable[..., Release]) -> None:
+    release = new_release()
+    keys = f"{release.secret('b3lb-encryption')['keys']},k2:{'A' * 43}="
+    release.kubectl("patch", "secret", "b3lb-encryption", "-p", json.dumps({"stringData": {"keys": keys}}))
+    release.helm("upgrade", "--set", "crds.enabled=false")
+    assert release.secret("b3lb-encryption")["keys"] == keys
+
+
+def test_a_scaled_operator_stays_scaled_over_an_upgrade(new_release: Callable[..., Release]) -> None:
+    release = new_release()
+    release.kubectl("scale", "deployment", "b3lb-operator", "--replicas=0")
+    release.helm("upgrade", "--set", "crds.enabled=false", "--set", "log.level=debug")
+    assert release.get("deployment", "b3lb-operator")["spec"]["replicas"] == 0
+
+
+def test_uninstalling_keeps_secrets_and_definitions_and_installing_again_takes_them(
+    new_release: Callable[..., Release],
+) -> None:
+    release = new_release()
+    before = release.secret("b3lb-database"), release.secret("b3lb-encryption")
+    release.uninstall()
+    kinds = "deployments,statefulsets,services,roles,rolebindings,networkpolicies"
+    assert "b3lb" not in release.kubectl("get", kinds, "-o", "name")
+    assert "bbbnodes.b3lb.io" in release.kubectl("get", "crds", "-o", "name")
+    release.helm("install", "--set", "crds.enabled=false")
+    assert (release.secret("b3lb-database"), release.secret("b3lb-encryption")) == before
+
+
+def test_the_operator_declares_cluster_and_queue_and_they_go_with_the_release(
+    with_database: Callable[..., Release], run: Callable[[Release], RunningOperator]
+) -> None:
+    release = with_database("--set", "queues.core.spec.suspend=true")
+    run(release)
+    release.expect("the queue", lambda: bool(release.get("bbbqueue", "core")), within=10)
+    release.expect("the cluster", lambda: bool(release.get("bbbcluster", "default")), within=10)
+    release.expect("the CronJob", lambda: bool(release.get("cronjob", "b3lb-core")), within=10)
+    pod = release.get("cronjob", "b3lb-core")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert pod["serviceAccountName"] == "b3lb-jobs"
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["priorityClassName"] == f"{release.namespace}-b3lb-core"
+    release.uninstall()
+    everything = "bbbqueues,bbbclusters,cronjobs"
+    release.expect("they go", lambda: not release.kubectl("get", everything, "-o", "name").strip(), within=30)
+
+
+def test_an_edited_queue_stays_edited_over_an_upgrade_that_says_nothing_of_the_field(
+    with_database: Callable[..., Release], run: Callable[[Release], RunningOperator]
+) -> None:
+    release = with_database("--set", "queues.core.spec.suspend=true")
+    operator = run(release)
+    release.expect("the queue", lambda: bool(release.get("bbbqueue", "core")), within=10)
+    release.kubectl("patch", "bbbqueue", "core", "--type=merge", "-p", '{"spec":{"tickSeconds":30}}')
+    operator.process.stop()
+    values = ("crds.enabled=false", "database.existingSecret.name=postgresql", "queues.core.spec.maxInFlight=7")
+    release.helm("upgrade", *(part for value in values for part in ("--set", value)))
+    run(release)
+    release.expect("followed", lambda: release.get("bbbqueue", "core")["spec"]["maxInFlight"] == 7, within=10)
+    spec = release.get("bbbqueue", "core")["spec"]
+    assert (spec["tickSeconds"], spec["suspend"]) == (30, False)
+
+
+@pytest.mark.parametrize("account", ["b3lb-operator", "b3lb-jobs"])
+def test_a_service_account_may_do_what_was_looked_at_and_nothing_else(first: Release, account: str) -> None:
+    user = f"--as=system:serviceaccount:{first.namespace}:{account}"
+    groups = ("system:serviceaccounts", f"system:serviceaccounts:{first.namespace}", "system:authenticated")
+    rights = first.kubectl("auth", "can-i", "--list", user, *(f"--as-group={group}" for group in groups))
+    header, *lines = rights.splitlines()
+    listed = "\n".join([header.rstrip(), *sorted(line.rstrip() for line in lines)]) + "\n"
+    golden = HERE / "golden" / "rights" / f"{account}.txt"
+    if os.environ.get("B3LB_WRITE_GOLDEN"):
+        golden.write_text(listed, encoding="utf-8")
+    assert golden.read_text(encoding="utf-8") == listed
+    assert "[*]" not in re.sub(r"selfsubject\S+|\[/\S*\]", "", listed)
+
+
+def test_two_releases_see_nothing_of_each_other(first: Release, new_release: Callable[..., Release]) -> None:
+    second = new_release()
+    for mine, other in ((first, second), (second, first)):
+        user = f"--as=system:serviceaccount:{mine.namespace}:b3lb-operator"
+        for right in (("list", "secrets"), ("watch", "bbbnodes.b3lb.io"), ("get", "namespaces")):
+            assert other.kubectl("auth", "can-i", *right, user, check=False).strip() == "no"
+            assert mine.kubectl("auth", "can-i", *right, user, check=False).strip() == "yes"

@@ -1,0 +1,141 @@
+"""What the chart renders: whole objects against golden files, and what it refuses.
+
+``B3LB_WRITE_GOLDEN=1`` writes the golden files anew; look at their difference before it is committed.
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+import os
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from dev.helm import CHART, HelmError
+from tests.integration.chart.charts import HERE, VALUE_SETS, Helm, Manifest, find
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
+
+
+def stable(manifests: list[Manifest]) -> str:
+    """Return the objects as text; what is generated at random, and the schemas of definitions, are left out."""
+    shown = copy.deepcopy(manifests)
+    for item in shown:
+        if item["kind"] == "Secret":
+            item["data"] = dict.fromkeys(item["data"], "(generated)")
+        if item["kind"] == "CustomResourceDefinition":
+            item["spec"] = "(see crds/)"
+    return yaml.safe_dump_all(shown, width=120)
+
+
+def test_there_are_six_value_sets() -> None:
+    assert len(VALUE_SETS) == 6
+
+
+@pytest.mark.parametrize("name", VALUE_SETS)
+def test_what_is_rendered_is_what_was_looked_at(helm: Helm, name: str) -> None:
+    rendered = stable(helm.render_set(name))
+    golden = HERE / "golden" / f"{name}.yaml"
+    if os.environ.get("B3LB_WRITE_GOLDEN"):
+        golden.write_text(rendered, encoding="utf-8")
+    assert yaml.safe_dump_all(yaml.safe_load_all(golden.read_text(encoding="utf-8")), width=120) == rendered
+
+
+def test_the_linter_finds_nothing(helm: Helm) -> None:
+    helm.run("lint", "--strict", str(CHART))
+
+
+def test_the_definitions_are_those_of_the_repository(helm: Helm) -> None:
+    rendered = [item for item in helm.render() if item["kind"] == "CustomResourceDefinition"]
+    for item in rendered:
+        assert item["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
+    files = sorted((CHART.parents[1] / "crds").glob("*.yaml"))
+    assert rendered == [yaml.safe_load(path.read_text(encoding="utf-8")) for path in files]
+
+
+def test_generated_secrets_have_the_form_that_the_programs_take(helm: Helm) -> None:
+    manifests = helm.render("--set", "namespaces={chart,other}")
+    secrets = [item for item in manifests if item["kind"] == "Secret"]
+    data: dict[tuple[str, str], dict[str, str]] = {
+        (item["metadata"]["name"], item["metadata"]["namespace"]): {
+            key: base64.b64decode(value).decode() for key, value in item["data"].items()
+        }
+        for item in secrets
+    }
+    keys = data["b3lb-encryption", "chart"]["keys"]
+    assert len(base64.b64decode(keys.removeprefix("k1:"))) == 32
+    password = data["b3lb-database", "chart"]["password"]
+    assert re.fullmatch(r"[A-Za-z0-9]{40}", password)
+    assert data["b3lb-database", "chart"]["url"] == f"postgresql://b3lb:{password}@b3lb-database.chart.svc:5432/b3lb"
+    assert data["b3lb-encryption", "other"] == data["b3lb-encryption", "chart"]
+    assert data["b3lb-database", "other"] == {"url": data["b3lb-database", "chart"]["url"]}
+    assert all(item["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep" for item in secrets)
+
+
+def test_two_releases_share_no_name_of_the_whole_cluster(helm: Helm) -> None:
+    def names(namespace: str) -> set[tuple[str, str]]:
+        rendered = helm.render("--set", "crds.enabled=false", "--set", "namespaces={farm}", namespace=namespace)
+        return {(item["kind"], item["metadata"]["name"]) for item in rendered if "namespace" not in item["metadata"]}
+
+    assert {kind for kind, _ in names("one")} == {"PriorityClass", "ClusterRole", "ClusterRoleBinding"}
+    assert not names("one") & names("two")
+
+
+def test_core_goes_before_everything_and_housekeeping_preempts_nobody(helm: Helm) -> None:
+    classes = {item["metadata"]["name"]: item for item in helm.render() if item["kind"] == "PriorityClass"}
+    order = sorted(classes, key=lambda name: -classes[name]["value"])
+    assert [name.removeprefix("chart-b3lb-") for name in order] == [
+        "core",
+        "operator",
+        "statistics",
+        "record",
+        "housekeeping",
+    ]
+    assert classes["chart-b3lb-housekeeping"]["preemptionPolicy"] == "Never"
+    assert classes["chart-b3lb-core"]["preemptionPolicy"] == "PreemptLowerPriority"
+
+
+def test_a_new_spec_of_a_queue_restarts_the_operator(helm: Helm) -> None:
+    def annotations(*arguments: str) -> Any:
+        operator = find(helm.render(*arguments), "Deployment", "b3lb-operator")
+        return operator["spec"]["template"]["metadata"]["annotations"]
+
+    assert annotations() == annotations()
+    assert annotations() != annotations("--set", "queues.core.spec.suspend=true")
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("image.tga=1", "at '/image': additional properties 'tga' not allowed"),
+        ("replicas=2", "at '': additional properties 'replicas' not allowed"),
+        ("log.format=xml", "at '/log/format': value must be one of 'json', 'console'"),
+        ("log.level=loud", "at '/log/level': value must be one of 'debug', 'info', 'warning', 'error'"),
+        ("image.pullPolicy=Sometimes", "at '/image/pullPolicy': value must be one of"),
+        ("operator.database.poolSize=99", "at '/operator/database/poolSize': maximum: got 99, want 20"),
+        ("operator.database.poolSize=many", "at '/operator/database/poolSize': got string, want integer"),
+        ("crds.keep=maybe", "at '/crds/keep': got string, want boolean"),
+        ("namespaces=farm", "at '/namespaces': got string, want array"),
+        ("namespaces={Farm}", "at '/namespaces/0': 'Farm' does not match pattern"),
+        ("cluster.spec.colour=red", "at '/cluster/spec': additional properties 'colour' not allowed"),
+        ("cluster.spec.checksumAlgorithm=md5", "at '/cluster/spec/checksumAlgorithm': value must be one of"),
+        ("queues.core.spec.tickSeconds=7", "at '/queues/core/spec/tickSeconds': value must be one of 5, 10, 15, 20"),
+        ("queues.extra.enabled=true", "at '/queues': additional properties 'extra' not allowed"),
+        ("jobs.queues.core.image=x", "at '/jobs/queues/core': additional properties 'image' not allowed"),
+        ("operator.extraEnv[0].value=x", "at '/operator/extraEnv/0': missing property 'name'"),
+        ("operator.resources.limits.memory=lots", "at '/operator/resources/limits/memory': 'lots' does not match"),
+        ("database.existingSecret.name=A_b", "at '/database/existingSecret/name': 'A_b' does not match pattern"),
+        (
+            "priorityClasses.core=2000000000",
+            "at '/priorityClasses/core': maximum: got",
+        ),
+        ("networkPolicy.nodes.ports={https}", "at '/networkPolicy/nodes/ports/0': got string, want integer"),
+    ],
+)
+def test_a_wrong_or_unknown_value_is_refused_by_its_name(helm: Helm, setting: str, message: str) -> None:
+    with pytest.raises(HelmError) as refused:
+        helm.render("--set", setting)
+    assert message in str(refused.value)
