@@ -1,6 +1,6 @@
 # `make demo` shows the main job on real parts, `make test` runs every test; each sets up all that it needs.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-again test-fast lint format generate lock bench clean
+.PHONY: help setup demo test test-again test-fast lint format generate lock bench images kind clean
 
 PYTHON := .venv/bin/python
 export PYTHONPATH :=
@@ -24,19 +24,22 @@ test-again: setup ## What failed in the last `make test`, once more, one after t
 test-fast: setup ## Only the unit tests
 	@$(PYTHON) -m pytest tests/unit -n 2 $(PYTEST_ARGS)
 
-lint: setup ## Formatting, style, types, layers, generated files
+lint: setup ## Formatting, style, types, layers, Dockerfile, generated files
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
 	@.venv/bin/mypy b3lb operator/b3lb_operator jobs/b3lb_jobs cli/b3lb_cli dev tests
 	@.venv/bin/lint-imports --no-logo
+	@.venv/bin/hadolint Dockerfile
 	@$(PYTHON) -m dev.generate_crds --check
+	@$(PYTHON) -m dev.generate_chart --check
 
 format: setup ## Format the code and mend what can be mended
 	@.venv/bin/ruff format .
 	@.venv/bin/ruff check --fix .
 
-generate: setup ## Custom resource definitions and their reference, from the types
+generate: setup ## Custom resource definitions, what the chart has from them, and the references
 	@$(PYTHON) -m dev.generate_crds
+	@$(PYTHON) -m dev.generate_chart
 
 lock: setup ## Resolve the dependencies anew into requirements/
 	@sh dev/lock.sh
@@ -44,6 +47,12 @@ lock: setup ## Resolve the dependencies anew into requirements/
 bench: setup ## What a tick costs, beside a floor measured in the same run; writes .bench/core.json
 	@$(PYTHON) -m dev.toolchain >/dev/null
 	@$(PYTHON) -m tests.bench
+
+images: setup ## Both images, checked from inside: with Docker, or as root with buildah on Debian's packages
+	@$(PYTHON) -m dev.images
+
+kind: setup ## With Docker, kind and Helm: a cluster of three nodes with both images and the chart in it
+	@sh dev/kind.sh
 
 clean: ## Remove the virtual environment and caches of this checkout (not the binaries' cache of the user)
 	rm -rf .venv .bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build *.egg-info

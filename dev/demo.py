@@ -1,30 +1,30 @@
 """`make demo`: the main job on real parts, shown by live kubectl output.
 
 A simulated farm stands in for the BBB servers; everything else is what a user runs: a Kubernetes control plane, the
-operator under its service account, the CronJob and its pods, PostgreSQL. A state that does not come ends it with 1.
+chart with its operator and its PostgreSQL, the CronJob and its pods. A state that does not come ends it with 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from dev.controlplane.plane import KubectlError
-from dev.environment import REPOSITORY, Environment, Installation
+from dev.environment import Environment, Installation
 from dev.farm.process import Farm
+from dev.helm import HelmError
 from dev.processes import ProcessError, last_lines
-from dev.scenario import SEAM_SECONDS, TICK_SECONDS, NotSeenError, Scenario
+from dev.scenario import SEAM_SECONDS, TICK_SECONDS, NotSeenError, Scenario, example_objects
 from dev.toolchain import ToolchainError, kubectl_path
 
 NAMESPACE = "b3lb"
+NODES = 2
 SECRET = "uni-001"  # of examples/minimal.yaml
 LOG_LINES = 30
 
@@ -70,6 +70,7 @@ class Demo:
 
     def run(self) -> None:
         """Run all steps."""
+        self.install()
         self.apply()
         self.ticks()
         self.lists()
@@ -77,32 +78,31 @@ class Demo:
         self.cordon_and_drain()
         self.say("that was the main job: declared with kubectl, polled by a CronJob, true in `kubectl get bbbnodes`")
 
+    def install(self) -> None:
+        """Install the chart and wait until its operator is ready."""
+        self.say(f"install b3lb with Helm, ticks every {TICK_SECONDS} s")
+        values = f"image.tag=dev,queues.core.spec.tickSeconds={TICK_SECONDS}"
+        print(f"$ helm install b3lb charts/b3lb --namespace {NAMESPACE} --set {values}", flush=True)
+        if not self.installation.environment.isolated:
+            print(
+                "  pods cannot be isolated without root here: the operator runs beside the cluster, under the release's"
+                "\n  service account, and PostgreSQL is one outside of the release",
+                flush=True,
+            )
+        self.installation.install()
+        self.expect("the operator is ready", lambda: self.installation.answers("/readyz"), within=60)
+        self.kubectl("get", "deployments,statefulsets,pods")
+
     def apply(self) -> None:
-        """Declare a cluster, its nodes and the core queue, and see the first true status."""
-        self.say(f"apply examples/minimal.yaml, its hosts replaced by the simulated farm, ticks every {TICK_SECONDS} s")
+        """Declare servers and a tenant, and see the first true status."""
+        self.say(f"apply examples/minimal.yaml, its server replaced by {NODES} of the simulated farm")
         print("$ kubectl apply -f examples/minimal.yaml", flush=True)
-        print(self.installation.kubectl("apply", "-f", "-", input=self.manifests()).rstrip(), flush=True)
+        objects = {"apiVersion": "v1", "kind": "List", "items": example_objects(self.farm.nodes[:NODES])}
+        print(self.installation.kubectl("apply", "-f", "-", input=json.dumps(objects)).rstrip(), flush=True)
         self.kubectl("get", "b3lb")
         for node in self.nodes():
             self.expect_condition(f"{node} is Ready", node, "Ready", "True/Responding", within=7)
         self.kubectl("get", "bbbnodes")
-
-    def manifests(self) -> str:
-        """Return the example with the farm's addresses and secrets, and short ticks."""
-        documents = list(yaml.safe_load_all((REPOSITORY / "examples" / "minimal.yaml").read_text(encoding="utf-8")))
-        simulated = iter(self.farm.nodes)
-        for document in documents:
-            if document["kind"] == "BBBNode":
-                node = next(simulated)
-                spec: dict[str, Any] = document["spec"]
-                spec.pop("host")
-                spec["apiUrl"] = node.api_url
-                for secret in documents:
-                    if secret["kind"] == "Secret" and secret["metadata"]["name"] == spec["secretRef"]["name"]:
-                        secret["stringData"] = {"secret": node.secret}
-            if document["kind"] == "BBBQueue":
-                document["spec"]["tickSeconds"] = TICK_SECONDS
-        return yaml.safe_dump_all(documents)
 
     def nodes(self) -> list[str]:
         """Return the names of the nodes that are declared."""
@@ -197,7 +197,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="b3lb-demo-", ignore_cleanup_errors=True) as directory:
         try:
             return show(Path(directory), keep=arguments.keep)
-        except (NotSeenError, ProcessError, KubectlError, ToolchainError) as error:
+        except (NotSeenError, ProcessError, KubectlError, HelmError, ToolchainError) as error:
             print(f"\ndemo: {error}", file=sys.stderr)
             for log in sorted([*Path(directory).glob("log/*.log"), *Path(directory).glob("kubelet/pods/*/*.log")]):
                 print(f"\n--- {log.parent.name}/{log.name}\n{last_lines(log, LOG_LINES)}", file=sys.stderr)
@@ -206,32 +206,31 @@ def main() -> int:
 
 def show(directory: Path, *, keep: bool) -> int:
     """Bring everything up, run the steps, and stay up if asked to."""
-    print(
-        "bringing up etcd, kube-apiserver, controllers, scheduler, a node, PostgreSQL and a simulated farm …",
-        flush=True,
-    )
+    print("bringing up etcd, kube-apiserver, controllers, scheduler, a node and a simulated farm …", flush=True)
     Path(directory).chmod(0o755)
     tenants = [("UNI", 1)]
     with (
         Farm(nodes=3, seed=7, meetings=4, attendees=12, step_seconds=4, start_time="now", tenants=tenants) as farm,
-        Environment(directory) as environment,
-        Installation(environment, NAMESPACE) as installation,
+        Environment(directory, own_postgres=False) as environment,
     ):
-        Demo(installation, farm).run()
-        if keep:
-            kubeconfig = environment.control_plane.kubeconfig
-            print(f"\nstays up until Ctrl-C; the farm is controlled at {farm.control.url}")
-            print(f"export KUBECONFIG={kubeconfig} PATH={kubectl_path().parent}:$PATH")
-            print(f"kubectl config set-context --current --namespace={NAMESPACE}")
-            print(
-                f"pods are processes here: `kubectl logs` cannot reach them, their output is in {environment.pod_logs}"
-            )
-            wait_for_interrupt()
+        values = {"queues": {"core": {"spec": {"tickSeconds": TICK_SECONDS}}}}
+        installation = Installation(environment, NAMESPACE, bundled_database=True, values=values)
+        try:
+            Demo(installation, farm).run()
+            if keep:
+                stay(environment, farm)
+        finally:
+            if not environment.isolated:
+                installation.operator.stop()
     return 0
 
 
-def wait_for_interrupt() -> None:
-    """Return on Ctrl-C."""
+def stay(environment: Environment, farm: Farm) -> None:
+    """Say how to look around, and return on Ctrl-C."""
+    print(f"\nstays up until Ctrl-C; the farm is controlled at {farm.control.url}")
+    print(f"export KUBECONFIG={environment.control_plane.kubeconfig} PATH={kubectl_path().parent}:$PATH")
+    print(f"kubectl config set-context --current --namespace={NAMESPACE}")
+    print(f"pods are processes here: `kubectl logs` cannot reach them, their output is in {environment.pod_logs}")
     try:
         signal.pause()
     except KeyboardInterrupt:

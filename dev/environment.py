@@ -1,52 +1,72 @@
 """A whole b3lb on this machine: what the demo shows and the end-to-end tests disturb.
 
 `Environment` is what a cluster's administrator provides: a control plane, a node that runs pods as processes, and
-PostgreSQL. `Installation` is b3lb in one namespace of it: custom resource definitions, rights, Secrets, a database of
-its own, and the operator running under its own service account.
+PostgreSQL. `Installation` is a release of the chart in one namespace of it, with a database of its own; its operator
+runs in the Deployment's pod, under the release's service account.
 """
 
 from __future__ import annotations
 
-import base64
+import asyncio
 import http.client
 import json
 import os
-import secrets
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+from urllib.parse import urlsplit
 
-import yaml
-
+from dev import postgres_image
 from dev.controlplane.plane import ControlPlane
+from dev.helm import CHART, Helm
+from dev.kubelet.kubelet import private_mounts_work
+from dev.kubelet.storage import volume_manifests
+from dev.operators import LocalOperator, Operator, PodOperator, secret_values
 from dev.postgres import Postgres
-from dev.processes import ManagedProcess, free_ports, wait_until
+from dev.processes import ManagedProcess, ProcessError, last_lines, wait_until
+from dev.toolchain import helm_path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 IMAGE = "b3lb:dev"
-SERVICE_ACCOUNT = "b3lb-operator"
+RELEASE = "b3lb"
+_DATABASE_SECRET = "postgresql"
 _PROGRAMS = Path(sys.executable).parent
 _READY_SECONDS = 60.0
+_VOLUMES = 8
 
 
 class Environment:
     """Control plane, process kubelet and PostgreSQL, in one work directory; a context manager."""
 
-    def __init__(self, directory: Path, *, start_delay_seconds: float = 0.0, assets: Path | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        start_delay_seconds: float = 0.0,
+        assets: Path | None = None,
+        own_postgres: bool = True,
+    ) -> None:
         """Describe the environment; nothing is started yet.
 
         Args:
             directory: Work directory, created if needed.
             start_delay_seconds: How long a pod takes to start, as on a real node.
             assets: Directory of the control plane's binaries; None builds or finds them.
+            own_postgres: Whether there is a PostgreSQL beside the cluster; where pods cannot be isolated there is.
         """
         self.directory = directory.resolve()
         self.control_plane = ControlPlane(self.directory / "control-plane", assets=assets)
         self.postgres = Postgres(self.directory / "postgres", preload=("pg_stat_statements",))
+        self.isolated = False
+        """Whether pods see volumes, tokens and Services where they expect them: this takes root."""
+        self.has_definitions = False
+        """Whether a release has brought the custom resource definitions; they stay when it goes."""
         self._start_delay_seconds = start_delay_seconds
+        self._own_postgres = own_postgres
+        self._helm: Helm | None = None
         self.kubelet: ManagedProcess | None = None
 
     def __enter__(self) -> Self:
@@ -63,11 +83,17 @@ class Environment:
             ProcessError: A part ended or was not ready in time.
         """
         try:
+            self._helm = Helm(helm_path(), self.directory / "helm", self.control_plane.kubeconfig)
+            self.isolated = asyncio.run(private_mounts_work(self.directory))
+            parts = [self.control_plane.start]
+            if self._own_postgres or not self.isolated:
+                parts.append(self.postgres.start)
             with ThreadPoolExecutor() as pool:
-                for started in [pool.submit(self.control_plane.start), pool.submit(self.postgres.start)]:
+                for started in [pool.submit(part) for part in parts]:
                     started.result()
             self.kubelet = self._kubelet()
             self.kubelet.start()
+            self.add_volumes(_VOLUMES)
             self.kubelet.wait_ready(self._node_ready, timeout=_READY_SECONDS, interval=0.3)
         except BaseException:
             self.stop()
@@ -80,6 +106,23 @@ class Environment:
         self.control_plane.stop()
         self.postgres.remove()
 
+    def helm(self, *arguments: str) -> str:
+        """Run Helm as administrator and return its standard output.
+
+        Raises:
+            HelmError: It failed.
+            ProcessError: The environment was not started.
+        """
+        if self._helm is None:
+            raise ProcessError("the environment was not started")
+        return self._helm.run(*arguments)
+
+    def add_volumes(self, count: int) -> None:
+        """Add empty volumes for claims; each can be claimed once."""
+        manifests = volume_manifests(self.directory / "volumes", count=count)
+        documents = {"apiVersion": "v1", "kind": "List", "items": manifests}
+        self.control_plane.kubectl("apply", "-f", "-", input=json.dumps(documents))
+
     @property
     def pod_logs(self) -> Path:
         """Directory with the output of all pods: NAMESPACE_POD_UID/CONTAINER.log."""
@@ -87,9 +130,7 @@ class Environment:
 
     def _kubelet(self) -> ManagedProcess:
         images = self.directory / "images.json"
-        # A checkout below /tmp would vanish behind the pods' own /tmp.
-        keep = [str(REPOSITORY), sys.prefix, sys.base_prefix]
-        images.write_text(json.dumps({IMAGE: {"path": [str(_PROGRAMS)], "entrypoint": ["b3lb-job"], "keep": keep}}))
+        images.write_text(json.dumps(image_entries()), encoding="utf-8")
         command = [sys.executable, "-m", "dev.kubelet", "--kubeconfig", str(self.control_plane.kubeconfig)]
         command += ["--node", "local", "--directory", str(self.directory / "kubelet"), "--images", str(images)]
         command += ["--start-delay", str(self._start_delay_seconds)]
@@ -100,26 +141,57 @@ class Environment:
         return self.control_plane.kubectl("get", "nodes", "-o", path, check=False) == "True"
 
 
-class Installation:
-    """b3lb in one namespace of an environment; a context manager that starts and stops its operator."""
+def image_entries() -> dict[str, object]:
+    """Return the content of the kubelet's image file: b3lb from this checkout, and PostgreSQL."""
+    # A checkout below /tmp would vanish behind the pods' own /tmp.
+    keep = [str(REPOSITORY), sys.prefix, sys.base_prefix]
+    return {
+        IMAGE: {"path": [str(_PROGRAMS)], "keep": keep},
+        postgres_image.IMAGE: postgres_image.image_entry(),
+    }
 
-    def __init__(self, environment: Environment, namespace: str) -> None:
-        """Describe the installation; nothing is applied yet."""
+
+class Installation:
+    """A release of the chart in one namespace of an environment; a context manager that installs and uninstalls it."""
+
+    def __init__(
+        self,
+        environment: Environment,
+        namespace: str,
+        *,
+        bundled_database: bool = False,
+        values: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Describe the installation; nothing is applied yet.
+
+        Args:
+            environment: Where it is installed; it has been started.
+            namespace: Its namespace.
+            bundled_database: Whether the chart brings the database, where pods are isolated; otherwise it is one of
+                the environment's PostgreSQL.
+            values: Values of the chart beside image, database and definitions.
+        """
         self.environment = environment
         self.namespace = namespace
-        self.database_url = ""
-        self.encryption_keys = f"dev:{base64.b64encode(secrets.token_bytes(32)).decode()}"
-        self.port = free_ports(1)[0]
-        self.log = environment.directory / "log" / f"operator-{namespace}.log"
-        self.operator: ManagedProcess | None = None
+        self._bundled_database = bundled_database and environment.isolated
+        self._values = values or {}
+        self._brings_definitions = not environment.has_definitions
+        self._local_log = environment.directory / "log" / f"operator-{namespace}.log"
+        plane = environment.control_plane
+        self.operator: Operator = (
+            PodOperator(plane, namespace)
+            if environment.isolated
+            else LocalOperator(plane, namespace, directory=environment.directory, log=self._local_log)
+        )
 
     def __enter__(self) -> Self:
         self.install()
-        self.start_operator()
+        self.wait_ready()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stop_operator()
+        self.operator.stop()
+        self.helm("uninstall")
 
     def kubectl(self, *arguments: str, input: str | None = None, check: bool = True) -> str:  # noqa: A002 - as in subprocess
         """Run kubectl in the installation's namespace and return its standard output."""
@@ -127,20 +199,82 @@ class Installation:
             f"--namespace={self.namespace}", *arguments, input=input, check=check
         )
 
+    def helm(self, command: str, *arguments: str) -> str:
+        """Run a command of Helm on the release and return its standard output."""
+        return self.environment.helm(command, RELEASE, *arguments, f"--namespace={self.namespace}")
+
     def install(self) -> None:
-        """Apply definitions, namespace, rights and Secrets, and create an empty database."""
-        plane = self.environment.control_plane
-        plane.kubectl("apply", "--server-side", "-f", str(REPOSITORY / "crds"))
-        plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(REPOSITORY / "crds"))
-        plane.kubectl("apply", "-f", "-", input=json.dumps(self._namespace()))
-        self.kubectl("apply", "-f", "-", input=self._rights())
-        self.database_url = self.environment.postgres.create_database(self.namespace.replace("-", "_"))
-        for name, key, value in (
-            ("b3lb-database", "url", self.database_url),
-            ("b3lb-encryption", "keys", self.encryption_keys),
-        ):
-            secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {key: value}}
+        """Make the namespace and, outside of the release, an empty database; install; do not wait for the operator."""
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace, "labels": labels}}
+        self.kubectl("apply", "-f", "-", input=json.dumps(namespace))
+        if not self._bundled_database:
+            url = self.environment.postgres.create_database(self.namespace.replace("-", "_"))
+            metadata = {"name": _DATABASE_SECRET}
+            secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"url": url}}
             self.kubectl("apply", "-f", "-", input=json.dumps(secret))
+        self.helm("install", str(CHART), *self.value_arguments())
+        self.environment.has_definitions = True
+        if not self.environment.isolated:
+            # Its pod, which no node takes, is replaced by the process beside the cluster.
+            self.kubectl("scale", "deployment", "b3lb-operator", "--replicas=0")
+            self.operator.start()
+
+    def value_arguments(self) -> list[str]:
+        """Return the arguments by which Helm is told the values, for an upgrade, too."""
+        repository, tag = IMAGE.split(":")
+        base: dict[str, Any] = {
+            "image": {"repository": repository, "tag": tag},
+            "crds": {"enabled": self._brings_definitions},
+        }
+        if not self._bundled_database:
+            base["database"] = {"existingSecret": {"name": _DATABASE_SECRET}}
+        if not self.environment.isolated:
+            base["operator"] = {"nodeSelector": {"b3lb.io/node": "none"}}
+        arguments = []
+        for name, content in (("base", base), ("own", self._values)):
+            path = self.environment.directory / f"values-{self.namespace}-{name}.json"
+            path.write_text(json.dumps(content), encoding="utf-8")
+            arguments.append(f"--values={path}")
+        return arguments
+
+    def wait_ready(self) -> None:
+        """Wait until the operator is ready.
+
+        Raises:
+            ProcessError: It was not ready after a minute; the message has the end of its log.
+        """
+        if not self.wait_until(lambda: self.answers("/readyz"), timeout=_READY_SECONDS):
+            logs = "\n".join(last_lines(log) for log in self.logs() if "operator" in str(log))
+            raise ProcessError(f"the operator of {self.namespace} is not ready; its log ends with:\n{logs}")
+
+    def start_operator(self) -> None:
+        """Start the operator after a stop and wait until it is ready.
+
+        Raises:
+            ProcessError: It was not ready after a minute.
+        """
+        self.operator.start()
+        self.wait_ready()
+
+    @property
+    def database_url(self) -> str:
+        """The database, from outside of the cluster; has the password in it."""
+        if not self._bundled_database:
+            return self._secret(_DATABASE_SECRET)["url"]
+        url = self._secret(f"{RELEASE}-database")["url"]
+        pod = self._find(f"pods/{RELEASE}-database-0") or {}
+        return url.replace(urlsplit(url).hostname or "", pod.get("status", {}).get("podIP", ""))
+
+    @property
+    def encryption_keys(self) -> str:
+        """The keys that the chart has made."""
+        return self._secret(f"{RELEASE}-encryption")["keys"]
+
+    def logs(self) -> list[Path]:
+        """Return the files with the output of operator, database and jobs, of pods that are gone, too."""
+        pods = sorted(self.environment.pod_logs.glob(f"{self.namespace}_*/*.log"))
+        return [*pods, *([self._local_log] if self._local_log.exists() else [])]
 
     def b3lb(self, *arguments: str) -> str:
         """Run the command `b3lb` as somebody who may read the database, and return its standard output."""
@@ -150,31 +284,15 @@ class Installation:
             command, env={**os.environ, **environment}, check=True, capture_output=True, text=True, timeout=30
         ).stdout
 
-    def start_operator(self) -> None:
-        """Start the operator under its service account and wait until it is ready.
-
-        Raises:
-            ProcessError: It ended or was not ready after a minute; the message has the end of its log.
-        """
-        if self.operator is None:
-            self.operator = ManagedProcess(
-                f"operator of {self.namespace}",
-                [str(_PROGRAMS / "b3lb-operator")],
-                log=self.log,
-                environment=self._operator_environment(),
-                directory=self.environment.directory,
-            )
-        self.operator.start()
-        self.operator.wait_ready(lambda: self.answers("/readyz"), timeout=_READY_SECONDS, interval=0.1)
-
-    def stop_operator(self) -> None:
-        """Stop the operator (SIGTERM)."""
-        if self.operator is not None:
-            self.operator.stop()
-
     def answers(self, path: str) -> bool:
-        """Whether the operator's HTTP server answers 200 to a path."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
+        """Whether the operator's HTTP server answers 200 to a path; False, too, while it has no pod."""
+        try:
+            address = self.operator.address
+        except ProcessError:
+            return False
+        if address is None:
+            return False
+        connection = http.client.HTTPConnection(*address, timeout=2)
         try:
             connection.request("GET", path)
             return connection.getresponse().status == http.client.OK
@@ -187,30 +305,8 @@ class Installation:
         """Ask every 0.2 s until the check holds; False when ``timeout`` seconds have passed."""
         return wait_until(check, timeout=timeout, interval=0.2)
 
-    def _namespace(self) -> dict[str, object]:
-        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-        return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace, "labels": labels}}
+    def _secret(self, name: str) -> dict[str, str]:
+        return secret_values(self._find(f"secrets/{name}"))
 
-    def _rights(self) -> str:
-        """Return the operator's rights for this namespace: a RoleBinding has to name its service account's."""
-        documents = list(yaml.safe_load_all((REPOSITORY / "deploy" / "rbac.yaml").read_text(encoding="utf-8")))
-        for document in documents:
-            for subject in document.get("subjects", ()):
-                subject["namespace"] = self.namespace
-        return yaml.safe_dump_all(documents)
-
-    def _operator_environment(self) -> dict[str, str]:
-        kubeconfig = self.environment.control_plane.kubeconfig_for(self.namespace, SERVICE_ACCOUNT)
-        return {
-            "PATH": f"{_PROGRAMS}:{os.environ.get('PATH', os.defpath)}",
-            "HOME": str(self.environment.directory),
-            "KUBECONFIG": str(kubeconfig),
-            "B3LB_DATABASE_URL": self.database_url,
-            "B3LB_ENCRYPTION_KEYS": self.encryption_keys,
-            "B3LB_NAMESPACES": self.namespace,
-            "B3LB_JOB_IMAGE": IMAGE,
-            "B3LB_JOB_DATABASE_SECRET": "b3lb-database",
-            "B3LB_JOB_ENCRYPTION_SECRET": "b3lb-encryption",
-            "B3LB_HTTP_ADDRESS": "127.0.0.1",
-            "B3LB_HTTP_PORT": str(self.port),
-        }
+    def _find(self, path: str) -> dict[str, Any] | None:
+        return self.environment.control_plane.find(f"/api/v1/namespaces/{self.namespace}/{path}")

@@ -16,7 +16,7 @@ import yaml
 from b3lb.resources import CATEGORY, GROUP, RESOURCES, VERSION, Resource
 from b3lb.resources.base import Column, rules
 from dev.crd_reference import reference_page
-from dev.crd_schema import has_defaults, structural_schema
+from dev.crd_schema import has_defaults, structural_schema, with_described_defaults
 
 ROOT = Path(__file__).resolve().parent.parent
 _HEADER = "# Generated from b3lb/resources by python -m dev.generate_crds; changes here are overwritten.\n"
@@ -55,7 +55,7 @@ def definition(resource: Resource) -> dict[str, Any]:
 
 
 def _root_schema(resource: Resource) -> dict[str, Any]:
-    spec, status = structural_schema(resource.spec), structural_schema(resource.status)
+    spec, status = with_described_defaults(structural_schema(resource.spec)), structural_schema(resource.status)
     root: dict[str, Any] = {"type": "object", "description": resource.description}
     if spec.get("required"):
         root["required"] = ["spec"]

@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dev.environment import Installation
+import yaml
+
+from dev.environment import REPOSITORY, Installation
 from dev.farm.messages import FarmNode
 from dev.farm.process import Farm
 
@@ -16,6 +18,8 @@ API_VERSION = "b3lb.io/v1alpha1"
 TICK_SECONDS = 5
 # From the last tick of a pod to the first one of the next minute's: 15 s between them and the pod's start.
 SEAM_SECONDS = 20
+# Values of a release whose BBBCluster and BBBQueue are declared by the scenario.
+NOTHING_DECLARED = {"cluster": {"enabled": False}, "queues": {"core": {"enabled": False}}}
 _GROUPS = {
     **dict.fromkeys(("bbbcluster", "bbbnode", "bbbqueue", "bbbtenant", "bbbsecret"), f"/apis/{API_VERSION}"),
     "secret": "/api/v1",
@@ -127,6 +131,24 @@ class Scenario:
             )
         except NotSeenError as error:
             raise NotSeenError(f"{error}; it is {self.condition(name, kind, of=of) or 'absent'}") from None
+
+
+def example_objects(nodes: Sequence[FarmNode]) -> list[dict[str, Any]]:
+    """Return the objects of examples/minimal.yaml, its server once for each simulated node, as bbb1, bbb2 and so on."""
+    text = (REPOSITORY / "examples" / "minimal.yaml").read_text(encoding="utf-8")
+    objects: list[dict[str, Any]] = list(yaml.safe_load_all(text))
+    (server,) = (item for item in objects if item["kind"] == "BBBNode")
+    rest = [item for item in objects if item["kind"] not in {"BBBNode", "Secret"}]
+    servers = []
+    for number, node in enumerate(nodes, start=1):
+        servers += [secret(f"bbb{number}-secret", node.secret), _at(server, f"bbb{number}", node)]
+    return servers + rest
+
+
+def _at(server: dict[str, Any], name: str, node: FarmNode) -> dict[str, Any]:
+    spec = {key: value for key, value in server["spec"].items() if key != "host"}
+    spec |= {"apiUrl": node.api_url, "secretRef": {"name": f"{name}-secret"}}
+    return {**server, "metadata": {"name": name}, "spec": spec}
 
 
 def cluster(name: str = "default", **spec: Any) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from psycopg import sql
 from b3lb.db.engine import create_engine
 from b3lb.db.migrate import migrate
 from dev.postgres import Postgres
-from dev.toolchain import ToolchainError, assets_directory
+from dev.toolchain import ToolchainError, assets_directory, helm_path
 
 TEMPLATE = "b3lb_template"
 
@@ -55,6 +55,17 @@ def assets() -> Path:
         if os.environ.get("B3LB_REQUIRE_CLUSTER"):
             raise
         pytest.skip(f"no control plane: {error}")
+
+
+@pytest.fixture(scope="session")
+def helm_program() -> Path:
+    """Helm; without it a test is skipped, unless it must not be."""
+    try:
+        return helm_path()
+    except ToolchainError as error:
+        if os.environ.get("B3LB_REQUIRE_CLUSTER"):
+            raise
+        pytest.skip(f"no Helm: {error}")
 
 
 @pytest.fixture(scope="session")

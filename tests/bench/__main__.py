@@ -25,7 +25,7 @@ from dev.farm.process import Farm
 from dev.farm.tenants import Secret, tenant_secrets
 from dev.postgres import Postgres
 from tests.bench.idle import measure_idle, measure_start
-from tests.bench.scenarios import TICKS, Figures, TickScenario, table
+from tests.bench.scenarios import TICKS, Figures, TickScenario, bars, table
 from tests.bench.ticks import NAMESPACE
 
 MIB = 1024 * 1024
@@ -59,6 +59,7 @@ def main() -> None:
             with Environment(directory / "environment") as environment:
                 rows.append(measure_idle(environment))
     print(table(rows))
+    print(bars(rows))
     print(f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, Python {platform.python_version()}")
     print("idle: CPU per second, statements and WAL per minute")
     arguments.output.parent.mkdir(exist_ok=True)
@@ -102,6 +103,7 @@ def measure_ticks(scenario: TickScenario, postgres: Postgres) -> Figures:
         wal_mib=statistics.median(figures["wal"] for figures in measured),
         wal_checkpoint_mib=after_checkpoint["wal"],
         changed=statistics.median(figures["changed"] for figures in measured),
+        unseen=max(figures["unseen"] for figures in measured),
     )
 
 

@@ -16,7 +16,7 @@ from b3lb.crypto import KeyRing
 from dev.environment import REPOSITORY, Environment, Installation
 from dev.farm.process import Farm
 from dev.postgres import Postgres
-from dev.scenario import Scenario
+from dev.scenario import NOTHING_DECLARED, Scenario
 from tests.bench.scenarios import Figures
 
 NODES = 300
@@ -62,7 +62,7 @@ def measure_idle(environment: Environment) -> Figures:
     """Return the operator's cost per second with 300 nodes in which nothing changes; statements are the minute's."""
     with (
         Farm(nodes=NODES, meetings=1, attendees=1, frozen=True) as farm,
-        Installation(environment, "bench-idle") as installation,
+        Installation(environment, "bench-idle", values=NOTHING_DECLARED) as installation,
     ):
         scenario = Scenario(installation, farm)
         scenario.declare(suspend=True)
@@ -70,8 +70,6 @@ def measure_idle(environment: Environment) -> Figures:
             "all are Ready", lambda: installation.kubectl("get", "bbbnodes").count("True") >= NODES, within=90
         )
         operator, postgres = installation.operator, environment.postgres
-        if operator is None:
-            raise RuntimeError("the operator was not started")
         time.sleep(10)
         statements = count_statements(installation.database_url)
         began, cpu = time.monotonic(), operator.cpu_seconds()

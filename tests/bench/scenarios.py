@@ -32,6 +32,27 @@ TICKS = (
 )
 
 
+TIMEOUT_SECONDS = 5
+"""Of a poll, by default."""
+
+BARS: dict[str, dict[str, float]] = {
+    "s10": {"statements": 40},
+    "s100": {"cpu_s": 1.0, "statements": 40},
+    "s300": {
+        "ratio": 1.6,
+        "cpu_s": 3.0,
+        "pg_cpu_s": 0.3,
+        "wal_mib": 6,
+        "wal_checkpoint_mib": 12,
+        "peak_rss_mib": 250,
+        "wall_s": 5,
+        "statements": 40,
+    },
+    "s100dead": {"wall_s": TIMEOUT_SECONDS + 1, "statements": 40, "unseen": 10},
+}
+"""The most that a tick may take. Of the nodes that hang no poll can be good: so many may be unseen."""
+
+
 @dataclass(frozen=True, slots=True)
 class Figures:
     """One row of the table; medians of the ticks, seconds and MiB.
@@ -39,7 +60,8 @@ class Figures:
     ``cpu_s`` is the job's CPU time of a tick (check-nodes and update-secrets-lists), ``floor_cpu_s`` that of the same
     GETs by the bare HTTP client and of parsing the same bodies, reading eleven fields of each meeting and printing it
     again, ``pg_cpu_s`` that of all PostgreSQL processes. ``changed`` is the share of the meetings that changed,
-    ``wal_checkpoint_mib`` the WAL of a tick right after a checkpoint. For ``idle`` CPU is per second, statements and
+    ``wal_checkpoint_mib`` the WAL of a tick right after a checkpoint, ``unseen`` the nodes that the worst of the ticks
+    had no good poll of. For ``idle`` CPU is per second, statements and
     WAL per minute.
     """
 
@@ -53,10 +75,26 @@ class Figures:
     wal_mib: float
     wal_checkpoint_mib: float = 0.0
     changed: float = 0.0
+    unseen: int = 0
+
+    @property
+    def ratio(self) -> float:
+        """The job's CPU time by the floor."""
+        return self.cpu_s / self.floor_cpu_s if self.floor_cpu_s else 0.0
 
     def as_json(self) -> dict[str, Any]:
         """Return the row for the report file."""
         return {key: round(value, 4) if isinstance(value, float) else value for key, value in asdict(self).items()}
+
+
+def bars(rows: list[Figures]) -> str:
+    """Return each figure that has a bar beside it, and whether it is kept."""
+    return "\n".join(
+        f"{row.scenario} {name}: {value:.3g}, at most {most:g}: {'kept' if value <= most else 'MISSED'}"
+        for row in rows
+        for name, most in BARS.get(row.scenario, {}).items()
+        for value in [float(getattr(row, name))]
+    )
 
 
 def table(rows: list[Figures]) -> str:
@@ -73,6 +111,7 @@ def table(rows: list[Figures]) -> str:
         "wal MiB",
         "after checkpoint",
         "changed",
+        "unseen",
     )
     lines = [header, *(_line(row) for row in rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
@@ -86,7 +125,7 @@ def table(rows: list[Figures]) -> str:
 
 
 def _line(row: Figures) -> tuple[str, ...]:
-    ratio = f"{row.cpu_s / row.floor_cpu_s:.2f}" if row.floor_cpu_s else "-"
+    ratio = f"{row.ratio:.2f}" if row.floor_cpu_s else "-"
     return (
         row.scenario,
         f"{row.cpu_s:.3f}",
@@ -99,4 +138,5 @@ def _line(row: Figures) -> tuple[str, ...]:
         f"{row.wal_mib:.2f}",
         f"{row.wal_checkpoint_mib:.2f}" if row.wal_checkpoint_mib else "-",
         f"{row.changed:.0%}" if row.changed else "-",
+        str(row.unseen),
     )

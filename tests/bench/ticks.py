@@ -51,11 +51,18 @@ async def measure(url: str, keys: KeyRing) -> None:
                 for report, task in tasks:
                     await run_tick(task, report, at, place)
             figures = {"cpu": time.process_time() - cpu, "wall": time.monotonic() - begun}
-            say(**figures, statements=counter.count, changed=changed_share(reports[0]))
+            seen = {"changed": changed_share(reports[0]), "unseen": nodes_not_seen(reports[0])}
+            say(**figures, **seen, statements=counter.count)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     with database.transaction() as connection:
         polls = load_polls(connection, NAMESPACE, tick_seconds=TICK_SECONDS)
-    say(peak_rss_mib=peak, floor=[await floor(polls, keys, namespace=NAMESPACE) for _ in range(5)])
+    say(peak_rss_mib=peak, floor=await floor(polls, keys, namespace=NAMESPACE))
+
+
+def nodes_not_seen(report: TaskReport) -> int:
+    """Return how many nodes a tick of check-nodes had no good poll of: all others are as fresh as the tick."""
+    summary = report.summary
+    return int(summary["nodes"] - (summary["polled"] - summary["failed"]))
 
 
 def changed_share(report: TaskReport) -> float:

@@ -11,7 +11,8 @@ import pytest
 
 from dev.environment import Environment, Installation
 from dev.farm.process import Farm
-from dev.scenario import SEAM_SECONDS, TICK_SECONDS, Scenario
+from dev.scenario import NOTHING_DECLARED, SEAM_SECONDS, TICK_SECONDS, Scenario
+from tests.e2e.leaks import known_values, leaks
 
 _NAMESPACES = itertools.count(1)
 _UNEXPECTED = re.compile(
@@ -20,8 +21,9 @@ _UNEXPECTED = re.compile(
 
 
 @pytest.fixture(scope="session")
-def environment(tmp_path_factory: pytest.TempPathFactory, assets: Path) -> Iterator[Environment]:
+def environment(tmp_path_factory: pytest.TempPathFactory, assets: Path, helm_program: Path) -> Iterator[Environment]:
     """Control plane, node and PostgreSQL of the session."""
+    assert helm_program.exists()
     directory = tmp_path_factory.mktemp("environment")
     with Environment(directory, assets=assets) as running:
         yield running
@@ -35,13 +37,17 @@ def expected_errors() -> list[str]:
 
 @pytest.fixture
 def installation(environment: Environment, expected_errors: list[str]) -> Iterator[Installation]:
-    """b3lb in a namespace of its own; its logs are searched for unannounced errors at the end."""
+    """A release in a namespace of its own, in which tests declare cluster and queue themselves.
+
+    At the end its logs are searched for unannounced errors, and everything but core Secrets for their values.
+    """
     namespace = f"e2e-{next(_NAMESPACES)}"
-    with Installation(environment, namespace) as running:
+    with Installation(environment, namespace, values=NOTHING_DECLARED) as running:
         yield running
-        _remove(running)
-    problems = list(_problems(environment, running, [re.compile(pattern) for pattern in expected_errors]))
-    assert not problems, "unannounced errors in the logs:\n" + "\n".join(problems[:20])
+        remove(running)
+        found = leaks(running, known_values(running))
+    assert_no_problems(running, expected_errors)
+    assert found == []
 
 
 @pytest.fixture
@@ -87,20 +93,25 @@ def ticking(installation: Installation, start_farm: Callable[..., Farm]) -> Scen
     return scenario
 
 
-def _remove(installation: Installation) -> None:
+def remove(installation: Installation) -> None:
     """Take queues and Jobs away, so that no pod runs on; the rest stays in its namespace, which nobody watches."""
     installation.kubectl("delete", "bbbqueues", "--all", "--wait=true", "--timeout=20s")
     installation.kubectl("delete", "jobs", "--all", "--wait=true", "--timeout=20s", "--cascade=foreground")
 
 
-def _problems(environment: Environment, installation: Installation, expected: list[re.Pattern[str]]) -> Iterator[str]:
+def assert_no_problems(installation: Installation, expected: Sequence[str] = ()) -> None:
+    """The logs of a release have no errors but those that match one of the regular expressions."""
+    problems = list(_problems(installation, [re.compile(pattern) for pattern in expected]))
+    assert not problems, "unannounced errors in the logs:\n" + "\n".join(problems[:20])
+
+
+def _problems(installation: Installation, expected: list[re.Pattern[str]]) -> Iterator[str]:
     """Yield the lines of the operator's and the pods' logs that speak of an error that nobody announced."""
-    pods = environment.pod_logs
-    for log in [installation.log, *pods.glob(f"{installation.namespace}_*/*.log")]:
-        lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    for log in installation.logs():
+        lines = log.read_text(errors="replace").splitlines()
         for number, line in enumerate(lines):
             if _UNEXPECTED.search(line) and not any(pattern.search(line) for pattern in expected):
                 # A traceback says what happened in its last line.
                 following = lines[number + 1 : number + 30]
                 end = next((text for text in following if not text.startswith((" ", "\t"))), "")
-                yield f"{log.name}: {line[:400]} {end[:400]}"
+                yield f"{log.parent.name}/{log.name}: {line[:400]} {end[:400]}"

@@ -39,13 +39,10 @@ def test_a_job_killed_in_a_tick_leaves_the_truth_and_the_next_slot_goes_on(ticki
 
 
 def test_a_killed_operator_comes_back_with_the_truth_and_without_repeated_events(ticking: Scenario) -> None:
-    operator = ticking.installation.operator
-    assert operator is not None
     events = ticking.installation.kubectl("get", "events", "-o", "name").splitlines()
-    operator.kill()
+    ticking.installation.operator.kill()
     ticking.farm.control.set_behaviour(ticking.farm.nodes[1].name, "http-500")
-    time.sleep(2 * TICK_SECONDS)
-    ticking.installation.start_operator()
+    ticking.expect("it is started anew and ready", lambda: ticking.installation.answers("/readyz"), within=15)
     ticking.start_job()
     within = 3 * TICK_SECONDS + SEAM_SECONDS + 10
     ticking.expect_condition(ticking.farm.nodes[1].name, "Ready", "False/HTTPStatus", within=within)
@@ -71,11 +68,9 @@ def test_a_database_that_is_away_for_thirty_seconds_changes_no_state(ticking: Sc
 
 
 def test_a_node_deleted_while_the_operator_is_down_is_not_polled_any_more(ticking: Scenario) -> None:
-    operator = ticking.installation.operator
-    assert operator is not None
     gone = ticking.farm.nodes[1].name
     ticking.farm.control.end_meetings(gone)
-    operator.stop()
+    ticking.installation.operator.stop()
     ticking.installation.kubectl("delete", "bbbnode", gone, "--wait=false")
     ticking.installation.start_operator()
     ticking.start_job()

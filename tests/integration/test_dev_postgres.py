@@ -10,8 +10,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from dev import postgres as module
-from dev.postgres import Postgres, PostgresError
+from dev import postgres
+from dev import postgres_programs as module
+from dev.postgres import Postgres
+from dev.postgres_programs import PostgresError
 from dev.processes import ProcessError, wait_until
 
 pytestmark = pytest.mark.integration
@@ -166,22 +168,23 @@ def test_a_server_ends_with_its_killed_parent_and_its_data_can_be_used_again(tmp
 
 
 def test_programs_that_others_cannot_reach_are_copied_and_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    installed = module._installed_programs()
+    installed = module.installed_programs()
     reachable = module.reachable_by_everyone
     with tempfile.TemporaryDirectory() as public:
         Path(public).chmod(0o755)
-        monkeypatch.setattr(module, "_public_directory", lambda: Path(public))
+        for user in (module, postgres):
+            monkeypatch.setattr(user, "public_directory", lambda: Path(public))
         monkeypatch.setattr(module, "reachable_by_everyone", lambda path: path != installed and reachable(path))
-        copied = module._programs(installed, for_other_user=True)
+        copied = module.reachable_programs(installed, for_other_user=True)
         assert copied.is_relative_to(public)
-        assert module._programs(installed, for_other_user=True) == copied
+        assert module.reachable_programs(installed, for_other_user=True) == copied
         assert all(path.stat().st_mode & 0o022 == 0 for path in copied.rglob("*"))
         with Postgres() as server:
             assert fetch(server.url, "SELECT 1") == 1
             assert os.geteuid() != 0 or server.process.command[0] == str(copied / "postgres")
         copied.parents[2].chmod(0o777)
         with pytest.raises(PostgresError, match="belongs to somebody else"):
-            module._programs(installed, for_other_user=True)
+            module.reachable_programs(installed, for_other_user=True)
 
 
 def test_a_failed_start_says_why_and_does_not_remove_data_of_ones_own(tmp_path: Path) -> None:

@@ -331,6 +331,19 @@ def test_of_two_nodes_with_one_server_the_older_keeps_polling() -> None:
     ]
 
 
+def test_a_node_that_yields_blocks_no_other_but_is_blocked_by_the_next_one() -> None:
+    old, young, last = block_duplicates([aged("a", 1), aged("b", 2), aged("c", 3)], yielding={"a"})
+    assert [row.blocked_reason for row in (old, young, last)] == ["DuplicateURL", None, "DuplicateURL"]
+    assert old.blocked_message == last.blocked_message == "BBBNode b polls the same server already"
+    alone = block_duplicates([aged("a", 1)], yielding={"a"})
+    assert alone[0].blocked_reason is None
+
+
+def test_what_is_to_be_said_of_an_owner_is_in_the_message() -> None:
+    rows = block_duplicates([aged("a", 1), aged("b", 2)], hints={"a": "it leaves", "b": "no"})
+    assert rows[1].blocked_message == "BBBNode a polls the same server already; it leaves"
+
+
 def test_of_equal_age_the_first_name_keeps_polling() -> None:
     rows = block_duplicates([aged("b", 1), aged("a", 1), aged("c", 1)])
     assert [row.blocked_reason for row in rows] == ["DuplicateURL", None, "DuplicateURL"]

@@ -6,6 +6,7 @@ import pytest
 
 from b3lb import settings
 from b3lb.crypto import KeyRing
+from b3lb.db.engine import Keepalive, connection_parameters
 from b3lb.settings import (
     DatabaseSettings,
     EncryptionSettings,
@@ -39,6 +40,21 @@ def test_a_program_reads_all_parts_at_once(monkeypatch: pytest.MonkeyPatch) -> N
     assert settings.direct_url == URL
     assert settings.key_ring.export() == keys
     assert (settings.log_format, settings.log_level) == ("json", "warning")
+
+
+def test_keepalives_can_be_told_and_have_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("B3LB_DATABASE_URL", URL)
+    assert load_settings(DatabaseSettings).keepalive == Keepalive(idle=5, interval=5, count=3)
+    monkeypatch.setenv("B3LB_DATABASE_KEEPALIVE_IDLE_SECONDS", "60")
+    monkeypatch.setenv("B3LB_DATABASE_KEEPALIVE_INTERVAL_SECONDS", "10")
+    monkeypatch.setenv("B3LB_DATABASE_KEEPALIVE_COUNT", "2")
+    keepalive = load_settings(DatabaseSettings).keepalive
+    assert keepalive == Keepalive(idle=60, interval=10, count=2)
+    parameters = connection_parameters("test", keepalive)
+    assert (parameters["keepalives_idle"], parameters["tcp_user_timeout"]) == (60, 80_000)
+    monkeypatch.setenv("B3LB_DATABASE_KEEPALIVE_COUNT", "0")
+    with pytest.raises(SettingsError, match="B3LB_DATABASE_KEEPALIVE_COUNT"):
+        load_settings(DatabaseSettings)
 
 
 def test_the_direct_url_goes_past_the_pooler(monkeypatch: pytest.MonkeyPatch) -> None:
