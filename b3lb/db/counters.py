@@ -7,6 +7,7 @@ from enum import StrEnum
 
 import sqlalchemy as sa
 
+from b3lb.db.running import RUNNING_OF_SECRET, RUNNING_OF_TENANT
 from b3lb.db.secret_states import closed_reason
 from b3lb.db.tables import counters, secrets
 
@@ -53,26 +54,20 @@ class UnknownSecretError(LookupError):
 
 _DIALECT = sa.make_url("postgresql+psycopg://").get_dialect()()
 _CLOSED = closed_reason.compile(dialect=_DIALECT, compile_kwargs={"literal_binds": True})
-
-
 _ADMIT = sa.text(
     f"""
     WITH used AS (
         SELECT
-            count(meetings.id) FILTER (WHERE member.id = secrets.id) AS meetings,
-            coalesce(sum(meetings.attendees) FILTER (WHERE member.id = secrets.id), 0) AS attendees,
-            count(meetings.id) AS tenant_meetings,
-            coalesce(sum(meetings.attendees), 0) AS tenant_attendees,
+            own.meetings, own.attendees,
+            whole.meetings AS tenant_meetings, whole.attendees AS tenant_attendees,
             {_CLOSED} AS closed,
             secrets.meeting_limit, secrets.attendee_limit,
             tenants.meeting_limit AS tenant_meeting_limit, tenants.attendee_limit AS tenant_attendee_limit
         FROM secrets
         LEFT JOIN tenants ON tenants.id = secrets.tenant_id
-        LEFT JOIN secrets AS member ON member.tenant_id = tenants.id AND member.deleted_at IS NULL
-        LEFT JOIN meetings
-            ON meetings.secret_id = member.id AND meetings.state = 'open' AND meetings.ended_at IS NULL
+        CROSS JOIN LATERAL ({RUNNING_OF_SECRET}) AS own
+        CROSS JOIN LATERAL ({RUNNING_OF_TENANT}) AS whole
         WHERE secrets.id = :secret_id AND secrets.deleted_at IS NULL
-        GROUP BY secrets.id, tenants.id
     ), reached AS (
         SELECT checked.* FROM used, LATERAL (VALUES
             (1, 'MeetingLimitReached', false, used.meetings, used.meeting_limit),
@@ -92,7 +87,7 @@ _ADMIT = sa.text(
     )
     SELECT used.closed, reached.reason, reached.tenant_wide, reached.used, reached.maximum
     FROM used LEFT JOIN reached ON true
-    """  # noqa: S608 - the expression is of this program
+    """  # noqa: S608 - the expressions are of this program
 ).bindparams(sa.bindparam("secret_id", type_=sa.BigInteger))
 
 
@@ -101,9 +96,9 @@ def admit_meeting(connection: sa.Connection, secret_id: int) -> Refusal | Closed
 
     A secret that is closed, or whose tenant is, creates nothing, and that is no hit of a limit. Meetings that are open
     count, breakout rooms too, by what the last polls saw: what was created since then does not count yet, so a burst
-    between two polls may go beyond a limit. The secret's limits come before its
-    tenant's, and those of meetings before those of attendees; one call is one hit of the limit that is returned, which
-    counts for the secret. A secret's own limits bound its own meetings, those of sub-id 0 as well.
+    between two polls may go beyond a limit. The secret's limits come before its tenant's, and those of meetings before
+    those of attendees; one call is one hit of the limit that is returned, which counts for the secret. A secret's own
+    limits bound its own meetings, those of sub-id 0 as well.
 
     Raises:
         UnknownSecretError: No such secret, or it is deleted.
