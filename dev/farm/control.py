@@ -46,6 +46,7 @@ from dev.farm.messages import (
     StepOrder,
     UsersOrder,
 )
+from dev.farm.model import Meeting
 from dev.farm.server import HOST, NodeServer
 from dev.farm.simulation import Simulation
 from dev.farm.tenants import parse_secret
@@ -95,6 +96,13 @@ def _server(request: web.Request) -> NodeServer:
         return request.app[_SIMULATION].servers[name]
     except KeyError:
         raise UnknownNodeError(name) from None
+
+
+async def _change_users(request: web.Request, change: Callable[..., Meeting]) -> web.Response:
+    """Lets users join or leave a meeting as the request orders."""
+    server, meeting_id = _server(request), request.match_info["meeting_id"]
+    order = await _read(request, TypeAdapter(UsersOrder))
+    return _json(meeting_truth(change(server.node, meeting_id, count=order.number, user_ids=order.user_ids)))
 
 
 def _error(status: int, reason: str) -> web.Response:
@@ -165,18 +173,12 @@ async def _delete_meetings(request: web.Request) -> web.Response:
 
 @routes.post("/nodes/{name}/meetings/{meeting_id:.+}/join")
 async def _post_join(request: web.Request) -> web.Response:
-    server, meeting_id = _server(request), request.match_info["meeting_id"]
-    order = await _read(request, TypeAdapter(UsersOrder))
-    world = request.app[_SIMULATION].world
-    return _json(meeting_truth(world.join(server.node, meeting_id, count=order.number, user_ids=order.user_ids)))
+    return await _change_users(request, request.app[_SIMULATION].world.join)
 
 
 @routes.post("/nodes/{name}/meetings/{meeting_id:.+}/leave")
 async def _post_leave(request: web.Request) -> web.Response:
-    server, meeting_id = _server(request), request.match_info["meeting_id"]
-    order = await _read(request, TypeAdapter(UsersOrder))
-    world = request.app[_SIMULATION].world
-    return _json(meeting_truth(world.leave(server.node, meeting_id, count=order.number, user_ids=order.user_ids)))
+    return await _change_users(request, request.app[_SIMULATION].world.leave)
 
 
 @routes.post("/nodes/{name}/meetings/{meeting_id:.+}/breakouts")
