@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Sequence
@@ -17,7 +16,8 @@ import yaml
 from b3lb.resources import RESOURCES
 from dev.chart_schema import values_schema
 from dev.chart_values import Value, leaves, read_values
-from dev.generate_crds import ROOT, definition
+from dev.generate_crds import definition
+from dev.generated import ROOT, run_generator, stale_files, write_files
 
 CHART = Path("charts/b3lb")
 REFERENCE = Path("docs/configuration.md")
@@ -58,24 +58,12 @@ def generated_files(root: Path = ROOT) -> dict[Path, str]:
 
 def out_of_date(root: Path = ROOT) -> list[Path]:
     """Return the files below ``root`` that are missing, differ from what is generated, or should not be there."""
-    files = generated_files(root)
-    wrong = [path for path, text in files.items() if not (root / path).is_file() or (root / path).read_text() != text]
-    return sorted([*wrong, *(path for path in _definitions(root) if path not in files)])
+    return stale_files(root, generated_files(root), _DEFINITIONS)
 
 
 def write(root: Path = ROOT) -> None:
     """Write every generated file below ``root``, and remove definitions of kinds that are gone."""
-    files = generated_files(root)
-    for path in _definitions(root):
-        if path not in files:
-            (root / path).unlink()
-    for path, text in files.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(text, encoding="utf-8")
-
-
-def _definitions(root: Path) -> list[Path]:
-    return [path.relative_to(root) for path in (root / _DEFINITIONS).glob("*.yaml")]
+    write_files(root, generated_files(root), _DEFINITIONS)
 
 
 def _template(crd: dict[str, Any]) -> str:
@@ -127,15 +115,13 @@ def _meaning(value: Value) -> str:
 
 def main(arguments: Sequence[str] | None = None, *, root: Path = ROOT) -> int:
     """Run the command line; return its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m dev.generate_chart", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file is out of date")
-    if not parser.parse_args(arguments).check:
-        write(root)
-        return 0
-    wrong = out_of_date(root)
-    for path in wrong:
-        print(f"{path} is out of date: run python -m dev.generate_chart", file=sys.stderr)
-    return 1 if wrong else 0
+    return run_generator(
+        arguments,
+        module="dev.generate_chart",
+        description=__doc__,
+        write=lambda: write(root),
+        out_of_date=lambda: out_of_date(root),
+    )
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +16,9 @@ from b3lb.resources import CATEGORY, GROUP, RESOURCES, VERSION, Resource
 from b3lb.resources.base import Column, rules
 from dev.crd_reference import reference_page
 from dev.crd_schema import has_defaults, structural_schema, with_described_defaults
+from dev.generated import ROOT, run_generator, stale_files, write_files
 
-ROOT = Path(__file__).resolve().parent.parent
+_DEFINITIONS = Path("crds")
 _HEADER = "# Generated from b3lb/resources by python -m dev.generate_crds; changes here are overwritten.\n"
 
 
@@ -85,43 +85,29 @@ def generated_files() -> dict[Path, str]:
     files = {Path("docs/reference/custom-resources.md"): reference_page(RESOURCES)}
     for resource in RESOURCES:
         text = yaml.safe_dump(definition(resource), sort_keys=False, width=120, allow_unicode=True)
-        files[Path("crds") / f"{GROUP}_{resource.plural}.yaml"] = _HEADER + text
+        files[_DEFINITIONS / f"{GROUP}_{resource.plural}.yaml"] = _HEADER + text
     return files
 
 
 def out_of_date(root: Path = ROOT) -> list[Path]:
     """Return the files below ``root`` that are missing, differ from what is generated, or should not be there."""
-    files = generated_files()
-    wrong = [path for path, text in files.items() if not (root / path).is_file() or (root / path).read_text() != text]
-    return sorted([*wrong, *(path for path in _present(root) if path not in files)])
-
-
-def _present(root: Path) -> list[Path]:
-    return [path.relative_to(root) for path in (root / "crds").glob("*.yaml")]
+    return stale_files(root, generated_files(), _DEFINITIONS)
 
 
 def write(root: Path = ROOT) -> None:
     """Write every generated file below ``root``, and remove definitions of kinds that are gone."""
-    files = generated_files()
-    for path in _present(root):
-        if path not in files:
-            (root / path).unlink()
-    for path, text in files.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(text)
+    write_files(root, generated_files(), _DEFINITIONS)
 
 
 def main(arguments: Sequence[str] | None = None, *, root: Path = ROOT) -> int:
     """Run the command line; return its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m dev.generate_crds", description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when a file is out of date")
-    if not parser.parse_args(arguments).check:
-        write(root)
-        return 0
-    wrong = out_of_date(root)
-    for path in wrong:
-        print(f"{path} is out of date: run python -m dev.generate_crds", file=sys.stderr)
-    return 1 if wrong else 0
+    return run_generator(
+        arguments,
+        module="dev.generate_crds",
+        description=__doc__,
+        write=lambda: write(root),
+        out_of_date=lambda: out_of_date(root),
+    )
 
 
 if __name__ == "__main__":

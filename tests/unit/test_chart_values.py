@@ -12,7 +12,7 @@ import yaml
 from dev.chart_schema import values_schema
 from dev.chart_values import ValuesError, leaves, read_values
 from dev.generate_chart import CHART, generated_files, main, out_of_date
-from dev.generate_crds import ROOT
+from dev.generated import ROOT
 
 TEXT = """
 # A comment that belongs to nothing.

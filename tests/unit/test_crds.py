@@ -27,7 +27,8 @@ from b3lb.resources import (
 )
 from b3lb.resources.base import Schema
 from dev.crd_schema import UnsupportedSchemaError, structural_schema
-from dev.generate_crds import ROOT, definition, generated_files, main, out_of_date
+from dev.generate_crds import definition, generated_files, main, out_of_date
+from dev.generated import ROOT
 
 SPECS: dict[str, type[Schema]] = {resource.kind: resource.spec for resource in RESOURCES}
 
