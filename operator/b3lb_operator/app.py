@@ -61,15 +61,7 @@ class Operator:
         self._watch_monitor = WatchMonitor(clock)
         self._lease = LeaseRenewer(kube, self._watch_monitor, namespace=self.namespaces[0], identity=settings.identity)
         self._store = Store(Dispatcher(self).dispatch)
-        self._database = Database(
-            url=settings.url,
-            direct_url=settings.direct_url,
-            on_notify=self.mirror,
-            on_connected=self._connected,
-            pool_size=settings.database_pool_size,
-            keepalive=settings.keepalive,
-            fence=fence,
-        )
+        self._database = self._new_database(settings, fence)
         self._prober = Prober(database=self._database, client=client, keys=keys, on_stored=self.mirror)
         self._sync = Sync(
             kube=kube,
@@ -95,17 +87,30 @@ class Operator:
         secrets = ApiSecretReconciler(kube=kube, store=self._store, on_problem=lambda key: self.mirror(key.namespace))
         self._api_secrets = WorkQueue("API secrets", secrets.reconcile)
         self._mirrors = {
-            namespace: Mirror(
-                namespace,
-                store=self._store,
-                database=self._database,
-                writer=writer,
-                sync=self._sync,
-                problem_of=secrets.problem,
-                on_deleting=self._nodes.add,
-            )
-            for namespace in self.namespaces
+            namespace: self._new_mirror(namespace, writer=writer, secrets=secrets) for namespace in self.namespaces
         }
+
+    def _new_database(self, settings: OperatorSettings, fence: Check) -> Database:
+        return Database(
+            url=settings.url,
+            direct_url=settings.direct_url,
+            on_notify=self.mirror,
+            on_connected=self._connected,
+            pool_size=settings.database_pool_size,
+            keepalive=settings.keepalive,
+            fence=fence,
+        )
+
+    def _new_mirror(self, namespace: str, *, writer: StatusWriter, secrets: ApiSecretReconciler) -> Mirror:
+        return Mirror(
+            namespace,
+            store=self._store,
+            database=self._database,
+            writer=writer,
+            sync=self._sync,
+            problem_of=secrets.problem,
+            on_deleting=self._nodes.add,
+        )
 
     def observe(self, kind: Kind, event_type: str | None, manifest: Mapping[str, object]) -> None:
         """Take in what a watch shows; ``event_type`` is None for an object of a list.
