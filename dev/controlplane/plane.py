@@ -21,7 +21,8 @@ _READY_SECONDS = 60.0
 _STOP_SECONDS = 5.0
 _REQUEST_SECONDS = 5.0
 _KUBECTL_SECONDS = 60.0
-_MAX_RESPONSE_BYTES = 1_000_000
+_MAX_RESPONSE_BYTES = 64_000_000
+_KEYS_PER_PAGE = 500
 _READY_PATHS = {ETCD: "/health", API_SERVER: "/readyz", CONTROLLER_MANAGER: "/healthz", SCHEDULER: "/healthz"}
 
 
@@ -165,12 +166,26 @@ class ControlPlane:
         """What etcd holds now: key and value of everything below a prefix, as the API server wrote it."""
         begin = prefix.encode()
         end = begin[:-1] + bytes([begin[-1] + 1])
-        body = {"key": base64.b64encode(begin).decode(), "range_end": base64.b64encode(end).decode()}
-        answer = self._etcd("/v3/kv/range", body)
-        return {
-            base64.b64decode(item["key"]).decode(): base64.b64decode(item.get("value", ""))
-            for item in answer.get("kvs", ())
-        }
+        found: dict[str, bytes] = {}
+        revision, more = "0", True
+        while more:
+            # Every page is read at the revision of the first one, so that together they are one moment.
+            answer = self._etcd(
+                "/v3/kv/range",
+                {
+                    "key": base64.b64encode(begin).decode(),
+                    "range_end": base64.b64encode(end).decode(),
+                    "limit": _KEYS_PER_PAGE,
+                    "revision": revision,
+                },
+            )
+            page = {
+                base64.b64decode(item["key"]): base64.b64decode(item.get("value", "")) for item in answer.get("kvs", ())
+            }
+            found |= {key.decode(): value for key, value in page.items()}
+            revision, more = answer["header"]["revision"], answer.get("more", False)
+            begin = max(page, default=begin) + b"\0"
+        return found
 
     def kubectl(
         self,
@@ -316,13 +331,15 @@ class ControlPlane:
         try:
             connection.request("POST", path, json.dumps(body), {"Content-Type": "application/json"})
             response = connection.getresponse()
-            content = response.read(_MAX_RESPONSE_BYTES)
+            content = response.read(_MAX_RESPONSE_BYTES + 1)
         except (OSError, http.client.HTTPException) as error:
             raise ProcessError(f"etcd does not answer: {error}") from error
         finally:
             connection.close()
         if response.status != http.client.OK:
             raise ProcessError(f"etcd answers {response.status} to {path}: {content.decode(errors='replace')}")
+        if len(content) > _MAX_RESPONSE_BYTES:
+            raise ProcessError(f"etcd answers to {path} with more than {_MAX_RESPONSE_BYTES} bytes")
         answer: dict[str, Any] = json.loads(content)
         return answer
 
