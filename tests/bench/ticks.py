@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import resource
 import sys
 import time
 from contextlib import AsyncExitStack
@@ -25,6 +24,7 @@ from b3lb_jobs.report import TaskReport
 from b3lb_jobs.task_table import route
 from b3lb_jobs.tick import TickPlace, run_tick
 from b3lb_jobs.ticks import plan_single
+from dev.memory import peak_mebibytes
 from tests.bench.floor import floor
 
 NAMESPACE = "bench"
@@ -53,7 +53,7 @@ async def measure(url: str, keys: KeyRing) -> None:
             figures = {"cpu": time.process_time() - cpu, "wall": time.monotonic() - begun}
             seen = {"changed": changed_share(reports[0]), "unseen": nodes_not_seen(reports[0])}
             say(**figures, **seen, statements=counter.count)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    peak = peak_mebibytes()
     with database.transaction() as connection:
         polls = load_polls(connection, NAMESPACE, tick_seconds=TICK_SECONDS)
     say(peak_rss_mib=peak, floor=await floor(polls, keys, namespace=NAMESPACE))

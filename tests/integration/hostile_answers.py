@@ -8,10 +8,10 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from b3lb.bbb.errors import AnswerError
 from b3lb.bbb.meetings_xml import MeetingsParser
+from dev.memory import peak_mebibytes
 
 BODY_BYTES = 64 * 2**20
 PIECE_BYTES = 2**17
@@ -71,7 +71,7 @@ ANSWERS: dict[str, Callable[[], Iterator[bytes]]] = {
 def main() -> None:
     """Read the answer of that name, in pieces as they come from a network."""
     parser = MeetingsParser()
-    before = peak()
+    before = peak_mebibytes()
     received = 0
     try:
         for text in ANSWERS[sys.argv[1]]():
@@ -84,13 +84,7 @@ def main() -> None:
         outcome = f"{parser.close().count} meetings"
     except AnswerError as error:
         outcome = str(error.reason)
-    print(f"{peak() - before:.0f} {outcome}")
-
-
-def peak() -> float:
-    """Return the most memory that this process has had, in MiB; getrusage would count its parent's, too."""
-    status = Path("/proc/self/status").read_text(encoding="ascii")
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+    print(f"{peak_mebibytes() - before:.0f} {outcome}")
 
 
 if __name__ == "__main__":
