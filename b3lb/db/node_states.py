@@ -13,6 +13,8 @@ from sqlalchemy.dialects import postgresql
 
 from b3lb.db.statements import differs, dump, recordset
 from b3lb.db.tables import cluster_states, clusters, heartbeats, node_states, nodes
+from b3lb.db.unpolled import KEY as UNPOLLED
+from b3lb.db.unpolled import Unpolled
 from b3lb.health import GuardPolicy, GuardState, HealthPolicy, LoadReason, NodeState, Reason
 from b3lb.load import LoadFormula
 from b3lb.tasks import CHECK_NODES
@@ -32,7 +34,8 @@ class NodePoll:
     """Everything that polling one node takes: its configuration, its cluster's policies and its last state.
 
     ``state`` and ``load`` are None before the first poll; ``state`` may belong to an older revision. ``seen_at`` is
-    when the last good poll was, None if there was none. ``lost_meetings_seconds`` is how long meetings may be lost.
+    when the last good poll was, None if there was none. ``observed_at`` is when the last tick was due, None if there
+    was none or it could not poll this node to the end. ``lost_meetings_seconds`` is how long meetings may be lost.
     """
 
     node_id: int
@@ -54,6 +57,7 @@ class NodePoll:
     state: NodeState | None
     load: float | None
     seen_at: datetime | None
+    observed_at: datetime | None
     lost_meetings_seconds: int
 
 
@@ -99,6 +103,8 @@ beats = sa.and_(heartbeats.c.namespace == nodes.c.namespace, heartbeats.c.task =
 
 _first_of_cluster = sa.func.row_number().over(partition_by=clusters.c.id, order_by=nodes.c.id) == 1
 
+_first_of_all = sa.func.row_number().over(order_by=nodes.c.id) == 1
+
 _LOAD_POLLS = (
     sa.select(
         nodes.c.id.label("node_id"),
@@ -128,6 +134,8 @@ _LOAD_POLLS = (
         node_states.c.node_id.label("state_node_id"),
         node_states.c.load,
         seen_at.label("seen_at"),
+        heartbeats.c.tick_at,
+        sa.case((_first_of_all, heartbeats.c.summary[UNPOLLED])).label(UNPOLLED),
         *state_columns,
     )
     .select_from(
@@ -159,12 +167,15 @@ def load_polls(connection: sa.Connection, namespace: str, *, tick_seconds: int =
         tick_seconds: Length of a tick, for the health policy's back-off.
     """
     shared: dict[int, _Cluster] = {}
-    polls = []
+    polls: list[NodePoll] = []
+    unpolled = Unpolled()
     for row in connection.execute(_LOAD_POLLS, {"namespace": namespace}).mappings():
         cluster = shared.get(row["cluster_id"])
         if cluster is None:
             cluster = shared[row["cluster_id"]] = _cluster_from(row, tick_seconds)
-        polls.append(_poll_from(row, cluster))
+        if not polls:
+            unpolled = Unpolled.from_summary({UNPOLLED: row[UNPOLLED] or {}})
+        polls.append(_poll_from(row, cluster, unpolled))
     return polls
 
 
@@ -192,7 +203,7 @@ def _cluster_from(row: Mapping[Any, Any], tick_seconds: int) -> _Cluster:
     )
 
 
-def _poll_from(row: Mapping[Any, Any], cluster: _Cluster) -> NodePoll:
+def _poll_from(row: Mapping[Any, Any], cluster: _Cluster, unpolled: Unpolled) -> NodePoll:
     return NodePoll(
         node_id=row["node_id"],
         cluster_id=row["cluster_id"],
@@ -213,6 +224,7 @@ def _poll_from(row: Mapping[Any, Any], cluster: _Cluster) -> NodePoll:
         state=state_from(row) if row["state_node_id"] is not None else None,
         load=row["load"],
         seen_at=row["seen_at"],
+        observed_at=row["tick_at"] if unpolled.observed(row["node_id"]) else None,
         lost_meetings_seconds=cluster.lost_meetings_seconds,
     )
 

@@ -27,6 +27,8 @@ from b3lb.meetings.model import (
 LOST_AFTER = timedelta(days=1)
 
 _LONGEST_ROUND = timedelta(minutes=1)
+# What the clocks of node and database may be wrong by and still be believed; weeks are not.
+_UNNOTICED = timedelta(days=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # BigBlueButton's first release is of 2010: a clock that says less was never set.
 _EARLIEST = datetime(2010, 1, 1, tzinfo=UTC)
@@ -50,13 +52,15 @@ class NodeVerdict:
     """The verdict on one node.
 
     ``listing`` is set for LISTED. ``seen_at`` is when the node's last good poll before this round was, None if there
-    was none. A meeting that is lost for ``lost_after`` ends.
+    was none. A meeting that is lost for ``lost_after`` ends. ``listed_at`` is when the meetings were last compared with
+    the node's listing, so that those that are not known began later; None if that is not certain.
     """
 
     kind: Verdict
     listing: Listing | None = None
     seen_at: datetime | None = None
     lost_after: timedelta = LOST_AFTER
+    listed_at: datetime | None = None
 
 
 def known_digests(known: Iterable[KnownMeeting], attribution: Attribution) -> dict[int, dict[str, bytes]]:
@@ -110,6 +114,7 @@ class _Node:
 
     node_id: int
     clock_offset: timedelta
+    listed_at: datetime | None
     rooms: _Rooms
 
 
@@ -133,7 +138,7 @@ class _Round:
     ) -> None:
         """Compare a healthy node's meetings with its listing."""
         rooms = _Rooms(meetings.values(), listing.meetings, self._attribution)
-        node = _Node(node_id, listing.clock_offset, rooms)
+        node = _Node(node_id, listing.clock_offset, verdict.listed_at, rooms)
         for seen in listing.meetings:
             before = meetings.get(seen.internal_id)
             write = None if seen.details is None else self._write(node, seen, seen.details, before)
@@ -180,7 +185,7 @@ class _Round:
             meeting_id=details.meeting_id,
             secret_id=node.rooms.owner(details.meeting_id, details.parent_id, before),
             parent_internal_id=node.rooms.parent(details.parent_id, before),
-            created_at=_created_at(details.create_time, node.clock_offset, first_seen_at),
+            created_at=_created_at(details.create_time, node, first_seen_at),
             first_seen_at=first_seen_at,
             attendees=seen.attendees,
             listeners=details.listeners,
@@ -281,10 +286,19 @@ def _differs(write: MeetingWrite, before: KnownMeeting) -> bool:
     )
 
 
-def _created_at(create_time: int, clock_offset: timedelta, first_seen_at: datetime) -> datetime:
-    """Return a node's time of creation by our clock; a time that cannot be is the time of first sight."""
+def _created_at(create_time: int, node: _Node, first_seen_at: datetime) -> datetime:
+    """Return a node's time of creation by our clock; a time that cannot be is the time of first sight.
+
+    A meeting that the node did not list some time ago was not there then: a clock that says so is wrong, and would put
+    weeks into the durations that are counted.
+    """
     try:
-        created_at = _EPOCH + timedelta(milliseconds=create_time) - clock_offset
+        created_at = _EPOCH + timedelta(milliseconds=create_time) - node.clock_offset
     except OverflowError:
         return first_seen_at
-    return created_at if _EARLIEST <= created_at <= first_seen_at else first_seen_at
+    if not _EARLIEST <= created_at <= first_seen_at:
+        return first_seen_at
+    # A listing in the future is of before the database's clock was set back.
+    if node.listed_at is None or node.listed_at > first_seen_at:
+        return created_at
+    return max(created_at, node.listed_at - _UNNOTICED)

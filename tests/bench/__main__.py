@@ -78,6 +78,7 @@ def measure_ticks(scenario: TickScenario, postgres: Postgres) -> Figures:
         attendees=scenario.attendees,
         tenants=secrets,
         frozen=True,
+        start_time="now",
     ) as farm:
         declare(url, keys, farm.nodes, secrets)
         command = [sys.executable, "-m", "tests.bench.ticks", url, keys.export()]

@@ -61,7 +61,7 @@ def count_statements(url: str) -> int:
 def measure_idle(environment: Environment) -> Figures:
     """Return the operator's cost per second with 300 nodes in which nothing changes; statements are the minute's."""
     with (
-        Farm(nodes=NODES, meetings=1, attendees=1, frozen=True) as farm,
+        Farm(nodes=NODES, meetings=1, attendees=1, frozen=True, start_time="now") as farm,
         Installation(environment, "bench-idle", values=NOTHING_DECLARED) as installation,
     ):
         scenario = Scenario(installation, farm)

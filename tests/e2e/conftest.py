@@ -63,7 +63,9 @@ def start_farm() -> Iterator[Callable[..., Farm]]:
         frozen: bool = True,
         tenants: Sequence[tuple[str, int]] = (),
     ) -> Farm:
-        farm = Farm(nodes=nodes, meetings=meetings, attendees=attendees, frozen=frozen, tenants=tenants)
+        farm = Farm(
+            nodes=nodes, meetings=meetings, attendees=attendees, frozen=frozen, tenants=tenants, start_time="now"
+        )
         farm.start()
         farms.append(farm)
         return farm

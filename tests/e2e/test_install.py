@@ -45,7 +45,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory, assets: Path, helm_progr
     directory = tmp_path_factory.mktemp("empty")
     with (
         Environment(directory, assets=assets, own_postgres=False) as environment,
-        Farm(nodes=NODES, meetings=3, attendees=5, frozen=True) as farm,
+        Farm(nodes=NODES, meetings=3, attendees=5, frozen=True, start_time="now") as farm,
     ):
         if not environment.isolated:
             pytest.skip("a bundled database takes root")

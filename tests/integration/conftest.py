@@ -42,7 +42,7 @@ def open_transaction(engine: sa.Engine) -> Iterator[Callable[[], sa.Connection]]
 @pytest.fixture(scope="module")
 def running_farm() -> Iterator[SimulatedFarm]:
     """Four simulated servers, shared by a file's tests."""
-    with SimulatedFarm(nodes=4, meetings=3, attendees=5, frozen=True) as running:
+    with SimulatedFarm(nodes=4, meetings=3, attendees=5, frozen=True, start_time="now") as running:
         yield running
 
 

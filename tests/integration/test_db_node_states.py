@@ -1,6 +1,7 @@
 """What a poll reads and writes: one statement each, only what still holds and only what changed."""
 
 import dataclasses
+import json
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from b3lb.db.node_states import (
     write_states,
 )
 from b3lb.db.ticks import heartbeat
+from b3lb.db.unpolled import Unpolled
 from b3lb.health import GuardPolicy, GuardState, HealthPolicy, LoadReason, NodeState, Reason
 from b3lb.load import LoadFormula
 from tests.integration.database_farm import Farm
@@ -79,6 +81,7 @@ def test_a_poll_holds_the_node_its_clusters_policies_and_no_state_at_first(farm:
         state=None,
         load=None,
         seen_at=None,
+        observed_at=None,
         lost_meetings_seconds=7200,
     )
     assert repr(poll.secret_ciphertext) not in repr(poll)
@@ -314,6 +317,16 @@ def test_a_node_whose_last_poll_succeeded_was_seen_in_the_last_tick_and_a_failin
     assert [poll.seen_at for poll in polls(farm)] == [NOW, NOW, None, None]
     beat(farm, NOW + timedelta(seconds=15))
     assert [poll.seen_at for poll in polls(farm)] == [NOW + timedelta(seconds=15), NOW, None, None]
+
+
+def test_a_node_was_observed_by_the_last_tick_unless_that_says_that_it_was_not(farm: Farm) -> None:
+    ids = farm.fill(3)
+    assert [poll.observed_at for poll in polls(farm)] == [None, None, None]
+    beat(farm, NOW)
+    assert [poll.observed_at for poll in polls(farm)] == [NOW, NOW, NOW]
+    unpolled = Unpolled.of(undecryptable=[ids["bbb-1"]], unfinished=[ids["bbb-3"]])
+    farm.run("UPDATE heartbeats SET summary = CAST(:summary AS jsonb)", summary=json.dumps(unpolled.in_summary()))
+    assert [poll.observed_at for poll in polls(farm)] == [None, NOW, None]
 
 
 def test_the_time_of_a_good_poll_is_written_with_a_change_and_never_alone(farm: Farm) -> None:

@@ -65,6 +65,7 @@ def poll(node_id: int, state: NodeState | None = READY, *, cluster_id: int = 1, 
         state=state,
         load=None if state is None else READY_LOAD,
         seen_at=None if state is None else SEEN_AT,
+        observed_at=SEEN_AT,
         lost_meetings_seconds=86400,
     )
     return dataclasses.replace(made, **changes)

@@ -1,7 +1,8 @@
 """When meetings begin, get lost, come back and end."""
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -162,6 +163,27 @@ def test_the_time_of_creation_is_by_our_clock_and_garbage_is_the_time_of_first_s
     create_time: int, offset: timedelta, expected: object
 ) -> None:
     assert only_write([], listed(seen(1, create_time=create_time), clock_offset=offset)).created_at == expected
+
+
+@pytest.mark.parametrize(
+    ("created_at", "expected"),
+    [
+        (SEEN_AT - timedelta(hours=23), SEEN_AT - timedelta(hours=23)),
+        (SEEN_AT - timedelta(days=40), SEEN_AT - timedelta(days=1)),
+        (NOW + timedelta(seconds=1), NOW),
+    ],
+)
+def test_a_meeting_that_its_node_did_not_list_before_is_not_weeks_old(created_at: datetime, expected: datetime) -> None:
+    """A wrong clock would put weeks into the durations that are counted."""
+    listing = listed(seen(1, create_time=round(created_at.timestamp() * 1000)))
+    assert only_write([], dataclasses.replace(listing, listed_at=SEEN_AT)).created_at == expected
+
+
+def test_a_listing_of_before_the_clock_was_set_back_bounds_nothing() -> None:
+    created_at = NOW - timedelta(days=3)
+    listing = listed(seen(1, create_time=round(created_at.timestamp() * 1000)))
+    future = dataclasses.replace(listing, listed_at=NOW + timedelta(days=30))
+    assert only_write([], future).created_at == created_at
 
 
 @pytest.mark.parametrize("parent_id", ["i1", "ALPHA-001-m1"])

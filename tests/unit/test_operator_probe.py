@@ -50,6 +50,7 @@ def poll_of(number: int, *, keys: KeyRing = KEYS, **fields: Any) -> NodePoll:
         "state": None,
         "load": None,
         "seen_at": None,
+        "observed_at": None,
         "lost_meetings_seconds": 86400,
     }
     return NodePoll(**{**values, **fields})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from b3lb.db.meetings import AbsentNode
 from b3lb.db.node_states import NodePoll
@@ -47,4 +47,18 @@ def _of_polled(poll: NodePoll, state: NodeState | None, listings: Mapping[int, L
     else:
         kind = Verdict.KEPT if listing is None else Verdict.LISTED
     listing = listing if kind is Verdict.LISTED else None
-    return NodeVerdict(kind, listing, poll.seen_at, lost_after)
+    return NodeVerdict(kind, listing, poll.seen_at, lost_after, _listed_at(poll))
+
+
+def _listed_at(poll: NodePoll) -> datetime | None:
+    """Return when the node's meetings were last compared with its listing, None if that is not certain.
+
+    The last tick did so if it polled the node well and the node was Ready before. It did not where the time of the last
+    good poll is not the tick's own: that poll was the operator's, or of before the database's clock was set back.
+    """
+    state = poll.state
+    if state is None or state.revision != poll.revision or not state.ready or state.failures or poll.guard.holds:
+        return None
+    if poll.observed_at is None or poll.seen_at != poll.observed_at:
+        return None
+    return poll.observed_at if poll.observed_at > state.ready_changed_at else None
