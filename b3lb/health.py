@@ -93,6 +93,8 @@ class NodeState:
     (``successes`` up to ``healthy_after``). ``reason`` and ``message`` are the last observation's. ``meetings`` and
     ``attendees`` are the last good poll's, of whatever revision, and 0 before the first one. ``cpu`` is the last load
     value in 0..10000 or None when unknown; ``load_missed`` counts ticks without one, up to one more than the kept ones.
+    ``duplicate_of`` is the ID of an older node that is the same server, ``duplicate_of_revision`` that node's revision
+    then: of another one it says nothing. Both are None for a server of its own.
     """
 
     revision: int
@@ -110,6 +112,8 @@ class NodeState:
     load_reason: LoadReason
     load_message: str
     load_missed: int
+    duplicate_of: int | None = None
+    duplicate_of_revision: int | None = None
 
     @property
     def suspect(self) -> bool:

@@ -217,6 +217,20 @@ _WRITE = _INSERT.on_conflict_do_update(
     },
 ).execution_options(preserve_rowcount=True)
 
+_DROP = sa.text("DELETE FROM meetings WHERE id = ANY(CAST(:ids AS bigint[]))")
+
+# A meeting that ended on the other node and is listed again is known there; its row is found by the next round.
+_MOVE = sa.text(
+    """
+    UPDATE meetings SET node_id = given.node_id
+    FROM unnest(CAST(:ids AS bigint[]), CAST(:node_ids AS bigint[])) AS given(id, node_id)
+    WHERE meetings.id = given.id AND NOT EXISTS (
+        SELECT FROM meetings AS other
+        WHERE other.node_id = given.node_id AND other.internal_id = meetings.internal_id
+    )
+    """
+)
+
 _FIND = sa.text(
     """
     UPDATE meetings SET state = 'open', last_seen_at = NULL, lost_at = NULL
@@ -272,11 +286,18 @@ _END = sa.text(
 def write_meetings(connection: sa.Connection, changes: MeetingChanges) -> int:
     """Store what a round of polls changed, under the caller's lease; return how many meetings were written.
 
-    At most five statements. A meeting that ends moves the counters of its secret in the same statement, by what has not
-    been counted of it before: one that ends, is listed again and ends again is one meeting, as long as it was in all.
+    At most five statements, and two more when nodes turn out to be one server, or not one any more. A meeting that ends
+    moves the counters of its secret in the same statement, by what has not been counted of it before: one that ends, is
+    listed again and ends again is one meeting, as long as it was in all.
     The same changes once more change nothing.
     """
-    written = _write_open(connection, changes.writes)
+    written = 0
+    if changes.dropped:
+        written += connection.execute(_DROP, {"ids": list(changes.dropped)}).rowcount
+    if changes.moved:
+        moved = {"ids": list(changes.moved), "node_ids": list(changes.moved.values())}
+        written += connection.execute(_MOVE, moved).rowcount
+    written += _write_open(connection, changes.writes)
     if changes.found:
         written += connection.execute(_FIND, {"ids": list(changes.found)}).rowcount
     if changes.lost:

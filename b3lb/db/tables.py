@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """The schema that this program was written for."""
 
 OLDEST_PROGRAM = 1
@@ -231,6 +231,8 @@ node_states = sa.Table(
     sa.Column("load", sa.Double, nullable=False),
     _timestamp("written_at", now=True),
     _timestamp("seen_at", nullable=True),
+    sa.Column("duplicate_of", sa.BigInteger, nullable=True, comment="older node that is the same server"),
+    sa.Column("duplicate_of_revision", sa.BigInteger, nullable=True),
     sa.CheckConstraint("cpu between 0 and 10000", name="cpu"),
     sa.CheckConstraint("meetings >= 0 and attendees >= 0", name="counts"),
 )

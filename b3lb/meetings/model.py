@@ -124,16 +124,19 @@ class MeetingChanges:
     """What one round of polls does to meetings; all IDs are those of rows.
 
     ``writes``: new and changed ones. ``found``: lost ones that are open again as they were. ``lost`` and ``ended``: ID
-    and when the meeting was last seen.
+    and when the meeting was last seen. ``moved`` and ``dropped`` are done before all else: the node that a row goes to,
+    and rows whose meeting is known by another row.
     """
 
     writes: tuple[MeetingWrite, ...] = ()
     found: tuple[int, ...] = ()
     lost: Mapping[int, datetime] = field(default_factory=dict)
     ended: Mapping[int, datetime] = field(default_factory=dict)
+    moved: Mapping[int, int] = field(default_factory=dict)
+    dropped: tuple[int, ...] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.writes or self.found or self.lost or self.ended)
+        return bool(self.writes or self.found or self.lost or self.ended or self.moved or self.dropped)
 
 
 @dataclass(frozen=True, slots=True)

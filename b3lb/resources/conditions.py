@@ -91,6 +91,7 @@ class NodeReason(StrEnum):
     NOT_READY = "NotReady"
     SCHEDULABLE = "Schedulable"
     SUSPECT = "Suspect"
+    DUPLICATE_SERVER = "DuplicateServer"
     CORDONED = "Cordoned"
     DRAINING = "Draining"
     DELETING = "Deleting"

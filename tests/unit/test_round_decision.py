@@ -22,8 +22,12 @@ from b3lb_jobs.core.decision import Decision, GuardChange, NodeChange, Round, de
 from tests.unit.poll_rounds import BEFORE, DOWN, NO_POLLS, NOW, READY, READY_LOAD, SEEN_AT, failed, poll, seen
 
 
-def decided(polls: Sequence[NodePoll], observations: Mapping[int, Observation]) -> Decision:
-    return decide(polls, observations, now=NOW, jitter_source=lambda: 0.0)
+def decided(
+    polls: Sequence[NodePoll],
+    observations: Mapping[int, Observation],
+    duplicates: Mapping[int, NodePoll] | None = None,
+) -> Decision:
+    return decide(polls, observations, duplicates=duplicates or {}, now=NOW, jitter_source=lambda: 0.0)
 
 
 def test_a_round_in_which_nothing_changed_writes_nothing() -> None:
@@ -191,3 +195,14 @@ def test_latencies_fall_into_fixed_buckets_and_reasons_are_counted() -> None:
             "sum": 41.105,
         },
     }
+
+
+def test_a_node_that_is_the_server_of_an_older_one_is_marked_once_and_unmarked_once() -> None:
+    older = poll(1, revision=4)
+    marked = dataclasses.replace(READY, duplicate_of=1, duplicate_of_revision=4)
+    (row,) = decided([poll(2)], {2: seen()}, {2: older}).rows
+    assert row[1] == marked
+    assert decided([poll(2, marked)], {2: seen()}, {2: older}).rows == ()
+    (row,) = decided([poll(2, marked)], {2: seen()}).rows
+    assert row[1] == READY
+    assert decided([poll(2, marked)], {}, {2: older}).rows == ()

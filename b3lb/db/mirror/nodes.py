@@ -33,6 +33,7 @@ class NodeMirror:
     ``desired_state`` is Active, Cordoned, Draining or Disabled. ``state`` is None before the first poll and may belong
     to an older ``revision``; ``load`` and ``written_at`` go with it. ``has_meetings`` says of a node that is not
     polled, for it is blocked or Disabled, that meetings of it have not ended; of others it is not asked.
+    ``duplicate_of`` is the name of the older node that is the same server, None for a server of its own.
     """
 
     id: int
@@ -50,6 +51,7 @@ class NodeMirror:
     load: float | None
     written_at: datetime | None
     has_meetings: bool = False
+    duplicate_of: str | None = None
 
     @property
     def current(self) -> NodeState | None:
@@ -73,6 +75,16 @@ _not_polled = sa.or_(
     nodes.c.blocked_reason.is_not(None), clusters.c.blocked_reason.is_not(None), nodes.c.state == "Disabled"
 )
 _meetings_of_node = sa.exists().where(meetings.c.node_id == nodes.c.id, meetings.c.ended_at.is_(None))
+_older = nodes.alias("older")
+# What the jobs will conclude when they poll next; the status need not wait for it.
+_is_duplicate = sa.and_(
+    _older.c.id == node_states.c.duplicate_of,
+    _older.c.revision == node_states.c.duplicate_of_revision,
+    node_states.c.revision == nodes.c.revision,
+    _older.c.deleted_at.is_(None),
+    _older.c.blocked_reason.is_(None),
+    _older.c.state != "Disabled",
+)
 _NODES = (
     sa.select(
         nodes.c.id,
@@ -89,12 +101,13 @@ _NODES = (
         node_states.c.load,
         node_states.c.written_at,
         sa.case((_not_polled, _meetings_of_node), else_=sa.false()).label("has_meetings"),
+        _older.c.name.label("older"),
         *state_columns,
     )
     .select_from(
-        nodes.outerjoin(clusters, clusters.c.id == nodes.c.cluster_id).outerjoin(
-            node_states, node_states.c.node_id == nodes.c.id
-        )
+        nodes.outerjoin(clusters, clusters.c.id == nodes.c.cluster_id)
+        .outerjoin(node_states, node_states.c.node_id == nodes.c.id)
+        .outerjoin(_older, _is_duplicate)
     )
     .where(nodes.c.namespace == sa.bindparam("namespace"), nodes.c.deleted_at.is_(None))
     .order_by(nodes.c.name)
@@ -137,4 +150,5 @@ def _cluster(row: Mapping[Any, Any]) -> ClusterMirror:
 
 def _node(row: Mapping[Any, Any]) -> NodeMirror:
     values = {name: row[name] for name in _PLAIN_NODE_FIELDS}
-    return NodeMirror(**values, state=state_from(row) if row["node_id"] is not None else None)
+    state = state_from(row) if row["node_id"] is not None else None
+    return NodeMirror(**values, state=state, duplicate_of=row["older"])

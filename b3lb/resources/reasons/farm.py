@@ -67,6 +67,8 @@ NODE_REASONS = (
         "False",
         {
             NodeReason.SUSPECT: "The last poll failed; the node is Ready until health.unhealthyAfter fail in a row.",
+            NodeReason.DUPLICATE_SERVER: "An older BBBNode is the same server by another address: both list the same "
+            "meetings, which count there only. Delete one of the two, or change its address.",
             NodeReason.CORDONED: "spec.state is Cordoned.",
             NodeReason.DRAINING: "spec.state is Draining.",
             NodeReason.DELETING: "The object is being deleted and waits for its meetings to end.",

@@ -21,7 +21,6 @@ from b3lb.health import is_due
 from b3lb.logs import get_logger
 from b3lb.meetings.life import known_digests
 from b3lb_jobs.core.api_secrets import SecretCache
-from b3lb_jobs.core.duplicates import same_servers
 from b3lb_jobs.core.node_report import events_of, rows_of
 from b3lb_jobs.core.poll_round import Judged, Loaded, judge
 from b3lb_jobs.errors import PermanentError
@@ -85,7 +84,7 @@ class CheckNodes:
         answers = await self._observe(targets, known_digests(loaded.meetings, loaded.attribution), seconds)
         judged = judge(loaded, answers, at=at, jitter_source=self._jitter_source)
         names = loaded.names()
-        self._report_same_servers(answers, names)
+        self._report_duplicates(judged.duplicates, names)
         failure = self._no_secret_at_all(loaded) if unreadable and not secrets else None
         unpolled = Unpolled.of(
             undecryptable=unreadable.keys() if failure is None else [poll.node_id for poll in loaded.polls],
@@ -138,16 +137,16 @@ class CheckNodes:
                     configured=", ".join(self._context.keys.key_ids),
                 )
 
-    def _report_same_servers(self, answers: Mapping[int, Poll], names: Mapping[int, str]) -> None:
-        """Say once per run which nodes are one server: its meetings are listed and counted for each of them."""
-        listings = {node_id: answer.listing for node_id, answer in answers.items() if answer.listing is not None}
-        for pair in same_servers(listings):
+    def _report_duplicates(self, duplicates: Mapping[int, NodePoll], names: Mapping[int, str]) -> None:
+        """Say once per run which nodes are the server of an older one."""
+        for node_id, older in duplicates.items():
+            pair = older.node_id, node_id
             if pair not in self._reported_pairs:
                 self._reported_pairs.add(pair)
                 _log.warning(
-                    "two nodes list the same meeting: are they one server? its meetings are counted twice",
-                    node=names[pair[0]],
-                    other=names[pair[1]],
+                    "two nodes are one server: its meetings are those of the older one",
+                    node=older.name,
+                    duplicate=names[node_id],
                 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -83,6 +84,7 @@ def decide(
     polls: Sequence[NodePoll],
     observations: Mapping[int, Observation],
     *,
+    duplicates: Mapping[int, NodePoll],
     now: datetime,
     jitter_source: Callable[[], float],
 ) -> Decision:
@@ -94,6 +96,7 @@ def decide(
     Args:
         polls: The nodes as they were before the round.
         observations: What the polls saw, by the node's ID.
+        duplicates: The nodes that are the server of an older one, by their IDs, with that one.
         now: The tick's time.
         jitter_source: Returns numbers in [0, 1), one for each observed node.
     """
@@ -107,6 +110,7 @@ def decide(
         if guards[poll.cluster_id].holds and not observation.succeeded and _was_ready(poll):
             continue
         new = next_state(poll.state, observation, revision=poll.revision, policy=poll.health, now=now, jitter=jitter)
+        new = _marked(new, duplicates.get(poll.node_id))
         load = _load(poll, new)
         if new != poll.state or load != poll.load:
             old = poll.state if poll.state is not None and poll.state.revision == poll.revision else None
@@ -160,6 +164,12 @@ def _judge(polls: Iterable[NodePoll], observations: Mapping[int, Observation], n
             now=now,
         )
     return guards
+
+
+def _marked(state: NodeState, older: NodePoll | None) -> NodeState:
+    if older is None:
+        return state
+    return dataclasses.replace(state, duplicate_of=older.node_id, duplicate_of_revision=older.revision)
 
 
 def _was_ready(poll: NodePoll) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 
 from b3lb.db.meetings import AbsentNode
@@ -18,6 +18,7 @@ def verdicts_of(
     *,
     states: Mapping[int, NodeState],
     listings: Mapping[int, Listing],
+    duplicates: Collection[int] = (),
 ) -> dict[int, NodeVerdict]:
     """Return the verdict on every node, by its ID.
 
@@ -27,12 +28,14 @@ def verdicts_of(
         states: The states that the round changed, for health comes first: a node that answers is not healthy at once,
             and the guard of its cluster may keep it Ready.
         listings: What the nodes that answered have.
+        duplicates: The nodes that are the server of an older one: its meetings are that one's.
     """
     verdicts = {poll.node_id: _of_polled(poll, states.get(poll.node_id, poll.state), listings) for poll in polls}
     for node in absent:
         kind = Verdict.GONE if node.deleted else Verdict.UNHEALTHY
         lost_after = timedelta(seconds=node.lost_meetings_seconds)
         verdicts[node.node_id] = NodeVerdict(kind, None, node.seen_at, lost_after)
+    verdicts.update(dict.fromkeys(duplicates, NodeVerdict(Verdict.KEPT)))
     return verdicts
 
 
@@ -59,6 +62,6 @@ def _listed_at(poll: NodePoll) -> datetime | None:
     state = poll.state
     if state is None or state.revision != poll.revision or not state.ready or state.failures or poll.guard.holds:
         return None
-    if poll.observed_at is None or poll.seen_at != poll.observed_at:
+    if state.duplicate_of is not None or poll.observed_at is None or poll.seen_at != poll.observed_at:
         return None
     return poll.observed_at if poll.observed_at > state.ready_changed_at else None

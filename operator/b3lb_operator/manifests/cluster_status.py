@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,6 +24,7 @@ from b3lb_operator.manifests.verdicts import Acceptance, accepted, set_condition
 _TRUE, _FALSE, _UNKNOWN = ConditionStatus.TRUE, ConditionStatus.FALSE, ConditionStatus.UNKNOWN
 
 _FULL = (NodeReason.MAX_MEETINGS_REACHED, NodeReason.MAX_ATTENDEES_REACHED)
+_DUPLICATE = (NodeReason.DUPLICATE_SERVER,)
 
 NodeWithStatus = tuple[BBBNodeSpec, Mapping[str, Any]]
 """Spec and built status of a BBBNode."""
@@ -123,8 +124,12 @@ def _counts(nodes: Sequence[NodeWithStatus]) -> dict[str, int | str]:
 
 
 def _numbers(nodes: Sequence[NodeWithStatus]) -> dict[str, int]:
-    """Return the sums over the nodes that are Ready; nothing when none is, for 0 would claim to be known."""
-    known = [(spec, status) for spec, status in nodes if _holds(status, NodeCondition.READY) and "meetings" in status]
+    """Return the sums over the servers that are Ready; nothing when none is, for 0 would claim to be known."""
+    known = [
+        (spec, status)
+        for spec, status in nodes
+        if _holds(status, NodeCondition.READY) and "meetings" in status and not _says(status, _DUPLICATE)
+    ]
     if not known:
         return {}
     numbers = {
@@ -140,7 +145,7 @@ def _headroom(nodes: Sequence[NodeWithStatus]) -> int | None:
 
     A full node takes none, which is known; one that is to get no meetings says nothing.
     """
-    left = [0 for _, status in nodes if _is_full(status)]
+    left = [0 for _, status in nodes if _says(status, _FULL)]
     for spec, status in nodes:
         if not _holds(status, NodeCondition.SCHEDULABLE):
             continue
@@ -150,6 +155,7 @@ def _headroom(nodes: Sequence[NodeWithStatus]) -> int | None:
     return sum(left) if left else None
 
 
-def _is_full(status: Mapping[str, Any]) -> bool:
+def _says(status: Mapping[str, Any], reasons: Collection[NodeReason]) -> bool:
+    """Whether the node takes no new meetings for one of ``reasons``."""
     condition = find_condition(status.get("conditions", ()), NodeCondition.SCHEDULABLE)
-    return condition is not None and condition.get("reason") in _FULL
+    return condition is not None and condition.get("reason") in reasons

@@ -90,7 +90,8 @@ class NodeRecord:
 
     ``generation`` is that of the BBBNode as it was stored, and ``polled`` whether its state there allows polls.
     ``observed_in_last_tick`` is False when the node was due in the last tick and the tick could not poll it to the end:
-    then the tick proves nothing of it. ``unreadable``: because the jobs cannot decrypt its API secret.
+    then the tick proves nothing of it. ``unreadable``: because the jobs cannot decrypt its API secret. ``duplicate_of``
+    names an older node that is the same server, None for a server of its own.
     """
 
     revision: int
@@ -101,6 +102,7 @@ class NodeRecord:
     observed_at: datetime | None = None
     observed_in_last_tick: bool = True
     unreadable: bool = False
+    duplicate_of: str | None = None
 
     @property
     def current_state(self) -> NodeState | None:

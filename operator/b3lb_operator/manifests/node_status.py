@@ -168,6 +168,8 @@ def _schedulable(facts: NodeFacts, ready: Verdict) -> Verdict:
     wish = _WISHES.get(facts.spec.state)
     if ready.status is _FALSE or (wish is None and ready.status is _UNKNOWN):
         return ready
+    if ready.status is _TRUE and facts.record is not None and facts.record.duplicate_of is not None:
+        return _duplicate(facts.record.duplicate_of)
     if wish is not None:
         return Verdict(status=_FALSE, reason=wish, message=f"no new meetings: spec.state is {facts.spec.state}")
     state = facts.record.state if facts.record is not None else None
@@ -178,6 +180,14 @@ _WISHES = {
     DesiredState.CORDONED: NodeReason.CORDONED,
     DesiredState.DRAINING: NodeReason.DRAINING,
 }
+
+
+def _duplicate(older: str) -> Verdict:
+    message = (
+        f"no new meetings: the older BBBNode {older} is the same server, and its meetings count there; "
+        "delete one of the two, or change its address"
+    )
+    return Verdict(status=_FALSE, reason=NodeReason.DUPLICATE_SERVER, message=message)
 
 
 def _by_last_poll(facts: NodeFacts, state: NodeState | None) -> Verdict:

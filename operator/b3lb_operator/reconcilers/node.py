@@ -70,7 +70,7 @@ def release_reason(manifest: Manifest, view: View, *, polled: bool = True) -> st
 
     At the first of: the force annotation; not being polled, and never having been or having had no meetings then; a
     good poll after the deletion that found none; the end of the drain's time; ten minutes not Ready; no health check
-    for 150 s and no BBBQueue that could run another one.
+    for 150 s and no BBBQueue that could run another one; being the server of an older node, which keeps the meetings.
 
     Args:
         manifest: The BBBNode.
@@ -90,6 +90,8 @@ def release_reason(manifest: Manifest, view: View, *, polled: bool = True) -> st
     if row is None or row.generation != metadata["generation"] or view.freshness.error:
         # What was read before the deletion says nothing of meetings that began after it.
         return None
+    if row.duplicate_of is not None:
+        return f"BBBNode {row.duplicate_of} is the same server and keeps its meetings"
     return _nothing_to_learn(row, view) or _drained(status, row, view, deleted_at) or _given_up(status, row, view.now)
 
 
@@ -209,6 +211,7 @@ def _record(row: NodeMirror | None, unpolled: Unpolled) -> NodeRecord | None:
         observed_at=row.written_at,
         observed_in_last_tick=unpolled.observed(row.id),
         unreadable=unpolled.undecryptable.may_hold(row.id),
+        duplicate_of=row.duplicate_of,
     )
 
 
