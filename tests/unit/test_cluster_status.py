@@ -107,6 +107,13 @@ def test_numbers_of_which_none_is_known_are_absent_instead_of_zero(nodes: list[N
     assert status.keys() == {"observedGeneration", "nodes", "conditions"}
 
 
+def test_a_server_that_two_nodes_lead_to_counts_once() -> None:
+    spec, status = node()
+    status["conditions"][1] = {"type": "Schedulable", "status": "False", "reason": "DuplicateServer"}
+    built = build(nodes=[node(), (spec, status)])
+    assert (built["meetings"], built["attendees"]) == (2, 20)
+
+
 def test_a_ready_node_without_numbers_adds_none() -> None:
     spec, status = node()
     unknown = {"conditions": status["conditions"]}

@@ -82,3 +82,8 @@ def test_a_node_with_running_meetings_never_goes_on_what_polls_left(
         seen = Observation(why, "", 4 * answered, 9 * answered, LoadReport(None), 0.1)
         state = next_state(state, seen, revision=revision, policy=HealthPolicy(), now=DELETED_AT, jitter=0.0)
     assert reason(state, revision=revision, **fields) is None
+
+
+def test_a_node_that_is_the_server_of_an_older_one_goes_at_once_for_that_one_keeps_the_meetings() -> None:
+    assert reason(node_state(meetings=2)) is None
+    assert reason(node_state(meetings=2), duplicate_of="a") == "BBBNode a is the same server and keeps its meetings"

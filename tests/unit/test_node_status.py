@@ -336,3 +336,17 @@ def test_the_old_status_is_not_changed() -> None:
     before = copy.deepcopy(old)
     build(old, record=record(DEAD))
     assert old == before
+
+
+def test_a_node_that_is_the_server_of_an_older_one_is_ready_gets_no_meetings_and_names_it() -> None:
+    twin = dataclasses.replace(record(), duplicate_of="bbb-old")
+    message = (
+        "no new meetings: the older BBBNode bbb-old is the same server, and its meetings count there; "
+        "delete one of the two, or change its address"
+    )
+    for state in ("Active", "Cordoned"):
+        status = build(record=twin, spec=spec(state=state))
+        assert condition(status, "Ready")[0] == "True"
+        assert condition(status, "Schedulable") == ("False", "DuplicateServer", message)
+    assert condition(build(record=dataclasses.replace(twin, state=DEAD)), "Schedulable")[1] == "Timeout"
+    assert condition(build(build(record=twin), record=record()), "Schedulable")[0] == "True"
