@@ -12,11 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from dev.controlplane import ControlPlane
-from dev.helm import CHART
+from dev.helm import CHART, HelmError
 from dev.operators import container_variables, secret_values
 from dev.processes import ManagedProcess, free_ports, wait_until
-from tests.integration.chart.charts import RELEASE, Helm
+from tests.integration.chart.charts import RELEASE, Helm, Manifest
 
 _NUMBERS = itertools.count(1)
 
@@ -42,9 +44,35 @@ class Release:
         """Go back to the release before."""
         self._helm.run("rollback", RELEASE, f"--namespace={self.namespace}")
 
-    def uninstall(self, *arguments: str) -> None:
-        """Uninstall."""
-        self._helm.run("uninstall", RELEASE, f"--namespace={self.namespace}", "--wait", "--timeout=60s", *arguments)
+    def uninstall(self) -> None:
+        """Uninstall without the hook, for there is no node that would run its pod."""
+        arguments = ("--no-hooks", "--wait", "--timeout=60s")
+        self._helm.run("uninstall", RELEASE, f"--namespace={self.namespace}", *arguments)
+
+    def uninstall_in_vain(self) -> str:
+        """Uninstall with a hook whose pod never runs; return what Helm says of it.
+
+        Raises:
+            AssertionError: Helm found nothing wrong.
+        """
+        try:
+            self._helm.run("uninstall", RELEASE, f"--namespace={self.namespace}", "--wait", "--timeout=5s")
+        except HelmError as error:
+            return str(error)
+        raise AssertionError("the hook did not fail")
+
+    def hooks(self) -> list[Manifest]:
+        """Return the objects of the release's hooks."""
+        text = self._helm.run("get", "hooks", RELEASE, f"--namespace={self.namespace}")
+        return [document for document in yaml.safe_load_all(text) if document]
+
+    def rights(self, account: str) -> str:
+        """Return what a service account of the namespace may do, as a table in a fixed order."""
+        user = f"--as=system:serviceaccount:{self.namespace}:{account}"
+        groups = ("system:serviceaccounts", f"system:serviceaccounts:{self.namespace}", "system:authenticated")
+        text = self.kubectl("auth", "can-i", "--list", user, *(f"--as-group={group}" for group in groups))
+        header, *lines = text.splitlines()
+        return "\n".join([header.rstrip(), *sorted(line.rstrip() for line in lines)]) + "\n"
 
     def kubectl(self, *arguments: str, input: str | None = None, check: bool = True) -> str:  # noqa: A002 - as in subprocess
         """Run kubectl as administrator in the namespace."""
