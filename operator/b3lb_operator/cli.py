@@ -94,10 +94,10 @@ def _run() -> int:
     from b3lb_operator import quiet  # noqa: PLC0415
     from b3lb_operator.kube import KubeConfigError  # noqa: PLC0415
     from b3lb_operator.main import run  # noqa: PLC0415
-    from b3lb_operator.settings import OperatorSettings  # noqa: PLC0415
+    from b3lb_operator.settings import load_operator_settings  # noqa: PLC0415
 
     try:
-        settings = load_settings(OperatorSettings)
+        settings = load_operator_settings()
     except SettingsError as error:
         return _fail(str(error), EXIT_SETTINGS)
     logs.configure(settings.log_format, settings.log_level)

@@ -91,6 +91,7 @@ class Database:
         self._threads = ThreadPoolExecutor(pool_size, thread_name_prefix="database")
         self._connection_error = "not connected yet"
         self._call_error = ""
+        self._told: set[str] = set()
         self._listening: asyncio.Timeout | None = None
         self._gained_at = 0.0
         self._repair_pause = 0.0
@@ -109,6 +110,8 @@ class Database:
     async def call(self, function: Callable[[sa.Connection], T]) -> T:
         """Run ``function`` within one transaction in a thread and return its result.
 
+        What keeps the database from being used is logged here, once; only a refused row is left to the caller.
+
         Raises:
             DatabaseUnavailableError: the database is away, busy, not migrated yet or refuses the statement; nothing
                 was stored.
@@ -123,8 +126,11 @@ class Database:
             self._call_error = str(error)
             if isinstance(error, _SchemaLostError) and listening is self._listening:
                 self._connect_anew(str(error))
+            elif not isinstance(error, RowRefusedError):
+                self._tell()
             raise
         self._call_error = ""
+        self._tell()
         return result
 
     async def run(self) -> None:
@@ -220,15 +226,29 @@ class Database:
         _log.info("database connected")
         # What a call found wrong stays until a call succeeds.
         self._connection_error = ""
+        if not self._call_error:
+            self._told.clear()
         self._gained_at = asyncio.get_running_loop().time()
         self.connected.set()
         self._on_connected()
 
     def _lost(self, error: str) -> None:
-        if self._connection_error != error:
-            _log.warning("database unavailable", error=error)
         self._connection_error = error
         self.connected.clear()
+        self._tell()
+
+    def _tell(self) -> None:
+        """Log an outage once, each further reason that it turns out to have once, and its end once.
+
+        Attempts may fail in turn for the same few reasons, such as a time-out and a refused connection.
+        """
+        error = self.error
+        if error and error not in self._told:
+            _log.warning("database unavailable", error=error)
+            self._told.add(error)
+        elif not error and self._told:
+            _log.info("database available again")
+            self._told.clear()
 
 
 def _kind_of(error: Exception) -> type[DatabaseUnavailableError]:

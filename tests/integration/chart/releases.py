@@ -123,15 +123,29 @@ class RunningOperator:
     def start(self) -> None:
         """Start it and wait until it is ready."""
         self.process.start()
-        self.process.wait_ready(lambda: self.probe("/readyz") == http.client.OK, timeout=60)
+        self.process.wait_ready(self.ready, timeout=60)
 
-    def probe(self, path: str) -> int:
-        """Return the status of an end point, 0 when nobody answers."""
+    def ready(self) -> bool:
+        """Whether it does its work."""
+        return self.probe("/readyz")[0] == http.client.OK
+
+    def probe(self, path: str) -> tuple[int, str]:
+        """Return status and text of an end point; status 0 when nobody answers."""
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=2)
         try:
             connection.request("GET", path)
-            return connection.getresponse().status
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
         except (OSError, http.client.HTTPException):
-            return 0
+            return 0, ""
         finally:
             connection.close()
+
+    def lines(self, *levels: str) -> list[tuple[str, str]]:
+        """Return event and reason of the operator's own lines of these levels, in order."""
+        entries = [json.loads(line) for line in self.log.read_text(errors="replace").splitlines()]
+        return [
+            (entry["event"], entry.get("error") or entry.get("problem") or "")
+            for entry in entries
+            if entry["level"] in levels and entry["logger"].startswith("b3lb")
+        ]
