@@ -7,9 +7,7 @@ tables go while it runs, as in the middle of a restore: it connects anew, migrat
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn, TypeVar
@@ -23,6 +21,7 @@ from b3lb.db.errors import describe, lacks_schema, refuses_row
 from b3lb.db.node_states import CHANNEL
 from b3lb.db.schema import SchemaMismatchError, SchemaRange, judge, read_schema
 from b3lb.db.tables import SCHEMA_VERSION, schema_version
+from b3lb_operator.migration import MigrationError, run_migration
 
 T = TypeVar("T")
 
@@ -35,8 +34,9 @@ REPAIR_SECONDS = 30.0
 PING_SECONDS = 10.0
 _PING_ANSWER_SECONDS = 5.0
 _CONNECT_SECONDS = 6.0
-_MIGRATION_SECONDS = 300.0
-_MIGRATION_RETRY_SECONDS = 5.0
+_MIGRATION_RETRY_SECONDS = 8.0
+"""Longest pause before the next attempt, which is another process."""
+
 THREADS = 3
 """How many transactions run at the same time unless told otherwise."""
 
@@ -55,6 +55,10 @@ class RowRefusedError(DatabaseUnavailableError):
 
 class _SchemaLostError(DatabaseUnavailableError):
     """A schema, table or column is missing: only a new connection, which migrates, helps."""
+
+
+class _MigrationFailedError(DatabaseUnavailableError):
+    """The tables could not be brought up to date."""
 
 
 class Database:
@@ -146,6 +150,9 @@ class Database:
             except _SchemaLostError as error:
                 self._lost(str(error))
                 longest = self._next_repair_pause()
+            except _MigrationFailedError as error:
+                self._lost(str(error))
+                longest = _MIGRATION_RETRY_SECONDS
             except (psycopg.Error, sa.exc.SQLAlchemyError, OSError, TimeoutError, DatabaseUnavailableError) as error:
                 self._lost(describe(error))
             # With the connection's own time this stays within two seconds, unless tables are missing again and again.
@@ -204,7 +211,8 @@ class Database:
             return
         if found is not None and found.oldest_program > SCHEMA_VERSION:
             raise SchemaMismatchError(problem)
-        _log.info("migrating the database", reason=problem)
+        if not self._told:
+            _log.info("migrating the database", reason=problem)
         await _migrate(self._direct_url)
 
     async def _in_thread(self, function: Callable[[sa.Connection], T]) -> T:
@@ -271,26 +279,7 @@ async def _ping(connection: psycopg.AsyncConnection) -> None:
 
 
 async def _migrate(url: str) -> None:
-    """Bring the tables up to date in a child process, so that the migration tool's memory goes again.
-
-    Raises:
-        DatabaseUnavailableError: it failed or took too long; the child's own log lines say why.
-    """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "b3lb.db.migrate",
-        env={**os.environ, "B3LB_DATABASE_DIRECT_URL": url},
-        stdin=asyncio.subprocess.DEVNULL,
-    )
     try:
-        async with asyncio.timeout(_MIGRATION_SECONDS):
-            code = await process.wait()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if code != 0:
-        # The next attempt is another process: not every second.
-        await asyncio.sleep(_MIGRATION_RETRY_SECONDS)
-        raise DatabaseUnavailableError(f"the migration ended with exit code {code}")
+        await run_migration(url)
+    except MigrationError as error:
+        raise _MigrationFailedError(str(error)) from None
