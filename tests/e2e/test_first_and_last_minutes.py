@@ -1,9 +1,10 @@
-"""An uninstallation with the defaults, whose hook runs as a pod: nothing waits for the operator that is gone."""
+"""A release that waits for a Secret, and one that is uninstalled and whose nodes wait for nobody."""
 
 from __future__ import annotations
 
 import pytest
 
+from b3lb.crypto import KeyRing
 from dev.environment import Environment, Installation
 from dev.farm.process import Farm
 from dev.scenario import NOTHING_DECLARED, Scenario
@@ -11,6 +12,22 @@ from dev.scenario import NOTHING_DECLARED, Scenario
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(420)]
 
 DELETION_SECONDS = 30
+
+
+def test_an_operator_whose_key_is_missing_runs_and_is_ready_as_soon_as_it_is_there(environment: Environment) -> None:
+    values = {**NOTHING_DECLARED, "encryption": {"existingSecret": {"name": "key"}}}
+    release = Installation(environment, "e2e-waiting", values=values)
+    release.install()
+    try:
+        assert release.wait_until(lambda: release.answers("/livez"), timeout=30)
+        assert not release.answers("/readyz")
+        release.kubectl("create", "secret", "generic", "key", f"--from-literal=keys={KeyRing.generate('k1').export()}")
+        assert release.wait_until(lambda: release.answers("/readyz"), timeout=15)
+        log = "".join(path.read_text() for path in release.logs() if "operator" in str(path))
+        assert log.count("Secret e2e-waiting/key does not exist") == 1
+    finally:
+        release.operator.stop()
+        release.helm("uninstall", "--no-hooks")
 
 
 def test_after_an_uninstallation_the_namespace_with_its_nodes_is_deleted_at_once(environment: Environment) -> None:
