@@ -22,7 +22,7 @@ def test_an_operator_whose_key_is_missing_runs_and_is_ready_as_soon_as_it_is_the
         assert release.wait_until(lambda: release.answers("/livez"), timeout=30)
         assert not release.answers("/readyz")
         release.kubectl("create", "secret", "generic", "key", f"--from-literal=keys={KeyRing.generate('k1').export()}")
-        assert release.wait_until(lambda: release.answers("/readyz"), timeout=15)
+        assert release.wait_until(lambda: release.answers("/readyz"), timeout=30)
         log = "".join(path.read_text() for path in release.logs() if "operator" in str(path))
         assert log.count("Secret e2e-waiting/key does not exist") == 1
     finally:

@@ -22,7 +22,8 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 OUTAGE_SECONDS = 8
 """Long enough for several attempts."""
 
-BACK_SECONDS = 10
+BACK_SECONDS = 30
+"""A migration in between is a process of its own, on a machine that may be busy."""
 PROBLEM = ("warning", "error", "critical")
 NODE = {
     "apiVersion": "b3lb.io/v1alpha1",
