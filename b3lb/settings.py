@@ -7,7 +7,7 @@ turns whatever is wrong into one line.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -125,14 +125,14 @@ class LogSettings(Settings):
 S = TypeVar("S", bound=Settings)
 
 
-def load_settings(kind: type[S]) -> S:
-    """Return the settings of ``kind`` from the environment.
+def load_settings(kind: type[S], **given: Any) -> S:
+    """Return the settings of ``kind`` from the environment; values that are given go before it.
 
     Raises:
         SettingsError: A variable is missing or wrong.
     """
     try:
-        return kind()
+        return kind(**given)
     except ValidationError as error:
         # From None: the original would be printed with the settings it was made from.
         raise SettingsError("; ".join(_problem(item) for item in error.errors(include_input=False))) from None

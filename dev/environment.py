@@ -191,7 +191,8 @@ class Installation:
 
     def __exit__(self, *_: object) -> None:
         self.operator.stop()
-        self.helm("uninstall")
+        # Nobody deletes the namespace, so nobody waits for what the hook would do.
+        self.helm("uninstall", "--no-hooks")
 
     def kubectl(self, *arguments: str, input: str | None = None, check: bool = True) -> str:  # noqa: A002 - as in subprocess
         """Run kubectl in the installation's namespace and return its standard output."""

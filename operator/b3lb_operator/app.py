@@ -73,7 +73,7 @@ class Operator:
             on_compared=self._compared,
         )
         self._events = EventRecorder(kube, instance=settings.identity)
-        self._objects = ObjectApplier(kube, namespaces=self.namespaces, names=settings.objects)
+        self._objects = ObjectApplier(kube, self._events, namespaces=self.namespaces, names=settings.objects)
         writer = StatusWriter(kube, self._store, self._events, clock=clock)
         self._nodes = WorkQueue("nodes", NodeReconciler(kube, self._store, self._view).reconcile)
         queues = QueueReconciler(

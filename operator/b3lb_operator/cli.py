@@ -27,8 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _keygen(options.id)
     if options.command == "migrate":
         return _migrate()
-    if options.command == "delete-nodes":
-        return _delete_nodes()
+    if options.command in {"delete-nodes", "release-nodes"}:
+        return _uninstall(options.command)
     return _run()
 
 
@@ -43,6 +43,10 @@ def _parser() -> argparse.ArgumentParser:
     keygen = commands.add_parser("keygen", help="print a new encryption key, an entry for B3LB_ENCRYPTION_KEYS")
     keygen.add_argument("--id", default="k1", help="ID of the key (default: %(default)s)")
     commands.add_parser("delete-nodes", help="delete every BBBNode of B3LB_NAMESPACES at once, for an uninstallation")
+    commands.add_parser(
+        "release-nodes",
+        help="let BBBNodes of B3LB_NAMESPACES be deleted without an operator, for an uninstallation that keeps them",
+    )
     commands.add_parser("migrate", help="bring the database's tables up to date and end")
     return parser
 
@@ -62,20 +66,22 @@ def _migrate() -> int:
     return migrate.main()
 
 
-def _delete_nodes() -> int:
+def _uninstall(command: str) -> int:
     # Imports of a second that --help and keygen can do without.
     from b3lb_operator.kube import KubeConfigError, KubeError, connect  # noqa: PLC0415
     from b3lb_operator.settings import NamespaceSettings  # noqa: PLC0415
-    from b3lb_operator.uninstall import delete_nodes  # noqa: PLC0415
+    from b3lb_operator.uninstall import delete_nodes, release_nodes  # noqa: PLC0415
 
-    async def delete(settings: NamespaceSettings) -> None:
+    work = delete_nodes if command == "delete-nodes" else release_nodes
+
+    async def uninstall(settings: NamespaceSettings) -> None:
         async with connect() as kube:
-            await delete_nodes(kube, settings.namespaces)
+            await work(kube, settings.namespaces)
 
     try:
         settings = load_settings(NamespaceSettings)
         logs.configure(settings.log_format, settings.log_level)
-        asyncio.run(delete(settings))
+        asyncio.run(uninstall(settings))
     except (SettingsError, KubeConfigError) as error:
         return _fail(str(error), EXIT_SETTINGS)
     except KubeError as error:
@@ -88,10 +94,10 @@ def _run() -> int:
     from b3lb_operator import quiet  # noqa: PLC0415
     from b3lb_operator.kube import KubeConfigError  # noqa: PLC0415
     from b3lb_operator.main import run  # noqa: PLC0415
-    from b3lb_operator.settings import OperatorSettings  # noqa: PLC0415
+    from b3lb_operator.settings import load_operator_settings  # noqa: PLC0415
 
     try:
-        settings = load_settings(OperatorSettings)
+        settings = load_operator_settings()
     except SettingsError as error:
         return _fail(str(error), EXIT_SETTINGS)
     logs.configure(settings.log_format, settings.log_level)

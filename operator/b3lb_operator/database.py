@@ -7,9 +7,7 @@ tables go while it runs, as in the middle of a restore: it connects anew, migrat
 from __future__ import annotations
 
 import asyncio
-import os
 import random
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn, TypeVar
@@ -23,6 +21,7 @@ from b3lb.db.errors import describe, lacks_schema, refuses_row
 from b3lb.db.node_states import CHANNEL
 from b3lb.db.schema import SchemaMismatchError, SchemaRange, judge, read_schema
 from b3lb.db.tables import SCHEMA_VERSION, schema_version
+from b3lb_operator.migration import MigrationError, run_migration
 
 T = TypeVar("T")
 
@@ -35,8 +34,9 @@ REPAIR_SECONDS = 30.0
 PING_SECONDS = 10.0
 _PING_ANSWER_SECONDS = 5.0
 _CONNECT_SECONDS = 6.0
-_MIGRATION_SECONDS = 300.0
-_MIGRATION_RETRY_SECONDS = 5.0
+_MIGRATION_RETRY_SECONDS = 8.0
+"""Longest pause before the next attempt, which is another process."""
+
 THREADS = 3
 """How many transactions run at the same time unless told otherwise."""
 
@@ -55,6 +55,10 @@ class RowRefusedError(DatabaseUnavailableError):
 
 class _SchemaLostError(DatabaseUnavailableError):
     """A schema, table or column is missing: only a new connection, which migrates, helps."""
+
+
+class _MigrationFailedError(DatabaseUnavailableError):
+    """The tables could not be brought up to date."""
 
 
 class Database:
@@ -91,6 +95,7 @@ class Database:
         self._threads = ThreadPoolExecutor(pool_size, thread_name_prefix="database")
         self._connection_error = "not connected yet"
         self._call_error = ""
+        self._told: set[str] = set()
         self._listening: asyncio.Timeout | None = None
         self._gained_at = 0.0
         self._repair_pause = 0.0
@@ -109,6 +114,8 @@ class Database:
     async def call(self, function: Callable[[sa.Connection], T]) -> T:
         """Run ``function`` within one transaction in a thread and return its result.
 
+        What keeps the database from being used is logged here, once; only a refused row is left to the caller.
+
         Raises:
             DatabaseUnavailableError: the database is away, busy, not migrated yet or refuses the statement; nothing
                 was stored.
@@ -123,8 +130,11 @@ class Database:
             self._call_error = str(error)
             if isinstance(error, _SchemaLostError) and listening is self._listening:
                 self._connect_anew(str(error))
+            elif not isinstance(error, RowRefusedError):
+                self._tell()
             raise
         self._call_error = ""
+        self._tell()
         return result
 
     async def run(self) -> None:
@@ -140,6 +150,9 @@ class Database:
             except _SchemaLostError as error:
                 self._lost(str(error))
                 longest = self._next_repair_pause()
+            except _MigrationFailedError as error:
+                self._lost(str(error))
+                longest = _MIGRATION_RETRY_SECONDS
             except (psycopg.Error, sa.exc.SQLAlchemyError, OSError, TimeoutError, DatabaseUnavailableError) as error:
                 self._lost(describe(error))
             # With the connection's own time this stays within two seconds, unless tables are missing again and again.
@@ -198,7 +211,8 @@ class Database:
             return
         if found is not None and found.oldest_program > SCHEMA_VERSION:
             raise SchemaMismatchError(problem)
-        _log.info("migrating the database", reason=problem)
+        if not self._told:
+            _log.info("migrating the database", reason=problem)
         await _migrate(self._direct_url)
 
     async def _in_thread(self, function: Callable[[sa.Connection], T]) -> T:
@@ -220,15 +234,29 @@ class Database:
         _log.info("database connected")
         # What a call found wrong stays until a call succeeds.
         self._connection_error = ""
+        if not self._call_error:
+            self._told.clear()
         self._gained_at = asyncio.get_running_loop().time()
         self.connected.set()
         self._on_connected()
 
     def _lost(self, error: str) -> None:
-        if self._connection_error != error:
-            _log.warning("database unavailable", error=error)
         self._connection_error = error
         self.connected.clear()
+        self._tell()
+
+    def _tell(self) -> None:
+        """Log an outage once, each further reason that it turns out to have once, and its end once.
+
+        Attempts may fail in turn for the same few reasons, such as a time-out and a refused connection.
+        """
+        error = self.error
+        if error and error not in self._told:
+            _log.warning("database unavailable", error=error)
+            self._told.add(error)
+        elif not error and self._told:
+            _log.info("database available again")
+            self._told.clear()
 
 
 def _kind_of(error: Exception) -> type[DatabaseUnavailableError]:
@@ -251,26 +279,7 @@ async def _ping(connection: psycopg.AsyncConnection) -> None:
 
 
 async def _migrate(url: str) -> None:
-    """Bring the tables up to date in a child process, so that the migration tool's memory goes again.
-
-    Raises:
-        DatabaseUnavailableError: it failed or took too long; the child's own log lines say why.
-    """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "b3lb.db.migrate",
-        env={**os.environ, "B3LB_DATABASE_DIRECT_URL": url},
-        stdin=asyncio.subprocess.DEVNULL,
-    )
     try:
-        async with asyncio.timeout(_MIGRATION_SECONDS):
-            code = await process.wait()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    if code != 0:
-        # The next attempt is another process: not every second.
-        await asyncio.sleep(_MIGRATION_RETRY_SECONDS)
-        raise DatabaseUnavailableError(f"the migration ended with exit code {code}")
+        await run_migration(url)
+    except MigrationError as error:
+        raise _MigrationFailedError(str(error)) from None

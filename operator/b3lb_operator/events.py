@@ -105,13 +105,16 @@ def _ready_type(before: Mapping[str, Any], condition: Mapping[str, Any]) -> str 
     return NORMAL if condition["reason"] in _WANTED else WARNING
 
 
-def build_event(happening: Happening, *, kind: Kind, manifest: Manifest, instance: str, now: datetime) -> Manifest:
+def build_event(
+    happening: Happening, *, kind: Kind, manifest: Manifest, instance: str, now: datetime, occasion: str = ""
+) -> Manifest:
     """Return the Event (events.k8s.io/v1) for an object as it is after the transition.
 
-    Its name follows from the object's resource version, so that creating it again does no harm.
+    Its name follows from the occasion, by default the object's resource version, so that creating it again does no
+    harm.
     """
     metadata = manifest["metadata"]
-    suffix = f".{metadata['resourceVersion']}.{happening.condition.lower()}"
+    suffix = f".{occasion or metadata['resourceVersion']}.{happening.condition.lower()}"
     return {
         "apiVersion": EVENT.api_version,
         "kind": EVENT.name,
@@ -147,12 +150,18 @@ class EventRecorder:
 
     def record(self, kind: Kind, manifest: Manifest, old: Mapping[str, Any]) -> None:
         """Send what happened to an object since its status was ``old``."""
-        now = datetime.now(UTC)
         for happening in happenings(old, manifest.get("status", {})):
-            event = build_event(happening, kind=kind, manifest=manifest, instance=self._instance, now=now)
-            if self._backlog.full():
-                _log.warning("event dropped", regarding=manifest["metadata"]["name"], reason=happening.reason)
-                continue
+            self.tell(happening, kind=kind, manifest=manifest)
+
+    def tell(self, happening: Happening, *, kind: Kind, manifest: Manifest, occasion: str = "") -> None:
+        """Send one Event; a second one of the same occasion (default: the object's resource version) is none."""
+        now = datetime.now(UTC)
+        event = build_event(
+            happening, kind=kind, manifest=manifest, instance=self._instance, now=now, occasion=occasion
+        )
+        if self._backlog.full():
+            _log.warning("event dropped", regarding=manifest["metadata"]["name"], reason=happening.reason)
+        else:
             self._backlog.put_nowait(event)
 
     async def run(self) -> None:

@@ -13,18 +13,21 @@ import random
 import signal
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import kopf
 
 from b3lb.bbb.client import NodeClient
-from b3lb_operator.app import Operator
+from b3lb_operator.app import EXIT_OK, Operator
+from b3lb_operator.credentials import Credentials
 from b3lb_operator.http import Check, application, serve
 from b3lb_operator.kinds import CRON_JOB, JOB, KINDS, LEASE, PART_OF_LABEL, SECRET, SECRET_FIELDS, Kind
 from b3lb_operator.kube import Kube, connect, in_cluster
 from b3lb_operator.leadership import Elector
 from b3lb_operator.liveness import LEASE_NAME
-from b3lb_operator.settings import OperatorSettings
+from b3lb_operator.settings import OperatorSettings, ProgramSettings
+
+T = TypeVar("T")
 
 PROBES_IN_FLIGHT = 50
 LOGIN_SECONDS = 1.0
@@ -109,14 +112,32 @@ for _kind in KINDS:
     _watch(_kind)
 
 
-async def run(settings: OperatorSettings) -> int:
+async def run(settings: ProgramSettings) -> int:
     """Run the operator until SIGTERM or SIGINT; return the exit code.
+
+    Settings that are no `OperatorSettings` lack database or key: their Secrets are waited for first.
 
     Raises:
         KubeConfigError: there is no access to a Kubernetes API.
         OSError: the HTTP port cannot be opened.
     """
-    async with connect() as kube, NodeClient(PROBES_IN_FLIGHT) as client:
+    async with connect() as kube:
+        complete = settings if isinstance(settings, OperatorSettings) else await _completed(settings, kube)
+        return EXIT_OK if complete is None else await _run(complete, kube)
+
+
+async def _completed(settings: ProgramSettings, kube: Kube) -> OperatorSettings | None:
+    """Wait for the Secrets, alive and not ready; return None when told to stop meanwhile."""
+    credentials = Credentials(kube, settings)
+    app = application(live=(), ready=(credentials.problem,))
+    stop_flag = asyncio.Event()
+    _stop_by_signals(stop_flag)
+    async with serve(app, address=settings.http_address, port=settings.http_port):
+        return await _unless_stopped(stop_flag, credentials.wait())
+
+
+async def _run(settings: OperatorSettings, kube: Kube) -> int:
+    async with NodeClient(PROBES_IN_FLIGHT) as client:
         elector = _elector(settings, kube) if settings.leader_election else None
         if elector is None:
             operator = Operator(settings, kube=kube, client=client)
@@ -124,7 +145,8 @@ async def run(settings: OperatorSettings) -> int:
             operator = Operator(settings, kube=kube.fenced(elector.problem), client=client, fence=elector.problem)
         app = application(live=operator.live_checks, ready=_ready_checks(operator, elector))
         async with serve(app, address=settings.http_address, port=settings.http_port), _stopping(operator, elector):
-            if await _unless_stopped(operator, operator.wait_for_definitions()) and await _lead(operator, elector):
+            ready = await _unless_stopped(operator.stop_flag, _true_after(operator.wait_for_definitions()))
+            if ready and await _lead(operator, elector):
                 await kopf.operator(
                     registry=REGISTRY,
                     settings=kopf_settings(),
@@ -154,7 +176,7 @@ async def _lead(operator: Operator, elector: Elector | None) -> bool:
     """Wait for the lead, where there is an election; return False when the operator was told to stop meanwhile."""
     if elector is None:
         return True
-    if not await _unless_stopped(operator, elector.acquire()):
+    if not await _unless_stopped(operator.stop_flag, _true_after(elector.acquire())):
         return False
     operator.run_until_lost(elector.keep)
     return True
@@ -163,9 +185,7 @@ async def _lead(operator: Operator, elector: Elector | None) -> bool:
 @contextlib.asynccontextmanager
 async def _stopping(operator: Operator, elector: Elector | None) -> AsyncIterator[None]:
     """Let signals end the operator while kopf does not run yet, and end its tasks when kopf could not."""
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, operator.stop_flag.set)
+    _stop_by_signals(operator.stop_flag)
     try:
         yield
     finally:
@@ -174,15 +194,25 @@ async def _stopping(operator: Operator, elector: Elector | None) -> AsyncIterato
             await elector.release()
 
 
-async def _unless_stopped(operator: Operator, work: Coroutine[Any, Any, None]) -> bool:
-    """Do something before kopf runs; return False when the operator was told to stop meanwhile."""
-    working, stopping = asyncio.create_task(work), asyncio.create_task(operator.stop_flag.wait())
+def _stop_by_signals(stop_flag: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop_flag.set)
+
+
+async def _true_after(work: Coroutine[Any, Any, None]) -> bool:
+    await work
+    return True
+
+
+async def _unless_stopped(stop_flag: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """Do something before kopf runs and return its result; None when the operator was told to stop meanwhile."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop_flag.wait())
     try:
         await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            working.result()
+        result = working.result() if working.done() else None
     finally:
         for task in (working, stopping):
             task.cancel()
         await asyncio.gather(working, stopping, return_exceptions=True)
-    return not operator.stop_flag.is_set()
+    return None if stop_flag.is_set() else result

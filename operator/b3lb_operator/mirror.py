@@ -175,8 +175,7 @@ class Mirror:
         try:
             self._snapshot = await self._database.call(lambda connection: read_snapshot(connection, self._namespace))
         except DatabaseUnavailableError as error:
-            if self._error != str(error):
-                _log.warning("mirror waits", namespace=self._namespace, error=str(error))
+            # The database logs its outages itself, once for all namespaces.
             self._error = str(error)
         except Exception as error:  # noqa: BLE001 - a bug must not keep statuses from saying that nothing is known
             _log.error("mirror failed", namespace=self._namespace, exc_info=error)

@@ -2,25 +2,31 @@
 
 A chart cannot make objects of a kind that its own definitions bring: the API server does not know it yet. So each
 stands in a ConfigMap, and the operator applies it, owned by that ConfigMap: it goes when the ConfigMap goes. Only the
-fields that stand there are set. One that somebody else changed is left to them, and so is an object that somebody else
-made.
+fields that stand there are set. Where somebody else changed one of them, or made an object of that name, the object is
+left alone, and an Event says so.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import structlog
 
+from b3lb_operator.events import WARNING, EventRecorder, Happening
 from b3lb_operator.kinds import CLUSTER, CONFIG_MAP, QUEUE, Key, Kind, Manifest
-from b3lb_operator.kube import Kube, KubeError, NotFoundError
+from b3lb_operator.kube import ConflictError, Kube, KubeError, NotFoundError
 
 DATA_KEY = "object.json"
 FIELD_MANAGER = "b3lb-objects"
 REPEAT_SECONDS = 60.0
 RETRY_SECONDS = 5.0
+FOREIGN_OBJECT = "ForeignObject"
+FIELD_CONFLICT = "FieldConflict"
+_DECLARED = "Declared"
 _KINDS = {kind.name: kind for kind in (CLUSTER, QUEUE)}
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -33,9 +39,10 @@ class InvalidObjectError(ValueError):
 class ObjectApplier:
     """Makes the declared objects exist in every namespace, again and again."""
 
-    def __init__(self, kube: Kube, *, namespaces: Sequence[str], names: Sequence[str]) -> None:
+    def __init__(self, kube: Kube, events: EventRecorder, *, namespaces: Sequence[str], names: Sequence[str]) -> None:
         """Take the namespaces and the names of the ConfigMaps, which are the same in each."""
         self._kube = kube
+        self._events = events
         self._keys = [Key(namespace, name) for namespace in namespaces for name in names]
         self._told: dict[Key, str] = {}
 
@@ -46,28 +53,70 @@ class ObjectApplier:
             await asyncio.sleep(REPEAT_SECONDS if all(done) else RETRY_SECONDS)
 
     async def apply(self, key: Key) -> bool:
-        """Apply the object of one ConfigMap; return False, and say why once, when that is not possible now."""
+        """Apply the object of one ConfigMap; return False when that is not possible now.
+
+        An object that is not as declared is told once.
+        """
+        problem, left_alone = "", None
         try:
-            config_map = await self._kube.get(CONFIG_MAP, key)
-            kind, manifest = declared_object(config_map)
-            await self._apply(kind, manifest, key.name)
-            problem = ""
+            kind, manifest = declared_object(await self._kube.get(CONFIG_MAP, key))
+            left_alone = await self._apply(kind, manifest, key.name)
         except (KubeError, InvalidObjectError) as error:
             problem = str(error)
-        if problem != self._told.get(key, ""):
-            if problem:
-                _log.warning("a declared object is not as declared", config_map=str(key), problem=problem)
-            self._told[key] = problem
+        text = left_alone.happening.note if left_alone else problem
+        if text and text != self._told.get(key):
+            _log.warning("a declared object is not as declared", config_map=str(key), problem=text)
+            if left_alone:
+                self._tell(left_alone)
+        self._told[key] = text
         return not problem
 
-    async def _apply(self, kind: Kind, manifest: Manifest, config_map: str) -> None:
+    async def _apply(self, kind: Kind, manifest: Manifest, config_map: str) -> _LeftAlone | None:
+        """Apply an object, or return why it is left alone."""
         metadata = manifest["metadata"]
         try:
             live = await self._kube.get(kind, Key(metadata["namespace"], metadata["name"]))
         except NotFoundError:
             live = None
-        if live is None or _is_ours(live, config_map):
+        if live is not None and not _is_ours(live, config_map):
+            return _LeftAlone(kind, live, Happening(_DECLARED, WARNING, FOREIGN_OBJECT, _foreign(kind, config_map)))
+        try:
             await self._kube.apply(kind, manifest, manager=FIELD_MANAGER, force=False)
+        except ConflictError as error:
+            if live is None:
+                raise
+            return _LeftAlone(kind, live, Happening(_DECLARED, WARNING, FIELD_CONFLICT, _changed(config_map, error)))
+        return None
+
+    def _tell(self, left_alone: _LeftAlone) -> None:
+        happening, metadata = left_alone.happening, left_alone.manifest["metadata"]
+        # The same after a restart of the operator, and whatever else changes in the object.
+        seed = f"{metadata['uid']} {happening.reason} {happening.note}"
+        occasion = hashlib.sha256(seed.encode()).hexdigest()[:16]
+        self._events.tell(happening, kind=left_alone.kind, manifest=left_alone.manifest, occasion=occasion)
+
+
+@dataclass(frozen=True, slots=True)
+class _LeftAlone:
+    """A live object that is not as declared, and why."""
+
+    kind: Kind
+    manifest: Manifest
+    happening: Happening
+
+
+def _foreign(kind: Kind, config_map: str) -> str:
+    return (
+        f"somebody else made this {kind.name}, so nothing of what ConfigMap {config_map} declares is applied; "
+        "delete it to get the declared one, or turn that one off in the installation's values"
+    )
+
+
+def _changed(config_map: str, error: ConflictError) -> str:
+    return (
+        f"somebody else changed what ConfigMap {config_map} declares, so nothing of it is applied; "
+        f"set these fields as declared, or take them out of the installation's values: {error}"
+    )
 
 
 def declared_object(config_map: Manifest) -> tuple[Kind, Manifest]:

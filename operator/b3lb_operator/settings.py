@@ -7,10 +7,17 @@ import re
 import socket
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, field_validator
 from pydantic_settings import NoDecode
 
-from b3lb.settings import DatabaseSettings, EncryptionSettings, LogSettings, own_namespace
+from b3lb.settings import (
+    DatabaseSettings,
+    EncryptionSettings,
+    LogSettings,
+    Settings,
+    load_settings,
+    own_namespace,
+)
 from b3lb_operator.manifests.cronjob import JobDefaults
 from b3lb_operator.manifests.job_template import JobTemplate, parse_job_template
 
@@ -41,12 +48,13 @@ class NamespaceSettings(LogSettings):
         return value
 
 
-class OperatorSettings(DatabaseSettings, EncryptionSettings, NamespaceSettings):
-    """All of the operator's settings; each variable begins with ``B3LB_``.
+class ProgramSettings(NamespaceSettings):
+    """The operator's settings but for database and key; each variable begins with ``B3LB_``.
 
     ``job_image``, ``job_database_secret`` (key ``url``) and ``job_encryption_secret`` (key ``keys``) go into the
     CronJobs, and so does ``job_template``, a JSON object (see `JobTemplate`). ``task_queue_core`` overrides the label
-    b3lb.io/queue of the queue ``core``.
+    b3lb.io/queue of the queue ``core``. With ``wait_for_secrets`` the operator, too, takes what its environment lacks
+    from these two Secrets, and waits for them.
     ``objects`` (comma-separated) are ConfigMaps that hold a custom resource each, which the operator applies in every
     namespace. ``leader_election`` lets only one of several operators work. ``database_pool_size`` is the most
     connections for transactions at the same time. ``http_address`` and ``http_port`` are those of ``/livez`` and
@@ -61,6 +69,7 @@ class OperatorSettings(DatabaseSettings, EncryptionSettings, NamespaceSettings):
     job_encryption_secret: str = "b3lb-encryption"  # noqa: S105 - the name of a Secret
     job_template: Annotated[JobTemplate, NoDecode] = Field(default_factory=JobTemplate)
     task_queue_core: str | None = None
+    wait_for_secrets: bool = False
     # Empty: every address of both families; "kubectl port-forward" comes from the pod's own loopback.
     http_address: str = Field(default_factory=lambda: os.environ.get("POD_IP", ""))
     http_port: int = Field(default=8080, ge=0, le=65535)
@@ -94,3 +103,27 @@ class OperatorSettings(DatabaseSettings, EncryptionSettings, NamespaceSettings):
     def identity(self) -> str:
         """Who this process is, in the Lease and in Events: the pod's name."""
         return socket.gethostname()
+
+
+class OperatorSettings(DatabaseSettings, EncryptionSettings, ProgramSettings):
+    """All of the operator's settings."""
+
+
+class BroughtSettings(Settings):
+    """Which of the two secret settings the environment brings; neither is looked at."""
+
+    database_url: SecretStr | None = None
+    encryption_keys: SecretStr | None = None
+
+
+def load_operator_settings() -> ProgramSettings:
+    """Return the operator's settings: `OperatorSettings`, unless it is to wait for what the environment lacks.
+
+    Raises:
+        SettingsError: A variable is missing or wrong.
+    """
+    program = load_settings(ProgramSettings)
+    brought = load_settings(BroughtSettings)
+    if program.wait_for_secrets and (brought.database_url is None or brought.encryption_keys is None):
+        return program
+    return load_settings(OperatorSettings)

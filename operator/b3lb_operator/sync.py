@@ -172,9 +172,13 @@ class Sync:
             await self._wait()
             try:
                 await self._step()
-            except (KubeError, DatabaseUnavailableError) as error:
+            except DatabaseUnavailableError as error:
+                # The database logs its outages itself.
+                self._note(str(error), told=not isinstance(error, RowRefusedError))
+                self._database_error = str(error)
+            except KubeError as error:
                 self._note(str(error))
-                self._database_error = str(error) if isinstance(error, DatabaseUnavailableError) else ""
+                self._database_error = ""
             except Exception as error:  # noqa: BLE001 - a bug must not end the one writer; what it was to do is kept
                 _log.error("synchronisation failed", exc_info=error)
                 self._note(type(error).__name__)
@@ -344,8 +348,8 @@ class Sync:
         found = (self._store.get(kind, key) for other, key in changed if other == kind)
         return [manifest for manifest in found if manifest is not None]
 
-    def _note(self, error: str) -> None:
-        if error != self._error:
+    def _note(self, error: str, *, told: bool = False) -> None:
+        if error != self._error and not told:
             _log.warning("synchronisation waits", error=error)
         self._error = error
 

@@ -1,7 +1,11 @@
-"""Deletes all BBBNodes, for an uninstallation that takes their definition away.
+"""What an uninstallation does for BBBNodes, which no operator will let go any more.
 
-The operator lets go of nodes that are to be deleted by force. Where it does not run (any more), nobody would take the
-finalizer away, and the definition's deletion would wait for ever: then it is taken away here.
+Where their definition goes with the installation, they are deleted first. The operator lets go of nodes that are to be
+deleted by force. Where it does not run (any more), nobody would take the finalizer away, and the definition's deletion
+would wait for ever: then it is taken away here.
+
+Where the definition stays, the nodes stay, and only the finalizer is taken away, once the operator is gone: otherwise
+the deletion of a node or of its namespace would wait for ever. The operator of a new installation adds it again.
 """
 
 from __future__ import annotations
@@ -11,8 +15,8 @@ from collections.abc import Sequence
 
 import structlog
 
-from b3lb_operator.kinds import NODE, Key, key_of
-from b3lb_operator.kube import Kube, NotFoundError
+from b3lb_operator.kinds import NODE, Key, Manifest, key_of
+from b3lb_operator.kube import Kube, KubeError, NotFoundError
 from b3lb_operator.manifests.drain import FORCE_ANNOTATION
 from b3lb_operator.reconcilers.node import FINALIZER
 
@@ -39,6 +43,46 @@ async def delete_nodes(kube: Kube, namespaces: Sequence[str]) -> None:
         _log.warning("the operator does not let go of the nodes: doing it here")
         for key, uid in uids.items():
             await _let_go(kube, key, uid)
+
+
+async def release_nodes(kube: Kube, namespaces: Sequence[str]) -> None:
+    """Take the operator's finalizer from every BBBNode of the namespaces; nothing else of them changes.
+
+    A namespace that cannot be read does not keep the others waiting.
+
+    Raises:
+        KubeError: The API server is away or refuses, for one of the namespaces at least.
+    """
+    errors: list[KubeError] = []
+    for namespace in namespaces:
+        try:
+            await _release_namespace(kube, namespace)
+        except NotFoundError:
+            # No definition, no nodes.
+            continue
+        except KubeError as error:
+            _log.warning("nodes not released", namespace=namespace, error=str(error))
+            errors.append(error)
+    if errors:
+        raise errors[0]
+
+
+async def _release_namespace(kube: Kube, namespace: str) -> None:
+    """Look again until none has the finalizer: an operator may be about to end, and not have lost its rights yet."""
+    for _ in range(round(OPERATOR_SECONDS / POLL_SECONDS)):
+        held = [item for item in await kube.list_all(NODE, namespace) if FINALIZER in _finalizers(item)]
+        if not held:
+            return
+        for manifest in held:
+            await _let_go(kube, key_of(manifest), manifest["metadata"]["uid"])
+        _log.info("nodes released", namespace=namespace, count=len(held))
+        await asyncio.sleep(POLL_SECONDS)
+    _log.warning("another operator holds the nodes again and again: left to it", namespace=namespace)
+
+
+def _finalizers(manifest: Manifest) -> Sequence[str]:
+    found: Sequence[str] = manifest["metadata"].get("finalizers", ())
+    return found
 
 
 async def _delete(kube: Kube, key: Key) -> None:

@@ -90,6 +90,11 @@ def stuck(release: Installation) -> list[str]:
     ]
 
 
+def finalizers(release: Installation) -> list[str]:
+    """Return what holds the nodes when they are deleted."""
+    return release.kubectl("get", "bbbnodes", "-o", "jsonpath={.items[*].metadata.finalizers[*]}").split()
+
+
 def test_from_helm_install_to_a_true_status_of_every_node_takes_at_most_45_seconds(installed: Installed) -> None:
     print(f"\nhelm install to a true `kubectl get bbbnodes`: {installed.seconds:.1f} s")
     for number, node in enumerate(installed.scenario.farm.nodes, start=1):
@@ -112,13 +117,15 @@ def test_an_upgrade_keeps_the_data_an_uninstall_leaves_nothing_stuck_and_a_reins
     release.wait_ready()
     assert (identities(release), release.encryption_keys) == (before, keys)
 
+    assert finalizers(release) == ["b3lb.io/drain"] * NODES
     release.helm("uninstall", "--wait", "--timeout=60s")
     scenario.expect("everything that goes is gone", lambda: not stuck(release), within=60)
-    assert ready(scenario) == NODES
+    assert (ready(scenario), finalizers(release)) == (NODES, [])
 
     release.helm("install", str(CHART), *release.value_arguments())
     scenario.expect("the operator is ready", lambda: release.answers("/readyz"), within=60)
     assert (identities(release), release.encryption_keys) == (before, keys)
+    scenario.expect("the nodes are held again", lambda: len(finalizers(release)) == NODES, within=10)
 
     arguments = (*release.value_arguments(), "--set=crds.keep=false")
     release.helm("upgrade", str(CHART), *arguments)

@@ -142,6 +142,39 @@ async def test_whatever_the_database_refuses_is_one_clear_line_and_makes_it_not_
         assert (fixture.connections, fixture.migrations) == (1, 0)
 
 
+async def test_an_outage_is_one_line_per_reason_and_one_when_it_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(monkeypatch) as fixture:
+        with structlog.testing.capture_logs() as logs:
+            for reason in ("refused", "timed out", "refused", "timed out"):
+                fixture.failure = psycopg.OperationalError(reason)
+                for _ in range(3):
+                    with pytest.raises(DatabaseUnavailableError):
+                        await fixture.call()
+            fixture.failure = None
+            for _ in range(3):
+                await fixture.call()
+            fixture.failure = psycopg.OperationalError("refused")
+            with pytest.raises(DatabaseUnavailableError):
+                await fixture.call()
+        assert [(line["event"], line.get("error")) for line in logs] == [
+            ("database unavailable", "refused"),
+            ("database unavailable", "timed out"),
+            ("database available again", None),
+            ("database unavailable", "refused"),
+        ]
+
+
+async def test_a_row_that_is_refused_is_no_outage(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running(monkeypatch) as fixture:
+        fixture.failure = sqlalchemy.exc.IntegrityError("INSERT", {}, psycopg.errors.CheckViolation("no"))
+        with structlog.testing.capture_logs() as logs:
+            with pytest.raises(DatabaseUnavailableError):
+                await fixture.call()
+            fixture.failure = None
+            await fixture.call()
+        assert logs == []
+
+
 @pytest.mark.parametrize("error", [ZeroDivisionError(), sqlalchemy.exc.ArgumentError("no such bind")])
 async def test_a_bug_is_no_outage(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     async with running(monkeypatch) as fixture:

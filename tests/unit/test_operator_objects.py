@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
-from b3lb_operator.kinds import CONFIG_MAP, QUEUE, Manifest
+from b3lb_operator.events import EventRecorder
+from b3lb_operator.kinds import CONFIG_MAP, EVENT, QUEUE, Manifest
 from b3lb_operator.kube import ConflictError
 from b3lb_operator.objects import InvalidObjectError, ObjectApplier, declared_object
 from tests.unit.operator_fakes import NAMESPACE, FakeKube, key, manifest_of, queue_manifest
@@ -24,7 +26,7 @@ def config_map(text: str | None = None, **declared: Any) -> Manifest:
 
 
 def applier(kube: FakeKube) -> ObjectApplier:
-    return ObjectApplier(kube, namespaces=[NAMESPACE], names=["b3lb-queue-core"])
+    return ObjectApplier(kube, EventRecorder(kube, instance="pod-1"), namespaces=[NAMESPACE], names=["b3lb-queue-core"])
 
 
 OWNER = {"apiVersion": "v1", "kind": "ConfigMap", "name": "b3lb-queue-core", "uid": "configmaps-b3lb-queue-core"}
@@ -68,24 +70,60 @@ async def test_a_missing_object_is_made_and_ours_is_followed_without_force() -> 
     assert kube.object(QUEUE, "core")["spec"]["suspend"] is True
 
 
-async def test_an_object_of_somebody_else_is_left_alone() -> None:
+async def events_of(kube: FakeKube, *, times: int = 1, restarts: int = 1) -> list[Manifest]:
+    """Return the Events after the ConfigMap was applied some times, by one operator after the other."""
+    for _ in range(restarts):
+        recorder = EventRecorder(kube, instance="pod-1")
+        tested = ObjectApplier(kube, recorder, namespaces=[NAMESPACE], names=["b3lb-queue-core"])
+        sending = asyncio.create_task(recorder.run())
+        for _ in range(times):
+            await tested.apply(key("b3lb-queue-core"))
+        await asyncio.sleep(0.01)
+        sending.cancel()
+    return [item for item in kube.objects.values() if item["kind"] == EVENT.name]
+
+
+async def test_an_object_of_somebody_else_is_left_alone_and_one_event_says_so() -> None:
     kube = FakeKube()
     kube.put(CONFIG_MAP, config_map())
     kube.put(QUEUE, queue_manifest(suspend=True))
     assert await applier(kube).apply(key("b3lb-queue-core"))
-    assert kube.writes == []
+    (event,) = await events_of(kube, times=3, restarts=2)
+    assert (event["type"], event["reason"], event["regarding"]["name"]) == ("Warning", "ForeignObject", "core")
+    assert event["note"].startswith("somebody else made this BBBQueue")
+    assert {path.rpartition("/")[2] for _, path, _ in kube.writes} == {"events"}
 
 
-async def test_a_field_that_somebody_changed_and_a_missing_config_map_are_told_once() -> None:
+async def test_a_field_that_somebody_changed_is_one_event_until_it_is_another_field() -> None:
+    kube = FakeKube()
+    kube.put(CONFIG_MAP, config_map())
+    assert await applier(kube).apply(key("b3lb-queue-core"))
+    message = 'conflict with "kubectl-edit": .spec.tickSeconds'
+    kube.failure = lambda method, _path: ConflictError(message) if method == "PATCH" else None
+    (event,) = await events_of(kube, times=3, restarts=2)
+    assert (event["type"], event["reason"], event["regarding"]["kind"]) == ("Warning", "FieldConflict", "BBBQueue")
+    assert event["note"].endswith(message)
+    message = 'conflict with "kubectl-edit": .spec.suspend'
+    assert len(await events_of(kube)) == 2
+
+
+async def test_an_object_that_is_as_declared_has_no_event() -> None:
+    kube = FakeKube()
+    kube.put(CONFIG_MAP, config_map())
+    assert await events_of(kube, times=3) == []
+
+
+async def test_what_is_wrong_is_told_once() -> None:
     kube = FakeKube()
     tested = applier(kube)
     with capture_logs() as logs:
         assert not await tested.apply(key("b3lb-queue-core"))
         kube.put(CONFIG_MAP, config_map())
+        assert await tested.apply(key("b3lb-queue-core"))
         conflict = ConflictError('conflict with "kubectl-edit": .spec.tickSeconds')
         kube.failure = lambda method, _path: conflict if method == "PATCH" else None
         for _ in range(3):
-            assert not await tested.apply(key("b3lb-queue-core"))
+            assert await tested.apply(key("b3lb-queue-core"))
         kube.failure = lambda _method, _path: None
         assert await tested.apply(key("b3lb-queue-core"))
     assert [entry["problem"].rpartition(" ")[2] for entry in logs] == ["found", ".spec.tickSeconds"]

@@ -141,16 +141,22 @@ imagePullSecrets:
   value: {{ .count | quote }}
 {{- end -}}
 
-{{/* Database and key as environment variables. */}}
+{{/* Database and key as environment variables. Arguments: root, optional (whether the program waits for the Secrets). */}}
 {{- define "b3lb.secretEnv" -}}
 - name: B3LB_DATABASE_URL
   valueFrom:
     secretKeyRef:
-      name: {{ include "b3lb.databaseSecret" . }}
+      name: {{ include "b3lb.databaseSecret" .root }}
       key: url
+      {{- if .optional }}
+      optional: true
+      {{- end }}
 - name: B3LB_ENCRYPTION_KEYS
   valueFrom:
     secretKeyRef:
-      name: {{ include "b3lb.encryptionSecret" . }}
+      name: {{ include "b3lb.encryptionSecret" .root }}
       key: keys
+      {{- if .optional }}
+      optional: true
+      {{- end }}
 {{- end -}}

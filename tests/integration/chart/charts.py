@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,15 @@ class Helm(dev.helm.Helm):
 def values_file(name: str) -> Path:
     """Return the file of a value set."""
     return HERE / "values" / f"{name}.yaml"
+
+
+def assert_rights(account: str, rights: str) -> None:
+    """A service account may do what was looked at, and nothing else."""
+    golden = HERE / "golden" / "rights" / f"{account}.txt"
+    if os.environ.get("B3LB_WRITE_GOLDEN"):
+        golden.write_text(rights, encoding="utf-8")
+    assert golden.read_text(encoding="utf-8") == rights
+    assert "[*]" not in re.sub(r"selfsubject\S+|\[/\S*\]", "", rights)
 
 
 def find(manifests: list[Manifest], kind: str, name: str) -> Manifest:

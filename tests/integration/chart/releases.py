@@ -12,11 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from dev.controlplane import ControlPlane
-from dev.helm import CHART
+from dev.helm import CHART, HelmError
 from dev.operators import container_variables, secret_values
 from dev.processes import ManagedProcess, free_ports, wait_until
-from tests.integration.chart.charts import RELEASE, Helm
+from tests.integration.chart.charts import RELEASE, Helm, Manifest
 
 _NUMBERS = itertools.count(1)
 
@@ -42,9 +44,35 @@ class Release:
         """Go back to the release before."""
         self._helm.run("rollback", RELEASE, f"--namespace={self.namespace}")
 
-    def uninstall(self, *arguments: str) -> None:
-        """Uninstall."""
-        self._helm.run("uninstall", RELEASE, f"--namespace={self.namespace}", "--wait", "--timeout=60s", *arguments)
+    def uninstall(self) -> None:
+        """Uninstall without the hook, for there is no node that would run its pod."""
+        arguments = ("--no-hooks", "--wait", "--timeout=60s")
+        self._helm.run("uninstall", RELEASE, f"--namespace={self.namespace}", *arguments)
+
+    def uninstall_in_vain(self) -> str:
+        """Uninstall with a hook whose pod never runs; return what Helm says of it.
+
+        Raises:
+            AssertionError: Helm found nothing wrong.
+        """
+        try:
+            self._helm.run("uninstall", RELEASE, f"--namespace={self.namespace}", "--wait", "--timeout=5s")
+        except HelmError as error:
+            return str(error)
+        raise AssertionError("the hook did not fail")
+
+    def hooks(self) -> list[Manifest]:
+        """Return the objects of the release's hooks."""
+        text = self._helm.run("get", "hooks", RELEASE, f"--namespace={self.namespace}")
+        return [document for document in yaml.safe_load_all(text) if document]
+
+    def rights(self, account: str) -> str:
+        """Return what a service account of the namespace may do, as a table in a fixed order."""
+        user = f"--as=system:serviceaccount:{self.namespace}:{account}"
+        groups = ("system:serviceaccounts", f"system:serviceaccounts:{self.namespace}", "system:authenticated")
+        text = self.kubectl("auth", "can-i", "--list", user, *(f"--as-group={group}" for group in groups))
+        header, *lines = text.splitlines()
+        return "\n".join([header.rstrip(), *sorted(line.rstrip() for line in lines)]) + "\n"
 
     def kubectl(self, *arguments: str, input: str | None = None, check: bool = True) -> str:  # noqa: A002 - as in subprocess
         """Run kubectl as administrator in the namespace."""
@@ -95,15 +123,29 @@ class RunningOperator:
     def start(self) -> None:
         """Start it and wait until it is ready."""
         self.process.start()
-        self.process.wait_ready(lambda: self.probe("/readyz") == http.client.OK, timeout=60)
+        self.process.wait_ready(self.ready, timeout=60)
 
-    def probe(self, path: str) -> int:
-        """Return the status of an end point, 0 when nobody answers."""
+    def ready(self) -> bool:
+        """Whether it does its work."""
+        return self.probe("/readyz")[0] == http.client.OK
+
+    def probe(self, path: str) -> tuple[int, str]:
+        """Return status and text of an end point; status 0 when nobody answers."""
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=2)
         try:
             connection.request("GET", path)
-            return connection.getresponse().status
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode()
         except (OSError, http.client.HTTPException):
-            return 0
+            return 0, ""
         finally:
             connection.close()
+
+    def lines(self, *levels: str) -> list[tuple[str, str]]:
+        """Return event and reason of the operator's own lines of these levels, in order."""
+        entries = [json.loads(line) for line in self.log.read_text(errors="replace").splitlines()]
+        return [
+            (entry["event"], entry.get("error") or entry.get("problem") or "")
+            for entry in entries
+            if entry["level"] in levels and entry["logger"].startswith("b3lb")
+        ]
