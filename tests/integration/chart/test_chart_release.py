@@ -148,7 +148,7 @@ def test_the_operator_declares_cluster_and_queue_and_they_go_with_the_release(
     pod = release.get("cronjob", "b3lb-core")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     assert pod["serviceAccountName"] == "b3lb-jobs"
     assert pod["automountServiceAccountToken"] is False
-    assert pod["priorityClassName"] == f"{release.namespace}-b3lb-core"
+    assert pod["priorityClassName"] == f"{release.namespace}.b3lb-core"
     release.uninstall()
     everything = "bbbqueues,bbbclusters,cronjobs"
     release.expect("they go", lambda: not release.kubectl("get", everything, "-o", "name").strip(), within=30)
