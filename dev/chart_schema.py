@@ -9,11 +9,27 @@ from dev.chart_values import Value
 from dev.crd_schema import JSONSchema, structural_schema
 
 _NAME = "^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
+_LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+# The longest suffix leaves 40 characters to what the names of objects begin with.
+_OBJECT_NAME = "^([a-z]([-a-z0-9]{0,38}[a-z0-9])?)?$"
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
+_LABEL_VALUE = "([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)"
+_LABEL_KEY = f"^([a-z0-9]([-a-z0-9.]{{0,251}}[a-z0-9])?/)?{_LABEL_VALUE}$"
+# Any printable ASCII character but "=": https://kubernetes.io/docs/reference/kubernetes-api/core/pod-v1/
+_VARIABLE = "^[ -<>-~]+$"
+# https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
+_PATH = "[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*)*"
+_HOST = r"([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?"
 _QUANTITY = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]+)?$"
-_STRINGS: JSONSchema = {"type": "object", "additionalProperties": {"type": "string"}}
 _OBJECT: JSONSchema = {"type": "object"}
 _OBJECTS: JSONSchema = {"type": "array", "items": {"type": "object"}}
 _AMOUNTS: JSONSchema = {"type": "object", "additionalProperties": {"$ref": "#/$defs/quantity"}}
+# What Helm hands over where another chart has this one as a dependency, the second as its condition; neither is read.
+# https://helm.sh/docs/topics/charts/#scope-dependencies-and-values
+_AS_DEPENDENCY: dict[str, JSONSchema] = {
+    "global": {"description": "Values of a parent chart; not used.", "type": "object"},
+    "enabled": {"description": "Condition of a parent chart; not used.", "type": "boolean"},
+}
 _TYPES = {bool: "boolean", int: "integer", str: "string", dict: "object", list: "array"}
 
 
@@ -22,29 +38,43 @@ def _entries(properties: JSONSchema, *required: str) -> JSONSchema:
     return {"type": "array", "items": item | ({"required": list(required)} if required else {})}
 
 
+def _text(pattern: str) -> JSONSchema:
+    return {"type": "string", "pattern": pattern}
+
+
+def _keyed(value: JSONSchema) -> JSONSchema:
+    # Not propertyNames, whose error does not say where the wrong one is.
+    return {"type": "object", "patternProperties": {_LABEL_KEY: value}, "additionalProperties": False}
+
+
 def _named_schemas() -> dict[str, JSONSchema]:
     """Return what ``$ref`` may name."""
     string: JSONSchema = {"type": "string"}
     tolerated: JSONSchema = dict.fromkeys(("key", "operator", "value", "effect"), string)
-    labels = {**_STRINGS, "propertyNames": {"maxLength": 317}}
+    named: JSONSchema = {"type": "object", "properties": {"name": _text(f"^{_LABEL}$")}, "required": ["name"]}
     overrides: JSONSchema = {
         "podLabels": {"$ref": "#/$defs/labels"},
         "podAnnotations": {"$ref": "#/$defs/annotations"},
-        "priorityClassName": string,
+        "priorityClassName": {"$ref": "#/$defs/optionalName"},
         "nodeSelector": {"$ref": "#/$defs/labels"},
         "tolerations": {"$ref": "#/$defs/tolerations"},
         "affinity": {"$ref": "#/$defs/object"},
         "extraEnv": {"$ref": "#/$defs/env"},
     }
     return {
-        "labels": {**labels, "additionalProperties": {"type": "string", "maxLength": 63}},
-        "annotations": labels,
-        "names": {"type": "array", "items": {"type": "string", "pattern": _NAME}, "uniqueItems": True},
-        "optionalName": {"type": "string", "pattern": f"^$|{_NAME}"},
+        "labels": _keyed(_text(f"^{_LABEL_VALUE}?$")),
+        "annotations": _keyed(string),
+        "names": {"type": "array", "items": _text(_NAME), "uniqueItems": True},
+        "namespaces": {"type": "array", "items": _text(f"^{_LABEL}$"), "uniqueItems": True},
+        "optionalName": _text(f"^$|{_NAME}"),
+        "objectName": _text(_OBJECT_NAME),
+        "registry": _text(f"^({_HOST}(/{_PATH})?)?$"),
+        "repository": _text(f"^{_PATH}$"),
+        "tag": _text("^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$"),
         "object": _OBJECT,
         "objects": _OBJECTS,
-        "namedObjects": {"type": "array", "items": {"type": "object", "required": ["name"]}},
-        "quantity": {"type": ["string", "integer"], "pattern": _QUANTITY},
+        "namedObjects": {"type": "array", "items": named},
+        "quantity": {"type": ["string", "number"], "pattern": _QUANTITY, "minimum": 0},
         "resources": {
             "type": "object",
             "properties": {"requests": _AMOUNTS, "limits": _AMOUNTS},
@@ -54,7 +84,7 @@ def _named_schemas() -> dict[str, JSONSchema]:
         "ports": {"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": 65535}, "minItems": 1},
         "priority": {"type": "integer", "minimum": -2147483648, "maximum": 1000000000},
         "tolerations": _entries({**tolerated, "tolerationSeconds": {"type": "integer"}}),
-        "env": _entries({"name": {"type": "string", "minLength": 1}, "value": string, "valueFrom": _OBJECT}, "name"),
+        "env": _entries({"name": _text(_VARIABLE), "value": string, "valueFrom": _OBJECT}, "name"),
         "queueOverrides": {
             "type": "object",
             "additionalProperties": {"type": "object", "properties": overrides, "additionalProperties": False},
@@ -70,13 +100,13 @@ def values_schema(values: list[Value]) -> JSONSchema:
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Values of the chart b3lb",
-        **_map_schema(values),
+        **_map_schema(values, **_AS_DEPENDENCY),
         "$defs": _named_schemas(),
     }
 
 
-def _map_schema(values: list[Value]) -> JSONSchema:
-    properties = {value.name: _schema(value) for value in values}
+def _map_schema(values: list[Value], **further: JSONSchema) -> JSONSchema:
+    properties = {value.name: _schema(value) for value in values} | further
     return {"type": "object", "properties": properties, "additionalProperties": False}
 
 
