@@ -9,6 +9,7 @@ import base64
 import copy
 import os
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,19 @@ def test_core_goes_before_everything_and_housekeeping_preempts_nobody(helm: Helm
     ]
     assert classes["chart.b3lb-housekeeping"]["preemptionPolicy"] == "Never"
     assert classes["chart.b3lb-core"]["preemptionPolicy"] == "PreemptLowerPriority"
+
+
+def test_what_the_documents_hand_to_kubectl_is_always_the_same_and_holds_no_hook(helm: Helm) -> None:
+    documents = [CHART.parents[1] / "README.md", *(CHART.parents[1] / "docs").glob("*.md")]
+    texts = [path.read_text(encoding="utf-8").replace("\\\n", "") for path in documents]
+    commands = [line for text in texts for line in text.splitlines() if line.lstrip().startswith("helm template ")]
+    assert commands
+    for command in commands:
+        _, _, release, chart, *arguments = shlex.split(command.partition("|")[0])
+        assert chart == str(CHART.relative_to(CHART.parents[1]))
+        first, again = (helm.render(*arguments, "--set", "crds.keep=false", release=release) for _ in range(2))
+        assert first == again
+        assert not [item for item in first if "helm.sh/hook" in item["metadata"].get("annotations", {})]
 
 
 def test_a_new_spec_of_a_queue_restarts_the_operator(helm: Helm) -> None:
