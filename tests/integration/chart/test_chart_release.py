@@ -124,6 +124,15 @@ def test_a_scaled_operator_stays_scaled_over_an_upgrade(new_release: Callable[..
     assert release.get("deployment", "b3lb-operator")["spec"]["replicas"] == 0
 
 
+def test_scaled_operators_of_which_one_leads_stay_scaled_over_an_upgrade(new_release: Callable[..., Release]) -> None:
+    values = ("--set", "crds.enabled=false", "--set", "leaderElection.enabled=true")
+    release = new_release(*values)
+    for replicas in (0, 3):
+        release.kubectl("scale", "deployment", "b3lb-operator", f"--replicas={replicas}")
+        release.helm("upgrade", *values, "--set", f"log.level={'debug' if replicas else 'warning'}")
+        assert release.get("deployment", "b3lb-operator")["spec"]["replicas"] == replicas
+
+
 def test_uninstalling_keeps_secrets_and_definitions_and_installing_again_takes_them(
     new_release: Callable[..., Release],
 ) -> None:
