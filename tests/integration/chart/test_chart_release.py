@@ -164,6 +164,16 @@ def test_a_database_whose_volume_has_grown_takes_the_new_size(new_release: Calla
     assert claim["spec"]["resources"]["requests"]["storage"] == "16Gi"
 
 
+def test_a_second_release_in_the_same_farm_is_told_whose_it_is(
+    first: Release, new_release: Callable[..., Release]
+) -> None:
+    owner = f"the farm of namespace {first.namespace} belongs to the release b3lb in namespace {first.namespace}"
+    with pytest.raises(HelmError, match=owner):
+        first.helm("install", "--set", "crds.enabled=false", release="other")
+    with pytest.raises(HelmError, match=owner):
+        new_release("--set", f"namespaces={{{first.namespace}}}")
+
+
 def test_uninstalling_keeps_secrets_and_definitions_and_installing_again_takes_them(
     new_release: Callable[..., Release],
 ) -> None:
