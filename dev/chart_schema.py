@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from kubernetes import client
+from pydantic import BaseModel
+
 from b3lb.resources import BBBClusterSpec, BBBQueueSpec
 from dev.chart_values import Value
 from dev.crd_schema import JSONSchema, structural_schema
@@ -21,9 +24,13 @@ _VARIABLE = "^[ -<>-~]+$"
 _PATH = "[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*(/[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*)*"
 _HOST = r"([A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?|\[[0-9a-fA-F:]+\])(:[0-9]{1,5})?"
 _QUANTITY = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][-+]?[0-9]+)?$"
-_OBJECT: JSONSchema = {"type": "object"}
-_OBJECTS: JSONSchema = {"type": "array", "items": {"type": "object"}}
 _AMOUNTS: JSONSchema = {"type": "object", "additionalProperties": {"$ref": "#/$defs/quantity"}}
+_QUANTITIES: dict[str, JSONSchema] = {
+    "sizeLimit": {"$ref": "#/$defs/quantity"},
+    "divisor": {"$ref": "#/$defs/quantity"},
+    "requests": _AMOUNTS,
+    "limits": _AMOUNTS,
+}
 # What Helm hands over where another chart has this one as a dependency, the second as its condition; neither is read.
 # https://helm.sh/docs/topics/charts/#scope-dependencies-and-values
 _AS_DEPENDENCY: dict[str, JSONSchema] = {
@@ -33,9 +40,8 @@ _AS_DEPENDENCY: dict[str, JSONSchema] = {
 _TYPES = {bool: "boolean", int: "integer", str: "string", dict: "object", list: "array"}
 
 
-def _entries(properties: JSONSchema, *required: str) -> JSONSchema:
-    item: JSONSchema = {"type": "object", "properties": properties, "additionalProperties": False}
-    return {"type": "array", "items": item | ({"required": list(required)} if required else {})}
+def _array(items: JSONSchema) -> JSONSchema:
+    return {"type": "array", "items": items}
 
 
 def _text(pattern: str) -> JSONSchema:
@@ -50,15 +56,13 @@ def _keyed(value: JSONSchema) -> JSONSchema:
 def _named_schemas() -> dict[str, JSONSchema]:
     """Return what ``$ref`` may name."""
     string: JSONSchema = {"type": "string"}
-    tolerated: JSONSchema = dict.fromkeys(("key", "operator", "value", "effect"), string)
-    named: JSONSchema = {"type": "object", "properties": {"name": _text(f"^{_LABEL}$")}, "required": ["name"]}
     overrides: JSONSchema = {
         "podLabels": {"$ref": "#/$defs/labels"},
         "podAnnotations": {"$ref": "#/$defs/annotations"},
         "priorityClassName": {"$ref": "#/$defs/optionalName"},
         "nodeSelector": {"$ref": "#/$defs/labels"},
         "tolerations": {"$ref": "#/$defs/tolerations"},
-        "affinity": {"$ref": "#/$defs/object"},
+        "affinity": {"$ref": "#/$defs/affinity"},
         "extraEnv": {"$ref": "#/$defs/env"},
     }
     return {
@@ -71,9 +75,6 @@ def _named_schemas() -> dict[str, JSONSchema]:
         "registry": _text(f"^({_HOST}(/{_PATH})?)?$"),
         "repository": _text(f"^{_PATH}$"),
         "tag": _text("^([A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?$"),
-        "object": _OBJECT,
-        "objects": _OBJECTS,
-        "namedObjects": {"type": "array", "items": named},
         "quantity": {"type": ["string", "number"], "pattern": _QUANTITY, "minimum": 0},
         "resources": {
             "type": "object",
@@ -83,16 +84,54 @@ def _named_schemas() -> dict[str, JSONSchema]:
         "pullPolicy": {"enum": ["Always", "IfNotPresent", "Never"]},
         "ports": {"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": 65535}, "minItems": 1},
         "priority": {"type": "integer", "minimum": -2147483648, "maximum": 1000000000},
-        "tolerations": _entries({**tolerated, "tolerationSeconds": {"type": "integer"}}),
-        "env": _entries({"name": _text(_VARIABLE), "value": string, "valueFrom": _OBJECT}, "name"),
         "queueOverrides": {
             "type": "object",
             "additionalProperties": {"type": "object", "properties": overrides, "additionalProperties": False},
         },
         "clusterSpec": _spec_schema(structural_schema(BBBClusterSpec)),
+        **_kubernetes_schemas(),
         # The chart knows the queue's tasks and schedule.
         "queueSpec": {**_spec_schema(structural_schema(BBBQueueSpec)), "required": []},
     }
+
+
+def _kubernetes_schemas() -> dict[str, JSONSchema]:
+    """Return the parts of pods and policies that are handed on as they are, from the models of Kubernetes' client."""
+    named = {"name": _text(f"^{_LABEL}$")}
+    volume, mount = _kubernetes_schema(client.V1Volume), _kubernetes_schema(client.V1VolumeMount)
+    variable = {"name": _text(_VARIABLE), "value": {"type": "string"}}
+    return {
+        "affinity": _kubernetes_schema(client.V1Affinity),
+        "tolerations": _array(_kubernetes_schema(client.V1Toleration)),
+        "topologySpreadConstraints": _array(_kubernetes_schema(client.V1TopologySpreadConstraint)),
+        "volumes": _array({**volume, "properties": volume["properties"] | named}),
+        "volumeMounts": _array({**mount, "properties": mount["properties"] | named}),
+        "peers": _array(_kubernetes_schema(client.V1NetworkPolicyPeer)),
+        "env": _array(
+            {
+                "type": "object",
+                "properties": {**variable, "valueFrom": _kubernetes_schema(client.V1EnvVarSource)},
+                "required": ["name"],
+                "additionalProperties": False,
+            }
+        ),
+    }
+
+
+def _kubernetes_schema(model: type[BaseModel]) -> JSONSchema:
+    return _terse(_spec_schema(structural_schema(model)))
+
+
+def _terse(schema: JSONSchema) -> JSONSchema:
+    """Return a schema without descriptions; a quantity is text to the client, and may be a number, too."""
+    result = {name: value for name, value in schema.items() if name != "description"}
+    if "properties" in schema:
+        result["properties"] = {
+            name: _QUANTITIES.get(name) or _terse(child) for name, child in schema["properties"].items()
+        }
+    if "items" in schema:
+        result["items"] = _terse(schema["items"])
+    return result
 
 
 def values_schema(values: list[Value]) -> JSONSchema:
