@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from b3lb.resources.base import Schema
+from pydantic import BaseModel
 
 JSONSchema = dict[str, Any]
 
@@ -23,7 +23,7 @@ class UnsupportedSchemaError(ValueError):
     """A model uses something that has no counterpart in a structural schema."""
 
 
-def structural_schema(model: type[Schema]) -> JSONSchema:
+def structural_schema(model: type[BaseModel]) -> JSONSchema:
     """Return the structural schema of a model.
 
     Raises:

@@ -30,7 +30,7 @@ FULL: dict[str, Any] = {
     "queues": {
         "core": {
             "annotations": {"note": "core"},
-            "priorityClassName": "farm-b3lb-core",
+            "priorityClassName": "farm.b3lb-core",
             "nodeSelector": {"disk": "ssd"},
             "tolerations": [{"key": "core", "operator": "Exists"}],
             "env": [{"name": "HTTPS_PROXY", "valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}}],
@@ -89,7 +89,7 @@ def test_what_is_said_of_one_queue_is_merged_and_goes_first() -> None:
         plain,
         "core",
         annotations={"note": "core"},
-        priorityClassName="farm-b3lb-core",
+        priorityClassName="farm.b3lb-core",
         nodeSelector={"pool": "batch", "disk": "ssd"},
         tolerations=[{"key": "batch", "operator": "Exists"}, {"key": "core", "operator": "Exists"}],
         proxy={"valueFrom": {"fieldRef": {"fieldPath": "status.hostIP"}}},

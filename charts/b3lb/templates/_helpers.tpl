@@ -1,18 +1,17 @@
-{{/* First part of the names of objects; leaves room for what is added to it. */}}
+{{/* First part of the names of objects; leaves room for what is added to it. A Service takes it only as a DNS label. */}}
 {{- define "b3lb.fullname" -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
-{{- else if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" -}}
+{{- $whole := contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) -}}
+{{- $label := default $whole .Values.fullnameOverride | replace "." "-" | trunc 40 | trimAll "-" -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $label) -}}
+{{- fail (printf "fullnameOverride: the names of objects would begin with %q, which does not begin with a letter or is no DNS label; set it to a name of small letters, digits and \"-\"" $label) -}}
 {{- end -}}
+{{- $label -}}
 {{- end -}}
 
-{{/* Name of something that belongs to the whole cluster. */}}
+{{/* Name of something that belongs to the whole cluster; no namespace has a dot, so no other release has this name. */}}
 {{- define "b3lb.clusterName" -}}
-{{- printf "%s-%s" .Release.Namespace (include "b3lb.fullname" .) | trunc 180 -}}
+{{- printf "%s.%s" .Release.Namespace (include "b3lb.fullname" .) -}}
 {{- end -}}
 
 {{/* The namespaces of farms, as JSON. */}}

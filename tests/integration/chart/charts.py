@@ -24,9 +24,11 @@ Manifest = dict[str, Any]
 class Helm(dev.helm.Helm):
     """Helm, and what the chart renders."""
 
-    def render(self, *arguments: str, namespace: str = NAMESPACE) -> list[Manifest]:
+    def render(
+        self, *arguments: str, namespace: str = NAMESPACE, release: str = RELEASE, chart: Path = CHART
+    ) -> list[Manifest]:
         """Return the objects of the chart, hooks included."""
-        text = self.run("template", RELEASE, str(CHART), "--namespace", namespace, *arguments)
+        text = self.run("template", release, str(chart), "--namespace", namespace, *arguments)
         return [document for document in yaml.safe_load_all(text) if document]
 
     def render_set(self, name: str) -> list[Manifest]:

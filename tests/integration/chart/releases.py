@@ -36,9 +36,9 @@ class Release:
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace, "labels": labels}}
         plane.kubectl("apply", "-f", "-", input=json.dumps(namespace))
 
-    def helm(self, command: str, *arguments: str) -> None:
+    def helm(self, command: str, *arguments: str, release: str = RELEASE) -> None:
         """Install or upgrade with the arguments; the definitions belong to the release that ``crds`` names."""
-        self._helm.run(command, RELEASE, str(CHART), f"--namespace={self.namespace}", *arguments)
+        self._helm.run(command, release, str(CHART), f"--namespace={self.namespace}", *arguments)
 
     def rollback(self) -> None:
         """Go back to the release before."""

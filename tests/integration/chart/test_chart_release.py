@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from dev.controlplane import ControlPlane
+from dev.helm import HelmError
 from dev.postgres import Postgres
 from dev.processes import ManagedProcess
 from tests.integration.chart.charts import Helm, assert_rights
@@ -123,6 +124,55 @@ def test_a_scaled_operator_stays_scaled_over_an_upgrade(new_release: Callable[..
     assert release.get("deployment", "b3lb-operator")["spec"]["replicas"] == 0
 
 
+def test_scaled_operators_of_which_one_leads_stay_scaled_over_an_upgrade(new_release: Callable[..., Release]) -> None:
+    values = ("--set", "crds.enabled=false", "--set", "leaderElection.enabled=true")
+    release = new_release(*values)
+    for replicas in (0, 3):
+        release.kubectl("scale", "deployment", "b3lb-operator", f"--replicas={replicas}")
+        release.helm("upgrade", *values, "--set", f"log.level={'debug' if replicas else 'warning'}")
+        assert release.get("deployment", "b3lb-operator")["spec"]["replicas"] == replicas
+
+
+def test_another_volume_of_the_database_is_refused_by_its_value_before_anything_changes(
+    new_release: Callable[..., Release],
+) -> None:
+    release = new_release()
+    before = release.get("deployment", "b3lb-operator")["metadata"]["generation"]
+    refused = {
+        "size=9Gi": "size cannot be changed from 8Gi to 9Gi",
+        "className=a": 'className cannot be changed from ""',
+    }
+    for value, message in refused.items():
+        with pytest.raises(HelmError, match=rf"database\.bundled\.storage\.{message}"):
+            release.helm("upgrade", "--set", f"crds.enabled=false,log.level=debug,database.bundled.storage.{value}")
+    assert release.get("deployment", "b3lb-operator")["metadata"]["generation"] == before
+
+
+def test_the_same_size_in_other_units_is_no_other_volume(new_release: Callable[..., Release]) -> None:
+    release = new_release("--set", "database.bundled.storage.size=0.5Gi")
+    for size in ("512Mi", "536870912", "5368709120e-1"):
+        release.helm("upgrade", "--set", f"crds.enabled=false,database.bundled.storage.size={size}")
+    assert release.get("statefulset", "b3lb-database")["metadata"]["generation"] == 1
+
+
+def test_a_database_whose_volume_has_grown_takes_the_new_size(new_release: Callable[..., Release]) -> None:
+    release = new_release()
+    release.kubectl("delete", "statefulset", "b3lb-database", "--cascade=orphan")
+    release.helm("upgrade", "--set", "crds.enabled=false,database.bundled.storage.size=16Gi")
+    (claim,) = release.get("statefulset", "b3lb-database")["spec"]["volumeClaimTemplates"]
+    assert claim["spec"]["resources"]["requests"]["storage"] == "16Gi"
+
+
+def test_a_second_release_in_the_same_farm_is_told_whose_it_is(
+    first: Release, new_release: Callable[..., Release]
+) -> None:
+    owner = f"the farm of namespace {first.namespace} belongs to the release b3lb in namespace {first.namespace}"
+    with pytest.raises(HelmError, match=owner):
+        first.helm("install", "--set", "crds.enabled=false", release="other")
+    with pytest.raises(HelmError, match=owner):
+        new_release("--set", f"namespaces={{{first.namespace}}}")
+
+
 def test_uninstalling_keeps_secrets_and_definitions_and_installing_again_takes_them(
     new_release: Callable[..., Release],
 ) -> None:
@@ -147,7 +197,7 @@ def test_the_operator_declares_cluster_and_queue_and_they_go_with_the_release(
     pod = release.get("cronjob", "b3lb-core")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     assert pod["serviceAccountName"] == "b3lb-jobs"
     assert pod["automountServiceAccountToken"] is False
-    assert pod["priorityClassName"] == f"{release.namespace}-b3lb-core"
+    assert pod["priorityClassName"] == f"{release.namespace}.b3lb-core"
     release.uninstall()
     everything = "bbbqueues,bbbclusters,cronjobs"
     release.expect("they go", lambda: not release.kubectl("get", everything, "-o", "name").strip(), within=30)

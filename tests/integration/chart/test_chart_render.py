@@ -9,6 +9,8 @@ import base64
 import copy
 import os
 import re
+import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -84,18 +86,93 @@ def test_two_releases_share_no_name_of_the_whole_cluster(helm: Helm) -> None:
     assert not names("one") & names("two")
 
 
+def test_no_release_of_another_namespace_has_a_name_of_the_whole_cluster(helm: Helm) -> None:
+    def names(release: str, namespace: str) -> set[str]:
+        rendered = helm.render("--set", "namespaces={farm}", namespace=namespace, release=release)
+        return {item["metadata"]["name"] for item in rendered if item["kind"] in {"PriorityClass", "ClusterRole"}}
+
+    assert len(names("b", "a")) == 6
+    assert not names("b", "a") & names("b3lb", "a-b")
+
+
+@pytest.mark.parametrize("release", ["my.release", "a" * 53, f"b3lb.{'a' * 34}.b3lb", f"b3lb-{'a' * 33}--b3lb"])
+def test_the_name_of_every_release_gives_names_that_a_service_takes(helm: Helm, release: str) -> None:
+    names = [item["metadata"]["name"] for item in helm.render(release=release) if item["kind"] == "Service"]
+    assert len(names) == 1
+    assert all(re.fullmatch(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?", name) for name in names)
+
+
+def test_a_release_whose_name_begins_with_a_digit_is_told_what_to_set(helm: Helm) -> None:
+    with pytest.raises(HelmError, match=r'fullnameOverride: .* would begin with "1abc-b3lb"'):
+        helm.render(release="1abc")
+    assert find(helm.render("--set", "fullnameOverride=abc", release="1abc"), "Service", "abc-database")
+
+
+def test_another_chart_can_have_this_one_as_a_dependency(helm: Helm, tmp_path: Path) -> None:
+    chart = {"apiVersion": "v2", "name": "umbrella", "version": "1.0.0"}
+    dependency = {"name": "b3lb", "version": "*", "condition": "b3lb.enabled"}
+    values = {"global": {"region": "eu"}, "b3lb": {"enabled": True, "log": {"level": "debug"}}}
+    (tmp_path / "Chart.yaml").write_text(yaml.safe_dump({**chart, "dependencies": [dependency]}))
+    (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
+    (tmp_path / "charts").mkdir()
+    (tmp_path / "charts" / "b3lb").symlink_to(CHART)
+    assert stable(helm.render(chart=tmp_path)) == stable(helm.render("--set", "log.level=debug"))
+    assert helm.render("--set", "b3lb.enabled=false", chart=tmp_path) == []
+
+
+@pytest.mark.parametrize("image", ["docker.io/library/postgres:14", "docker.io/library/postgres:19"])
+def test_the_data_lie_in_the_volume_in_a_directory_that_is_the_same_for_every_image(helm: Helm, image: str) -> None:
+    def pod(*arguments: str) -> Any:
+        return find(helm.render(*arguments), "StatefulSet", "b3lb-database")["spec"]["template"]["spec"]
+
+    def data(container: Manifest) -> list[str]:
+        return [entry["value"] for entry in container["env"] if entry["name"] == "PGDATA"]
+
+    containers = [
+        part
+        for kind in ("initContainers", "containers")
+        for part in pod("--set", f"database.bundled.image={image}")[kind]
+    ]
+    for container in containers:
+        (mount,) = (mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "data")
+        # The path of the image of 18, whose volumes are found again.
+        assert data(container) == [f"{mount}/18/docker"]
+    given = pod("--set-json", 'database.bundled.extraEnv=[{"name":"PGDATA","value":"/var/lib/postgresql/data"}]')
+    assert data(given["initContainers"][0]) == data(given["containers"][0]) == ["/var/lib/postgresql/data"]
+
+
+@pytest.mark.parametrize("cpu", ["0.5", "2", '"500m"'])
+def test_a_quantity_may_be_a_number(helm: Helm, cpu: str) -> None:
+    operator = find(helm.render("--set-json", f"operator.resources.requests.cpu={cpu}"), "Deployment", "b3lb-operator")
+    (container,) = operator["spec"]["template"]["spec"]["containers"]
+    assert container["resources"]["requests"]["cpu"] == yaml.safe_load(cpu)
+
+
 def test_core_goes_before_everything_and_housekeeping_preempts_nobody(helm: Helm) -> None:
     classes = {item["metadata"]["name"]: item for item in helm.render() if item["kind"] == "PriorityClass"}
     order = sorted(classes, key=lambda name: -classes[name]["value"])
-    assert [name.removeprefix("chart-b3lb-") for name in order] == [
+    assert [name.removeprefix("chart.b3lb-") for name in order] == [
         "core",
         "operator",
         "statistics",
         "record",
         "housekeeping",
     ]
-    assert classes["chart-b3lb-housekeeping"]["preemptionPolicy"] == "Never"
-    assert classes["chart-b3lb-core"]["preemptionPolicy"] == "PreemptLowerPriority"
+    assert classes["chart.b3lb-housekeeping"]["preemptionPolicy"] == "Never"
+    assert classes["chart.b3lb-core"]["preemptionPolicy"] == "PreemptLowerPriority"
+
+
+def test_what_the_documents_hand_to_kubectl_is_always_the_same_and_holds_no_hook(helm: Helm) -> None:
+    documents = [CHART.parents[1] / "README.md", *(CHART.parents[1] / "docs").glob("*.md")]
+    texts = [path.read_text(encoding="utf-8").replace("\\\n", "") for path in documents]
+    commands = [line for text in texts for line in text.splitlines() if line.lstrip().startswith("helm template ")]
+    assert commands
+    for command in commands:
+        _, _, release, chart, *arguments = shlex.split(command.partition("|")[0])
+        assert chart == str(CHART.relative_to(CHART.parents[1]))
+        first, again = (helm.render(*arguments, "--set", "crds.keep=false", release=release) for _ in range(2))
+        assert first == again
+        assert not [item for item in first if "helm.sh/hook" in item["metadata"].get("annotations", {})]
 
 
 def test_a_new_spec_of_a_queue_restarts_the_operator(helm: Helm) -> None:
@@ -120,6 +197,32 @@ def test_a_new_spec_of_a_queue_restarts_the_operator(helm: Helm) -> None:
         ("crds.keep=maybe", "at '/crds/keep': got string, want boolean"),
         ("namespaces=farm", "at '/namespaces': got string, want array"),
         ("namespaces={Farm}", "at '/namespaces/0': 'Farm' does not match pattern"),
+        ("namespaces={foo.bar}", "at '/namespaces/0': 'foo.bar' does not match pattern"),
+        ("fullnameOverride=My_Name", "at '/fullnameOverride': 'My_Name' does not match pattern"),
+        ("nameOverride=my.name", "at '/nameOverride': 'my.name' does not match pattern"),
+        ("commonLabels.bad key!=x", "at '/commonLabels': additional properties 'bad key!' not allowed"),
+        ("commonLabels.key=x y", "at '/commonLabels/key': 'x y' does not match pattern"),
+        ("commonAnnotations.bad key!=x", "at '/commonAnnotations': additional properties 'bad key!' not allowed"),
+        ("operator.nodeSelector.disk=s s", "at '/operator/nodeSelector/disk': 's s' does not match pattern"),
+        ("image.registry=https://registry", "at '/image/registry': 'https://registry' does not match pattern"),
+        ("image.repository=Video", "at '/image/repository': 'Video' does not match pattern"),
+        ("image.tag=a:b", "at '/image/tag': 'a:b' does not match pattern"),
+        ("operator.serviceAccount.name=A_b", "at '/operator/serviceAccount/name': 'A_b' does not match pattern"),
+        ("operator.priorityClassName=High", "at '/operator/priorityClassName': 'High' does not match pattern"),
+        ("jobs.queues.core.priorityClassName=High", "at '/jobs/queues/core/priorityClassName': 'High' does not"),
+        ("operator.extraEnv[0].name=a=b", "at '/operator/extraEnv/0/name': 'a=b' does not match pattern"),
+        ("operator.extraVolumes[0].name=A.b", "at '/operator/extraVolumes/0/name': 'A.b' does not match pattern"),
+        ("jobs.extraVolumeMounts[0].name=A.b", "at '/jobs/extraVolumeMounts/0/name': 'A.b' does not match pattern"),
+        ("jobs.affinity.nodeAfinity.a=1", "at '/jobs/affinity': additional properties 'nodeAfinity' not allowed"),
+        ("operator.tolerations[0].operater=Exists", "at '/operator/tolerations/0': additional properties 'operater'"),
+        ("jobs.extraEnv[0].name=A,jobs.extraEnv[0].valueFrom.secret=x", "'/jobs/extraEnv/0/valueFrom': additional"),
+        ("jobs.extraVolumes[0].name=a,jobs.extraVolumes[0].secrets.secretName=x", "'/jobs/extraVolumes/0': additional"),
+        ("jobs.extraVolumeMounts[0].name=a", "at '/jobs/extraVolumeMounts/0': missing property 'mountPath'"),
+        ("operator.topologySpreadConstraints[0].maxSkew=1", "'/operator/topologySpreadConstraints/0': missing prop"),
+        ("networkPolicy.nodes.peers[0].cidr=::/0", "at '/networkPolicy/nodes/peers/0': additional properties 'cidr'"),
+        ("database.bundled.image=a b", "at '/database/bundled/image': 'a b' does not match pattern"),
+        ("database.bundled.storage.className=Fast", "at '/database/bundled/storage/className': 'Fast' does not"),
+        ("database.bundled.storage.size=-1", "at '/database/bundled/storage/size': minimum: got -1, want 0"),
         ("cluster.spec.colour=red", "at '/cluster/spec': additional properties 'colour' not allowed"),
         ("cluster.spec.checksumAlgorithm=md5", "at '/cluster/spec/checksumAlgorithm': value must be one of"),
         ("queues.core.spec.tickSeconds=7", "at '/queues/core/spec/tickSeconds': value must be one of 5, 10, 15, 20"),
