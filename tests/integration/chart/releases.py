@@ -66,6 +66,10 @@ class Release:
         text = self._helm.run("get", "hooks", RELEASE, f"--namespace={self.namespace}")
         return [document for document in yaml.safe_load_all(text) if document]
 
+    def manifest(self) -> str:
+        """Return what Helm keeps of the release, hooks left out."""
+        return self._helm.run("get", "manifest", RELEASE, f"--namespace={self.namespace}")
+
     def rights(self, account: str, *, where: str = "") -> str:
         """Return what a service account may do in its namespace, or in the one named, as a table in a fixed order."""
         user = f"--as=system:serviceaccount:{self.namespace}:{account}"
