@@ -59,6 +59,8 @@ class Reader:
         if document == "docs/running.md":
             variables["B3LB_DATABASE_URL"] = self.installation.environment.postgres.create_database("documented")
             variables |= {"B3LB_HTTP_ADDRESS": "127.0.0.1", "B3LB_HTTP_PORT": str(free_ports(1)[0])}
+        elif document == "docs/upgrade.md":
+            variables["NEW_DATABASE_URL"] = self.installation.environment.postgres.create_database("moved")
         elif document in {"README.md", "docs/cli.md"}:
             variables |= {"B3LB_DATABASE_URL": self.installation.database_url, "B3LB_NAMESPACE": NAMESPACE}
         return Shell(self.checkout, variables)
