@@ -64,6 +64,7 @@ class Environment:
         """Whether pods see volumes, tokens and Services where they expect them: this takes root."""
         self.has_definitions = False
         """Whether a release has brought the custom resource definitions; they stay when it goes."""
+        self._images = self.directory / "images.json"
         self._start_delay_seconds = start_delay_seconds
         self._own_postgres = own_postgres
         self._helm: Helm | None = None
@@ -123,16 +124,20 @@ class Environment:
         documents = {"apiVersion": "v1", "kind": "List", "items": manifests}
         self.control_plane.kubectl("apply", "-f", "-", input=json.dumps(documents))
 
+    def name_image(self, *names: str) -> None:
+        """Give the image of b3lb further names, e.g. those that it has in a registry."""
+        entries = image_entries()
+        self._images.write_text(json.dumps({**entries, **dict.fromkeys(names, entries[IMAGE])}), encoding="utf-8")
+
     @property
     def pod_logs(self) -> Path:
         """Directory with the output of all pods: NAMESPACE_POD_UID/CONTAINER.log."""
         return self.directory / "kubelet" / "pods"
 
     def _kubelet(self) -> ManagedProcess:
-        images = self.directory / "images.json"
-        images.write_text(json.dumps(image_entries()), encoding="utf-8")
+        self.name_image()
         command = [sys.executable, "-m", "dev.kubelet", "--kubeconfig", str(self.control_plane.kubeconfig)]
-        command += ["--node", "local", "--directory", str(self.directory / "kubelet"), "--images", str(images)]
+        command += ["--node", "local", "--directory", str(self.directory / "kubelet"), "--images", str(self._images)]
         command += ["--start-delay", str(self._start_delay_seconds)]
         return ManagedProcess("kubelet", command, log=self.directory / "log" / "kubelet.log", directory=REPOSITORY)
 

@@ -237,6 +237,33 @@ def test_a_secret_is_encrypted_again_only_for_another_value_or_another_primary_k
     assert rotated.decrypt(third[0], "k2", context="nodes/default/bbb-1") == "other"
 
 
+def test_a_full_comparison_encrypts_secrets_of_deleted_nodes_again_and_leaves_what_nobody_can_read(farm: Farm) -> None:
+    farm.fill(3)
+    sync(farm, [farm.node("bbb-1")])
+    farm.run("UPDATE nodes SET secret_key_id = 'lost' WHERE name = 'bbb-3'")
+    rotated = KeyRing({"k2": bytes(32), **KeyRing.parse(farm.keys.export())._material})
+    sync(farm, [farm.node("bbb-1")], keys=rotated, complete=False)
+    assert key_ids(farm) == {"bbb-1": "k2", "bbb-2": farm.keys.primary, "bbb-3": "lost"}
+    assert sync(farm, [farm.node("bbb-1")], keys=rotated) == []
+    assert key_ids(farm) == {"bbb-1": "k2", "bbb-2": "k2", "bbb-3": "lost"}
+    alone = KeyRing({"k2": bytes(32)})
+    ((ciphertext,),) = farm.rows("SELECT secret_ciphertext FROM nodes WHERE name = 'bbb-2'")
+    assert alone.decrypt(ciphertext, "k2", context="nodes/default/bbb-2") == "secret of bbb-2"
+    sync(farm, [farm.node(f"bbb-{number}") for number in (1, 2, 3)], keys=alone)
+    assert set(key_ids(farm).values()) == {"k2"}
+
+
+def test_a_node_that_is_deleted_in_the_comparison_that_changes_the_key_leaves_none_of_the_old_one(farm: Farm) -> None:
+    farm.fill(2)
+    rotated = KeyRing({"k2": bytes(32), **KeyRing.parse(farm.keys.export())._material})
+    sync(farm, [farm.node("bbb-1")], keys=rotated)
+    assert key_ids(farm) == {"bbb-1": "k2", "bbb-2": "k2"}
+
+
+def key_ids(farm: Farm) -> dict[str, str]:
+    return dict(farm.rows("SELECT name, secret_key_id FROM nodes"))
+
+
 def test_a_secret_that_vanished_leaves_no_ciphertext(farm: Farm) -> None:
     farm.fill(1)
     sync(farm, [farm.node(secret=None, blocked_reason="SecretNotFound", blocked_message="no Secret")])

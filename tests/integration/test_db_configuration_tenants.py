@@ -178,6 +178,15 @@ def test_an_api_secret_is_encrypted_for_its_place_and_again_only_for_another_val
     assert rotated.decrypt(stored()[0], "k2", context="secrets/default/uni-001") == "other"
 
 
+def test_a_full_comparison_encrypts_deleted_api_secrets_again(farm: Farm) -> None:
+    farm.fill_tenants([farm.tenant()], [farm.api_secret()])
+    rotated = KeyRing({"k2": bytes(32), **KeyRing.parse(farm.keys.export())._material})
+    sync(farm, tenants=[farm.tenant()], secrets=[], keys=rotated)
+    ((ciphertext, key_id),) = farm.rows("SELECT secret_ciphertext, secret_key_id FROM secrets")
+    assert key_id == "k2"
+    assert KeyRing({"k2": bytes(32)}).decrypt(ciphertext, "k2", context="secrets/default/uni-001").startswith("secret")
+
+
 def test_an_api_secret_that_vanished_leaves_no_ciphertext(farm: Farm) -> None:
     farm.fill_tenants([farm.tenant()], [farm.api_secret()])
     sync(farm, secrets=[farm.api_secret(secret=None, blocked_reason="SecretNotFound", blocked_message="no Secret")])

@@ -15,7 +15,7 @@ from b3lb.crypto import Encrypted, KeyRing
 from b3lb.db.planning import Plan, Write
 from b3lb.db.refusals import Refused, upsert, upsert_each
 from b3lb.db.rows import Action, ApiSecretRow, Changed, Kind, NodeRow, Row
-from b3lb.db.statements import recordset
+from b3lb.db.statements import dump, recordset
 from b3lb.db.tables import clusters, nodes, queues, record_profiles, secrets, tenants
 
 _TABLES = {
@@ -99,6 +99,18 @@ _DELETE = {kind: _soft_delete(table, table.c.id, "ids") for kind, table in _TABL
 _DELETE_BY_UID = {kind: _soft_delete(table, table.c.uid, "uids") for kind, table in _TABLES.items()}
 
 
+_SEALED = ("secret_ciphertext", "secret_key_id", "secret_hash")
+
+
+def _reseal(table: sa.Table) -> sa.Executable:
+    """Return the statement that replaces the encrypted secrets of rows, whatever else is in them."""
+    records = recordset("rows", [table.c.id, *[table.c[name] for name in _SEALED]])
+    return sa.update(table).where(table.c.id == records.c.id).values({name: records.c[name] for name in _SEALED})
+
+
+_RESEAL = {kind: _reseal(_TABLES[kind]) for kind in _OWNERS}
+
+
 def existing_rows(
     connection: sa.Connection, kind: Kind, namespace: str, desired: Sequence[Row], *, complete: bool
 ) -> Sequence[Mapping[Any, Any]]:
@@ -160,6 +172,13 @@ def delete_by_uid(connection: sa.Connection, kind: Kind, namespace: str, uids: C
     return [Changed(kind, row.id, row.name, Action.DELETE) for row in rows]
 
 
+def store_resealed(connection: sa.Connection, kind: Kind, resealed: Mapping[int, Encrypted]) -> None:
+    """Store secrets that were encrypted again, by the IDs of their rows."""
+    if resealed:
+        records = [{"id": row_id, **_sealed(sealed)} for row_id, sealed in resealed.items()]
+        connection.execute(_RESEAL[kind], {"rows": dump(records)})
+
+
 def sealed_columns(
     write: Write[NodeRow] | Write[ApiSecretRow], keys: KeyRing, *, context: str
 ) -> dict[str, str | bytes | None]:
@@ -169,6 +188,10 @@ def sealed_columns(
         sealed = None
     elif write.seal:
         sealed = keys.encrypt(write.row.secret, context=context)
+    return _sealed(sealed)
+
+
+def _sealed(sealed: Encrypted | None) -> dict[str, str | bytes | None]:
     return {
         "secret_ciphertext": None if sealed is None else sealed.ciphertext,
         "secret_key_id": None if sealed is None else sealed.key_id,

@@ -4,7 +4,7 @@ from b3lb.db.planning.api_secrets import api_secret_comparison, resolve_tenants
 from b3lb.db.planning.clusters import compare_clusters
 from b3lb.db.planning.nodes import block_duplicates, node_comparison, normalized_url, resolve_clusters
 from b3lb.db.planning.plans import Difference, Plan, Write, cleaned, compare_rows, plan
-from b3lb.db.planning.sealing import api_secret_context, secret_context
+from b3lb.db.planning.sealing import api_secret_context, reseal, secret_context
 
 __all__ = [
     "Difference",
@@ -19,6 +19,7 @@ __all__ = [
     "node_comparison",
     "normalized_url",
     "plan",
+    "reseal",
     "resolve_clusters",
     "resolve_tenants",
     "secret_context",

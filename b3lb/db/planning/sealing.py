@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from b3lb.crypto import Encrypted, KeyRing, UnknownKeyError
+from b3lb.crypto import CryptoError, Encrypted, KeyRing, UnknownKeyError
+from b3lb.db.rows import Existing
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,30 @@ def _same(secret: str, sealed: Encrypted | None, keys: KeyRing, context: str) ->
     except UnknownKeyError:
         # The key was dropped too early: nobody can read the row any more, so it is written anew.
         return False
+
+
+def reseal(existing: Iterable[Existing[Any]], keys: KeyRing, *, context: Callable[[str], str]) -> dict[int, Encrypted]:
+    """Return, by ID, the secrets of deleted rows brought under the primary key, so that an older one can be dropped.
+
+    No custom resource has these secrets any more, so they are decrypted. What no configured key decrypts is left out.
+
+    Args:
+        existing: Deleted rows.
+        keys: The configured keys.
+        context: Returns the place of a row's secret by the row's name.
+    """
+    resealed: dict[int, Encrypted] = {}
+    for item in existing:
+        sealed = item.secret
+        if sealed is None or sealed.key_id == keys.primary:
+            continue
+        place = context(item.row.name)
+        try:
+            secret = keys.decrypt(sealed.ciphertext, sealed.key_id, context=place)
+        except CryptoError:
+            continue
+        resealed[item.id] = keys.encrypt(secret, context=place)
+    return resealed
 
 
 def secret_context(namespace: str, name: str) -> str:

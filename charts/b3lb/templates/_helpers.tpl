@@ -49,6 +49,16 @@ annotations:
 {{- end }}
 {{- end -}}
 
+{{/* Labels and annotations of a pod. Arguments: root, component, labels, annotations (the last two may be absent). */}}
+{{- define "b3lb.podMetadata" -}}
+labels:
+  {{- include "b3lb.labels" . | nindent 2 }}
+{{- with mergeOverwrite (deepCopy .root.Values.commonAnnotations) (deepCopy (default dict .annotations)) }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
 {{/* The image of operator and jobs. */}}
 {{- define "b3lb.image" -}}
 {{- with .Values.image -}}

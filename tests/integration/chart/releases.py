@@ -40,9 +40,9 @@ class Release:
         """Install or upgrade with the arguments; the definitions belong to the release that ``crds`` names."""
         self._helm.run(command, release, str(CHART), f"--namespace={self.namespace}", *arguments)
 
-    def rollback(self) -> None:
-        """Go back to the release before."""
-        self._helm.run("rollback", RELEASE, f"--namespace={self.namespace}")
+    def rollback(self, *revision: str) -> None:
+        """Go back to the release before, or to a revision."""
+        self._helm.run("rollback", RELEASE, *revision, f"--namespace={self.namespace}")
 
     def uninstall(self) -> None:
         """Uninstall without the hook, for there is no node that would run its pod."""
@@ -66,11 +66,17 @@ class Release:
         text = self._helm.run("get", "hooks", RELEASE, f"--namespace={self.namespace}")
         return [document for document in yaml.safe_load_all(text) if document]
 
-    def rights(self, account: str) -> str:
-        """Return what a service account of the namespace may do, as a table in a fixed order."""
+    def manifest(self) -> str:
+        """Return what Helm keeps of the release, hooks left out."""
+        return self._helm.run("get", "manifest", RELEASE, f"--namespace={self.namespace}")
+
+    def rights(self, account: str, *, where: str = "") -> str:
+        """Return what a service account may do in its namespace, or in the one named, as a table in a fixed order."""
         user = f"--as=system:serviceaccount:{self.namespace}:{account}"
         groups = ("system:serviceaccounts", f"system:serviceaccounts:{self.namespace}", "system:authenticated")
-        text = self.kubectl("auth", "can-i", "--list", user, *(f"--as-group={group}" for group in groups))
+        namespace = f"--namespace={where or self.namespace}"
+        options = (user, *(f"--as-group={group}" for group in groups), namespace)
+        text = self.plane.kubectl("auth", "can-i", "--list", *options)
         header, *lines = text.splitlines()
         return "\n".join([header.rstrip(), *sorted(line.rstrip() for line in lines)]) + "\n"
 

@@ -11,6 +11,7 @@ import pytest
 
 from dev.controlplane import ControlPlane
 from dev.helm import HelmError
+from dev.operators import secret_values
 from dev.postgres import Postgres
 from dev.processes import ManagedProcess
 from tests.integration.chart.charts import Helm, assert_rights
@@ -115,6 +116,19 @@ def test_a_key_that_was_added_by_hand_survives_an_upgrade(new_release: Callable[
     release.kubectl("patch", "secret", "b3lb-encryption", "-p", json.dumps({"stringData": {"keys": keys}}))
     release.helm("upgrade", "--set", "crds.enabled=false")
     assert release.secret("b3lb-encryption")["keys"] == keys
+
+
+def test_an_upgrade_copies_a_key_that_was_added_by_hand_to_the_other_farms(new_release: Callable[..., Release]) -> None:
+    release = new_release()
+    farm = f"{release.namespace}-farm"
+    release.kubectl("create", "namespace", farm)
+    values = ("--set", "crds.enabled=false", "--set", f"namespaces={{{release.namespace},{farm}}}")
+    release.helm("upgrade", *values)
+    keys = f"{release.secret('b3lb-encryption')['keys']},k2:{'A' * 43}="
+    release.kubectl("patch", "secret", "b3lb-encryption", "-p", json.dumps({"stringData": {"keys": keys}}))
+    release.helm("upgrade", *values)
+    copied = json.loads(release.plane.kubectl("get", "secret", "b3lb-encryption", f"--namespace={farm}", "-o", "json"))
+    assert secret_values(copied)["keys"] == release.secret("b3lb-encryption")["keys"] == keys
 
 
 def test_a_scaled_operator_stays_scaled_over_an_upgrade(new_release: Callable[..., Release]) -> None:

@@ -15,7 +15,7 @@ import yaml
 
 from dev.controlplane import ControlPlane
 from dev.processes import ManagedProcess, ProcessError
-from tests.integration.chart.charts import Helm, assert_rights
+from tests.integration.chart.charts import Helm, Manifest, assert_rights
 from tests.integration.chart.releases import Release
 
 # The first use of the control plane's programs builds them.
@@ -70,6 +70,17 @@ def run_hook(release: Release, directory: Path, *, command: str, account: str) -
     assert hook.exit_code == 0, log.read_text()
 
 
+def apply_needed(release: Release, hooks: list[Manifest], *, when: str) -> Manifest:
+    """Apply what a hook's pod needs, as Helm does before it, and return the pod's spec."""
+    mine = [item for item in hooks if item["metadata"]["annotations"]["helm.sh/hook"] == when]
+    (job,) = (item for item in mine if item["kind"] == "Job")
+    needed = [item for item in mine if item["kind"] != "Job"]
+    assert all("hook-failed" in item["metadata"]["annotations"]["helm.sh/hook-delete-policy"] for item in needed)
+    release.kubectl("apply", "-f", "-", input=yaml.safe_dump_all(needed))
+    pod: Manifest = job["spec"]["template"]["spec"]
+    return pod
+
+
 def delete_namespace(release: Release) -> None:
     """Delete the namespace with everything in it."""
     release.plane.kubectl("delete", "namespace", release.namespace, "--wait=false")
@@ -85,7 +96,12 @@ def test_nodes_that_no_operator_lets_go_are_let_go_by_the_hook(
 ) -> None:
     release = Release(plane, cluster_helm, tmp_path)
     install(release, "--set", "crds.keep=false")
-    run_hook(release, tmp_path, command="delete-nodes", account="b3lb-operator")
+    assert "uninstall" not in release.kubectl("get", "roles,rolebindings,serviceaccounts", "-o", "name")
+    assert_rights("b3lb-operator", release.rights("b3lb-operator"))
+    pod = apply_needed(release, release.hooks(), when="pre-delete")
+    assert (pod["containers"][0]["args"], pod["serviceAccountName"]) == (["delete-nodes"], "b3lb-uninstall")
+    assert_rights("b3lb-uninstall-with-definitions", release.rights("b3lb-uninstall"))
+    run_hook(release, tmp_path, command="delete-nodes", account="b3lb-uninstall")
     assert release.kubectl("get", "bbbnodes", "-o", "name") == ""
     release.uninstall()
     release.expect("no definitions", lambda: "b3lb.io" not in release.kubectl("get", "crds", "-o", "name"), within=30)
@@ -96,14 +112,11 @@ def test_after_an_uninstallation_that_keeps_the_nodes_their_namespace_can_be_del
 ) -> None:
     release = Release(plane, cluster_helm, tmp_path)
     install(release)
-    hooks = [item for item in release.hooks() if item["metadata"]["annotations"]["helm.sh/hook"] == "post-delete"]
-    (job,) = (item for item in hooks if item["kind"] == "Job")
-    pod = job["spec"]["template"]["spec"]
-    assert (pod["containers"][0]["args"], pod["serviceAccountName"]) == (["release-nodes"], "b3lb-uninstall")
+    hooks = release.hooks()
     release.uninstall()
     assert release.get("bbbnode", "bbb1")["metadata"]["finalizers"] == ["b3lb.io/drain"]
-    needed = [item for item in hooks if item["kind"] != "Job"]
-    release.kubectl("apply", "-f", "-", input=yaml.safe_dump_all(needed))
+    pod = apply_needed(release, hooks, when="post-delete")
+    assert (pod["containers"][0]["args"], pod["serviceAccountName"]) == (["release-nodes"], "b3lb-uninstall")
     assert_rights("b3lb-uninstall", release.rights("b3lb-uninstall"))
     run_hook(release, tmp_path, command="release-nodes", account="b3lb-uninstall")
     assert "finalizers" not in release.get("bbbnode", "bbb1")["metadata"]
