@@ -213,6 +213,10 @@ class Operator:
         if namespace in self._mirrors:
             self._mirrors[namespace].request()
 
+    def redeclare(self) -> None:
+        """See ``Sinks``."""
+        self._objects.request()
+
     def seen(self, renew_time: str) -> None:
         """See ``Sinks``."""
         self._watch_monitor.seen(renew_time)
