@@ -84,7 +84,12 @@ class Operator:
             row_block=self._sync.queue_block,
         )
         self._queues = WorkQueue("queues", queues.reconcile)
-        secrets = ApiSecretReconciler(kube=kube, store=self._store, on_problem=lambda key: self.mirror(key.namespace))
+        secrets = ApiSecretReconciler(
+            kube=kube,
+            store=self._store,
+            events=self._events,
+            on_problem=lambda key: self.mirror(key.namespace),
+        )
         self._api_secrets = WorkQueue("API secrets", secrets.reconcile)
         self._mirrors = {
             namespace: self._new_mirror(namespace, writer=writer, secrets=secrets) for namespace in self.namespaces
