@@ -67,6 +67,10 @@ _CHECK_NODES_RULE = Rule(
     "that, with tickSeconds for how often nodes are polled, and give tasks with another schedule a BBBQueue of their "
     "own",
 )
+_ONCE_RULE = Rule(
+    "self.all(task, self.exists_one(other, other == task))",
+    "tasks must not have the same task twice: take one of them out",
+)
 _TIME_ZONE_RULE = Rule(
     "self.matches('^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$') && self != 'Local'",
     "timeZone must be a name of the IANA time zone database, e.g. Europe/Berlin or Etc/UTC",
@@ -111,7 +115,8 @@ class BBBQueueSpec(Schema):
         max_length=20,
         description="Names of the tasks, in the order in which they run, e.g. check-nodes. A task belongs to one queue "
         "only.",
-        json_schema_extra={"x-kubernetes-list-type": "set"},
+        # Atomic: their order matters, and whoever edits the list owns all of it, also what they left out.
+        json_schema_extra={"x-kubernetes-list-type": "atomic", **rules(_ONCE_RULE)},
     )
     schedule: str = Field(
         min_length=1,

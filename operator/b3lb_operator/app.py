@@ -84,7 +84,12 @@ class Operator:
             row_block=self._sync.queue_block,
         )
         self._queues = WorkQueue("queues", queues.reconcile)
-        secrets = ApiSecretReconciler(kube=kube, store=self._store, on_problem=lambda key: self.mirror(key.namespace))
+        secrets = ApiSecretReconciler(
+            kube=kube,
+            store=self._store,
+            events=self._events,
+            on_problem=lambda key: self.mirror(key.namespace),
+        )
         self._api_secrets = WorkQueue("API secrets", secrets.reconcile)
         self._mirrors = {
             namespace: self._new_mirror(namespace, writer=writer, secrets=secrets) for namespace in self.namespaces
@@ -212,6 +217,10 @@ class Operator:
         """See ``Sinks``; namespaces of other operators that share the database are none of ours."""
         if namespace in self._mirrors:
             self._mirrors[namespace].request()
+
+    def redeclare(self) -> None:
+        """See ``Sinks``."""
+        self._objects.request()
 
     def seen(self, renew_time: str) -> None:
         """See ``Sinks``."""

@@ -48,6 +48,9 @@ class Sinks(Protocol):
     def mirror(self, namespace: str) -> None:
         """Statuses may have to change."""
 
+    def redeclare(self) -> None:
+        """An object that the installation declares may be gone."""
+
     def seen(self, renew_time: str) -> None:
         """The watch showed a renewal of the operator's Lease."""
 
@@ -97,6 +100,8 @@ class Dispatcher:
         self._sinks.mirror(key.namespace)
         if kind == QUEUE:
             self._sinks.reconcile_queues(key.namespace)
+        if kind in {CLUSTER, QUEUE} and change.new is None:
+            self._sinks.redeclare()
         if kind == API_SECRET and change.new is not None:
             self._sinks.reconcile_api_secret(key)
         if kind in {CLUSTER, TENANT} and (old is None) != (new is None):

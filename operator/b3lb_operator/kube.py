@@ -9,8 +9,9 @@ import asyncio
 import json
 import os
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
@@ -26,6 +27,8 @@ RETRY_SECONDS = (0.2, 0.5, 1.0)
 _CONFLICT_RETRIES = 3
 _TIMEOUT = aiohttp.ClientTimeout(total=30, sock_connect=5)
 _LONGEST_MESSAGE = 1000
+_MALFORMED = "failed to create typed patch object"
+"""How server-side apply begins to speak of a field that the kind does not have, or of another type, with status 500."""
 
 _APPLY = "application/apply-patch+yaml"
 _JSON = "application/json"
@@ -41,7 +44,14 @@ class NotFoundError(KubeError):
 
 
 class ConflictError(KubeError):
-    """The object exists already, changed meanwhile or is another one of the same name (409)."""
+    """The object exists already, changed meanwhile or is another one of the same name (409).
+
+    ``fields`` are the paths of those that another field manager set to another value, e.g. ``.spec.tickSeconds``.
+    """
+
+    def __init__(self, message: str, *, fields: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.fields = tuple(fields)
 
 
 class ForbiddenError(KubeError):
@@ -49,7 +59,7 @@ class ForbiddenError(KubeError):
 
 
 class RefusedError(KubeError):
-    """The API server holds the object to be invalid (any other 4xx)."""
+    """The API server holds the object to be invalid (any other 4xx, and a field that the kind does not have)."""
 
 
 class ExpiredError(KubeError):
@@ -248,20 +258,30 @@ def _error(status: int, content: bytes) -> KubeError:
         401: UnavailableError,
         403: ForbiddenError,
         404: NotFoundError,
-        409: ConflictError,
         410: ExpiredError,
         429: UnavailableError,
     }
+    body = _status(content)
+    message = str(body.get("message", ""))[:_LONGEST_MESSAGE]
+    if status == HTTPStatus.CONFLICT:
+        return ConflictError(message or "the API server answered 409", fields=_conflicting_fields(body))
     kind = classes.get(status, UnavailableError if status >= 500 else RefusedError)  # noqa: PLR2004 - RFC 9110
-    return kind(_message(content) or f"the API server answered {status}")
+    return (RefusedError if message.startswith(_MALFORMED) else kind)(message or f"the API server answered {status}")
 
 
-def _message(content: bytes) -> str:
+def _status(content: bytes) -> Mapping[str, Any]:
+    """Return the Status of an answer, {} where there is none."""
     try:
         status: Any = json.loads(content)
     except ValueError:
-        return ""
-    return str(status.get("message", ""))[:_LONGEST_MESSAGE] if isinstance(status, dict) else ""
+        return {}
+    return status if isinstance(status, dict) else {}
+
+
+def _conflicting_fields(status: Mapping[str, Any]) -> list[str]:
+    """Return the fields of a conflict (https://kubernetes.io/docs/reference/using-api/server-side-apply/#conflicts)."""
+    causes = (status.get("details") or {}).get("causes") or ()
+    return [cause["field"] for cause in causes if cause.get("reason") == "FieldManagerConflict" and cause.get("field")]
 
 
 def in_cluster() -> bool:

@@ -207,7 +207,7 @@ def test_what_is_valid_is_taken_by_the_api_server_and_by_the_types(cluster: Clus
         (changed(CLUSTER, tls={"caSecretRef": {}}), "spec.tls.caSecretRef.name: Required value"),
         (changed(QUEUE, without="tasks"), "spec.tasks: Required value"),
         (changed(QUEUE, tasks=[]), "spec.tasks"),
-        (changed(QUEUE, tasks=["a", "a"]), "Duplicate value"),
+        (changed(QUEUE, tasks=["a", "a"]), "must not have the same task twice"),
         (changed(QUEUE, tasks=[f"t{number}" for number in range(21)]), "spec.tasks: Too many: 21"),
         (changed(QUEUE, tasks=["Check Nodes"]), "spec.tasks[0]"),
         (changed(QUEUE, without="schedule"), "spec.schedule: Required value"),

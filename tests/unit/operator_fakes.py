@@ -117,6 +117,12 @@ class FakeKube(Kube):
     def _store(self, path: str, manifest: Manifest) -> Manifest:
         self._version += 1
         metadata = dict(manifest["metadata"])
+        old = self.objects.get(path)
+        if old is not None:
+            generation = old["metadata"]["generation"]
+            changed = manifest.get("spec") != old.get("spec") and metadata.get("generation", generation) == generation
+            metadata["generation"] = generation + 1 if changed else metadata.get("generation", generation)
+        metadata.setdefault("generation", 1)
         metadata.setdefault("uid", f"uid-{next(_UIDS)}")
         metadata["resourceVersion"] = str(self._version)
         self.objects[path] = {**manifest, "metadata": metadata}

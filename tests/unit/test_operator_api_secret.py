@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import re
 from typing import Any
@@ -10,7 +11,8 @@ import pytest
 import structlog.testing
 
 from b3lb.redaction import redact_value
-from b3lb_operator.kinds import API_SECRET, SECRET, Key, Manifest
+from b3lb_operator.events import EventRecorder
+from b3lb_operator.kinds import API_SECRET, EVENT, SECRET, Key, Manifest
 from b3lb_operator.kube import ConflictError, ForbiddenError, UnavailableError
 from b3lb_operator.manifests.api_secret import build_generated_secret
 from b3lb_operator.reconcilers.secret import ApiSecretReconciler, new_api_secret
@@ -29,10 +31,11 @@ class Fixture:
         self.kube = FakeKube()
         self.store = Store(lambda _: None)
         self.told: list[Key] = []
+        self.events = EventRecorder(self.kube, instance="pod")
         self.reconciler = self.restarted()
 
     def restarted(self) -> ApiSecretReconciler:
-        return ApiSecretReconciler(kube=self.kube, store=self.store, on_problem=self.told.append)
+        return ApiSecretReconciler(kube=self.kube, store=self.store, events=self.events, on_problem=self.told.append)
 
     def put(self, manifest: Manifest) -> None:
         self.store.observe(API_SECRET, "MODIFIED", self.kube.put(API_SECRET, manifest))
@@ -105,6 +108,34 @@ async def test_a_deleted_one_is_generated_anew(fixture: Fixture) -> None:
     del fixture.kube.objects[SECRET.path("farm", NAME)]
     await fixture.reconcile()
     assert fixture.value != first
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "told"),
+    [("True", "Accepted", True), ("False", "Disabled", True), ("False", "SecretNotFound", False)],
+)
+async def test_a_value_that_took_the_place_of_another_one_is_an_event_which_does_not_hold_it(
+    fixture: Fixture, status: str, reason: str, told: bool
+) -> None:
+    condition = {"type": "Accepted", "status": status, "reason": reason}
+    fixture.put({**api_secret_manifest(), "status": {"conditions": [condition]}})
+    sending = asyncio.create_task(fixture.events.run())
+    await fixture.reconcile()
+    await fixture.reconcile()
+    await asyncio.sleep(1)
+    sending.cancel()
+    events = [item for item in fixture.kube.objects.values() if item["kind"] == EVENT.name]
+    assert [(event["type"], event["reason"]) for event in events] == [("Warning", "SecretRegenerated")] * told
+    assert all(NAME in event["note"] for event in events)
+    assert fixture.value not in str(events)
+
+
+async def test_a_new_bbbsecret_has_no_event(fixture: Fixture) -> None:
+    sending = asyncio.create_task(fixture.events.run())
+    await fixture.reconcile()
+    await asyncio.sleep(1)
+    sending.cancel()
+    assert [item for item in fixture.kube.objects.values() if item["kind"] == EVENT.name] == []
 
 
 async def test_a_secret_of_that_name_is_never_touched_whosever_it_is(fixture: Fixture) -> None:

@@ -41,6 +41,9 @@ class Woken:
     def mirror(self, namespace: str) -> None:
         self.calls.append(("mirror", namespace))
 
+    def redeclare(self) -> None:
+        self.calls.append(("redeclare",))
+
     def seen(self, renew_time: str) -> None:
         self.calls.append(("seen", renew_time))
 
@@ -149,6 +152,17 @@ def test_a_cluster_wakes_its_nodes_when_it_comes_and_when_it_goes(store: Store, 
 def test_a_queue_wakes_all_queues_for_they_share_the_tasks(store: Store, woken: Woken) -> None:
     store.observe(QUEUE, "ADDED", queue_manifest())
     assert woken.take() == [("sync", "BBBQueue", "core", "bbbqueues-core"), ("mirror", "farm"), ("queues", "farm")]
+
+
+@pytest.mark.parametrize(("kind", "manifest"), [(CLUSTER, cluster_manifest()), (QUEUE, queue_manifest())])
+def test_only_the_end_of_a_cluster_or_queue_wakes_what_declares_them(
+    store: Store, woken: Woken, kind: Kind, manifest: Manifest
+) -> None:
+    store.observe(kind, "ADDED", manifest)
+    store.observe(kind, "MODIFIED", later(manifest, 2, generation=2))
+    assert ("redeclare",) not in woken.take()
+    store.observe(kind, "DELETED", later(manifest, 3))
+    assert ("redeclare",) in woken.take()
 
 
 def test_a_cron_job_and_its_jobs_wake_their_queue(store: Store, woken: Woken) -> None:

@@ -184,6 +184,31 @@ async def test_what_does_not_pass_is_given_up_after_a_few_attempts(api: Api, kub
     assert len(api.requests) == 3
 
 
+async def test_a_field_that_the_kind_does_not_have_is_refused_at_once_although_the_status_is_500(
+    api: Api, kube: Kube
+) -> None:
+    message = (
+        "failed to create typed patch object (farm/x; batch/v1, Kind=CronJob): .spec.a: field not declared in schema"
+    )
+    api.answers = [(500, {"message": message})]
+    with pytest.raises(RefusedError, match="field not declared"):
+        await kube.apply(CRON_JOB, {"metadata": {"namespace": "farm", "name": "x"}})
+    assert len(api.requests) == 1
+
+
+@pytest.mark.parametrize("details", [None, {}, {"causes": None}, {"causes": [{"reason": "Other", "field": ".a"}]}])
+async def test_a_conflict_names_the_fields_of_others_where_it_is_about_fields(
+    api: Api, kube: Kube, details: dict[str, Any] | None
+) -> None:
+    causes = [{"reason": "FieldManagerConflict", "message": "x", "field": ".spec.tickSeconds"}]
+    api.answers = [(409, {"message": "conflict", "details": {"causes": causes}}), (409, {"details": details})]
+    manifest = {"metadata": {"namespace": "farm", "name": "x"}}
+    for fields in [(".spec.tickSeconds",), ()]:
+        with pytest.raises(ConflictError) as caught:
+            await kube.apply(CRON_JOB, manifest, force=False)
+        assert caught.value.fields == fields
+
+
 async def test_an_error_page_that_is_no_json_says_its_status(kube: Kube, api: Api) -> None:
     api.answers = [(404, "gone fishing")]
     with pytest.raises(NotFoundError, match="the API server answered 404"):

@@ -103,7 +103,7 @@ async def test_changes_by_others_are_undone(drift: dict[str, Any]) -> None:
     fixture.put_cron_job({**fixture.cron_job, "spec": spec})
     await fixture.reconcile()
     assert fixture.cron_job["spec"] == wanted
-    assert fixture.cron_job_writes == ["PATCH", "PATCH"]
+    assert fixture.cron_job_writes == ["PATCH", "PATCH", "PUT"]
 
 
 async def test_what_apply_cannot_undo_is_replaced_and_labels_of_others_stay() -> None:

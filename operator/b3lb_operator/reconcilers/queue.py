@@ -114,11 +114,13 @@ class QueueReconciler:
         self._writer = writer
         self._defaults = defaults
         self._row_block = row_block
+        self._written: dict[Key, tuple[str, int]] = {}
 
     async def reconcile(self, key: Key) -> float | None:
         """Bring one queue's CronJob and status to where they should be; return after how many seconds to look again."""
         manifest = self._store.get(QUEUE, key)
         if manifest is None or is_deleting(manifest):
+            self._written.pop(key, None)
             return None
         spec = parse_spec(BBBQueueSpec, manifest)
         if isinstance(spec, Block):
@@ -152,21 +154,29 @@ class QueueReconciler:
     async def _ensure(
         self, manifest: Manifest, spec: BBBQueueSpec, live: Manifest | None
     ) -> tuple[Manifest | None, Block | None]:
-        """Return the CronJob as it is afterwards, and why it is not as it should be; ``live`` is the queue's own."""
+        """Return the CronJob as it is afterwards, and why it is not as it should be; ``live`` is the queue's own.
+
+        What others add cannot be told from the API server's defaults, so whatever is not of our own writing is written
+        anew; where that changes nothing, it makes no new generation either.
+        """
         identity = _identity(manifest)
         try:
             desired = build_cronjob(spec, identity=identity, defaults=self._defaults)
         except ValueError as error:
             return live, Block(QueueReason.IMAGE_MISSING, str(error))
-        if live is not None and covers(desired, live):
+        key = Key(identity.namespace, identity.name)
+        if live is not None and self._written.get(key) == _edition(live) and covers(desired, live):
             return live, None
         try:
             answer = await self._kube.apply(CRON_JOB, desired)
-            if not covers(desired, answer):
+            # Apply leaves in place what other managers added.
+            if live is not None or not covers(desired, answer):
                 answer = await self._kube.replace(CRON_JOB, replacement(desired, answer))
         except (RefusedError, ForbiddenError) as error:
             return live, Block(QueueReason.REFUSED, f"the API server refuses the CronJob: {error}")
-        _log.info("CronJob written", namespace=identity.namespace, queue=identity.name)
+        if live is None or _edition(live) != _edition(answer):
+            _log.info("CronJob written", namespace=identity.namespace, queue=identity.name)
+        self._written[key] = _edition(answer)
         self._store.accept(CRON_JOB, answer)
         return answer, None
 
@@ -222,6 +232,12 @@ def _spec_of(manifest: Manifest) -> BBBQueueSpec | None:
     """Return the spec of a queue that is to stay and can be read."""
     spec = parse_spec(BBBQueueSpec, manifest)
     return None if isinstance(spec, Block) or is_deleting(manifest) else spec
+
+
+def _edition(cron_job: Manifest) -> tuple[str, int]:
+    """Return what changes with each change of a CronJob's spec, whoever makes it."""
+    metadata = cron_job["metadata"]
+    return metadata["uid"], metadata["generation"]
 
 
 def _identity(manifest: Manifest) -> QueueIdentity:

@@ -1,4 +1,7 @@
-"""BBBSecret: the core Secret with a generated API secret is there, whoever deletes it, and never overwritten."""
+"""BBBSecret: the core Secret with a generated API secret is there, whoever deletes it, and never overwritten.
+
+The value of one that somebody deleted is gone with it, which is the way to a new one; an Event says that it came.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,9 @@ from collections.abc import Callable
 import structlog
 
 from b3lb.resources import BBBSecretSpec
+from b3lb.resources.conditions import ConditionStatus, SecretCondition, SecretReason, find_condition
 from b3lb.resources.secret import generated_secret_name
+from b3lb_operator.events import WARNING, EventRecorder, Happening
 from b3lb_operator.kinds import API_SECRET, SECRET, Key, Manifest, is_deleting
 from b3lb_operator.kube import ConflictError, ForbiddenError, Kube, NotFoundError, RefusedError
 from b3lb_operator.manifests.api_secret import build_generated_secret
@@ -22,6 +27,11 @@ LENGTH = 48
 
 REFUSED_SECONDS = 30.0
 """When to try again what the API server refused, for quotas and rights change without an event here."""
+
+SECRET_REGENERATED = "SecretRegenerated"  # noqa: S105 - a reason, not a password
+_GENERATED = "Generated"
+_LATER_REASONS = frozenset({SecretReason.DISABLED, SecretReason.TENANT_DISABLED})
+"""Reasons not to accept a BBBSecret that speak of one with a value."""
 
 _ALPHABET = string.ascii_letters + string.digits
 
@@ -36,10 +46,11 @@ def new_api_secret() -> str:
 class ApiSecretReconciler:
     """Generates API secrets where none is given; a Secret that exists already is never touched, whosever it is."""
 
-    def __init__(self, *, kube: Kube, store: Store, on_problem: Callable[[Key], None]) -> None:
+    def __init__(self, *, kube: Kube, store: Store, events: EventRecorder, on_problem: Callable[[Key], None]) -> None:
         """Take the parts; ``on_problem`` is told of every BBBSecret whose ``problem`` changed."""
         self._kube = kube
         self._store = store
+        self._events = events
         self._on_problem = on_problem
         self._problems: dict[Key, str] = {}
 
@@ -65,11 +76,18 @@ class ApiSecretReconciler:
         if self._store.get(SECRET, name) is not None or await self._exists(name):
             return
         try:
-            await self._kube.create(SECRET, build_generated_secret(owner, new_api_secret()))
+            created = await self._kube.create(SECRET, build_generated_secret(owner, new_api_secret()))
         except ConflictError:
             # Another operator, or the user, was faster.
             return
         _log.info("API secret generated", namespace=name.namespace, name=name.name)
+        if _had_value(owner):
+            note = (
+                f"Secret {name.name} was gone, so a new API secret was generated: whoever uses the old one is refused; "
+                "give them the new one"
+            )
+            happening = Happening(_GENERATED, WARNING, SECRET_REGENERATED, note)
+            self._events.tell(happening, kind=API_SECRET, manifest=owner, occasion=created["metadata"]["uid"])
 
     async def _exists(self, name: Key) -> bool:
         """Whether the API server has it, although no watch showed it yet."""
@@ -88,6 +106,13 @@ class ApiSecretReconciler:
         else:
             del self._problems[key]
         self._on_problem(key)
+
+
+def _had_value(manifest: Manifest) -> bool:
+    """Whether what is said of a BBBSecret is said of one that had an API secret."""
+    conditions = (manifest.get("status") or {}).get("conditions", ())
+    accepted = find_condition(conditions, SecretCondition.ACCEPTED) or {}
+    return accepted.get("status") == ConditionStatus.TRUE or accepted.get("reason") in _LATER_REASONS
 
 
 def _is_generated(manifest: Manifest) -> bool:
