@@ -228,7 +228,8 @@ def test_an_unknown_task_or_one_of_an_older_queue_is_a_reason_and_heals(cluster:
     cluster.apply(bbb_queue("aa-second"))
     cluster.expect_condition("bbbqueue", "aa-second", "False/TaskInOtherQueue", within=5)
     cluster.kubectl("delete", "bbbqueue", "core", "--timeout=10s")
-    cluster.expect("its CronJob goes", lambda: not cluster.get("cronjob", "b3lb-core"), within=10)
+    # Kubernetes' garbage collector learns of new kinds every 30 s only.
+    cluster.expect("its CronJob goes", lambda: not cluster.get("cronjob", "b3lb-core"), within=40)
     cluster.expect_condition("bbbqueue", "aa-second", "False/Suspended", within=5)
 
 
