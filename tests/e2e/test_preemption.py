@@ -36,7 +36,7 @@ def housekeeping(scenario: Scenario, number: int) -> Manifest:
         "kind": "Pod",
         "metadata": {"name": f"housekeeping-{number}"},
         "spec": {
-            "priorityClassName": f"{namespace}-b3lb-housekeeping",
+            "priorityClassName": f"{namespace}.b3lb-housekeeping",
             "restartPolicy": "Never",
             "terminationGracePeriodSeconds": 15,
             "automountServiceAccountToken": False,
