@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
 import time
@@ -18,6 +19,7 @@ _MEGABYTE = 1_000_000
 
 def main() -> int:
     """Build and check; return 0, or 1 if something is wrong with an image or it could not be built."""
+    argparse.ArgumentParser(prog="python -m dev.images", description=__doc__).parse_args()
     try:
         return _main()
     except ImagesError as error:
