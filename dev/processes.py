@@ -6,6 +6,7 @@ also after ``kill -9`` (``PR_SET_PDEATHSIG``, prctl(2), set by util-linux' ``set
 """
 
 import contextlib
+import http.client
 import os
 import pwd
 import queue
@@ -128,6 +129,19 @@ def last_lines(path: Path, count: int = LAST_LINES) -> str:
             return "\n".join(deque(file.read().decode(errors="replace").splitlines(), maxlen=count))
     except FileNotFoundError:
         return ""
+
+
+def http_answer(port: int, path: str) -> tuple[int, str]:
+    """Returns status and text of a GET from a port of this machine; status 0 when nobody answers within 2 s."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    except (OSError, http.client.HTTPException):
+        return 0, ""
+    finally:
+        connection.close()
 
 
 def wait_until(check: Callable[[], bool], *, timeout: float, interval: float = POLL_SECONDS) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from b3lb.bbb.client import NodeClient
+from b3lb.crypto import KeyRing
 from b3lb.db.configuration import Action, Changed
 from b3lb.db.configuration import Kind as RowKind
 from b3lb.db.schema import SchemaMismatchError
@@ -65,15 +66,7 @@ class Operator:
         self._store = Store(Dispatcher(self).dispatch)
         self._database = self._new_database(settings, fence)
         self._prober = Prober(database=self._database, client=client, keys=keys, on_stored=self.mirror)
-        self._sync = Sync(
-            kube=kube,
-            store=self._store,
-            database=self._database,
-            keys=keys,
-            namespaces=self.namespaces,
-            on_stored=self._stored,
-            on_compared=self._compared,
-        )
+        self._sync = self._new_sync(keys)
         self._events = EventRecorder(kube, instance=settings.identity)
         self._objects = ObjectApplier(kube, self._events, namespaces=self.namespaces, names=settings.objects)
         writer = StatusWriter(kube, self._store, self._events, clock=clock)
@@ -96,6 +89,17 @@ class Operator:
         self._mirrors = {
             namespace: self._new_mirror(namespace, writer=writer, secrets=secrets) for namespace in self.namespaces
         }
+
+    def _new_sync(self, keys: KeyRing) -> Sync:
+        return Sync(
+            kube=self._kube,
+            store=self._store,
+            database=self._database,
+            keys=keys,
+            namespaces=self.namespaces,
+            on_stored=self._stored,
+            on_compared=self._compared,
+        )
 
     def _new_database(self, settings: OperatorSettings, fence: Check) -> Database:
         return Database(

@@ -10,6 +10,7 @@ from dev.controlplane import ControlPlane
 from dev.farm.process import Farm as SimulatedFarm
 from tests.integration.database_farm import Farm
 from tests.integration.job_runs import all_healthy
+from tests.integration.operator_cluster import install_definitions
 
 
 @pytest.fixture
@@ -57,3 +58,10 @@ def plane(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Co
     """A control plane of a file's own: its tests kill parts of it, and a node of one file would run another's pods."""
     with ControlPlane(tmp_path_factory.mktemp("control-plane"), assets=assets) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def plane_with_definitions(plane: ControlPlane) -> ControlPlane:
+    """The file's control plane, which serves the custom resources."""
+    install_definitions(plane)
+    return plane

@@ -25,7 +25,7 @@ from b3lb.db.ticks import heartbeat
 from dev.controlplane import ControlPlane
 from dev.farm.messages import FarmNode
 from dev.postgres import Postgres
-from dev.processes import ManagedProcess, free_ports, wait_until
+from dev.processes import ManagedProcess, free_ports, http_answer, wait_until
 from tests.states import healthy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -115,15 +115,7 @@ class OperatorCluster:
 
     def probe(self, path: str) -> tuple[int, str]:
         """Return status and text of an end point; status 0 when nobody answers."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=2)
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        except (OSError, http.client.HTTPException):
-            return 0, ""
-        finally:
-            connection.close()
+        return http_answer(self.port, path)
 
     def kubectl(self, *arguments: str, input: str | None = None, check: bool = True) -> str:  # noqa: A002 - as in subprocess
         """Run kubectl as administrator in the namespace."""
@@ -198,14 +190,6 @@ class OperatorCluster:
             for line in lines
             if _UNEXPECTED.search(line) and not any(re.search(pattern, line) for pattern in expected)
         ]
-
-
-def new_plane(directory: Path, assets: Path) -> ControlPlane:
-    """Return a started control plane with the custom resource definitions."""
-    plane = ControlPlane(directory, assets=assets)
-    plane.start()
-    install_definitions(plane)
-    return plane
 
 
 def install_definitions(plane: ControlPlane) -> None:

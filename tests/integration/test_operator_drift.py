@@ -18,7 +18,6 @@ from tests.integration.operator_cluster import (
     bbb_queue,
     bbb_secret,
     bbb_tenant,
-    new_plane,
 )
 
 # The first use of the control plane's programs builds them.
@@ -28,17 +27,12 @@ DECLARED = "b3lb-queue-core"
 POD = "/spec/jobTemplate/spec/template/spec"
 
 
-@pytest.fixture(scope="module")
-def plane(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    running = new_plane(tmp_path_factory.mktemp("plane"), assets)
-    yield running
-    running.stop()
-
-
 @pytest.fixture
-def cluster(plane: ControlPlane, postgres_server: Postgres, tmp_path: Path) -> Iterator[OperatorCluster]:
+def cluster(
+    plane_with_definitions: ControlPlane, postgres_server: Postgres, tmp_path: Path
+) -> Iterator[OperatorCluster]:
     environment = {"B3LB_OBJECTS": DECLARED}
-    with OperatorCluster(plane, postgres_server, tmp_path, environment=environment) as running:
+    with OperatorCluster(plane_with_definitions, postgres_server, tmp_path, environment=environment) as running:
         yield running
     assert running.problems() == []
 
@@ -99,10 +93,10 @@ def test_what_was_added_while_no_operator_ran_is_undone_and_a_restart_alone_chan
 
 
 def test_a_field_of_the_pods_that_kubernetes_does_not_have_is_a_reason_in_the_api_servers_words(
-    plane: ControlPlane, postgres_server: Postgres, tmp_path: Path
+    plane_with_definitions: ControlPlane, postgres_server: Postgres, tmp_path: Path
 ) -> None:
     environment = {"B3LB_JOB_TEMPLATE": json.dumps({"affinity": {"nodeAfinity": {"a": 1}}})}
-    with OperatorCluster(plane, postgres_server, tmp_path, environment=environment) as cluster:
+    with OperatorCluster(plane_with_definitions, postgres_server, tmp_path, environment=environment) as cluster:
         cluster.apply(bbb_queue(suspend=False))
         cluster.expect_condition("bbbqueue", "core", "False/Refused", within=5)
         (condition,) = cluster.get("bbbqueue", "core")["status"]["conditions"]

@@ -21,18 +21,10 @@ from tests.integration.operator_cluster import (
     bbb_cluster,
     bbb_node,
     bbb_queue,
-    new_plane,
 )
 
 # The first use of the control plane's programs builds them.
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
-
-
-@pytest.fixture(scope="module")
-def plane(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    running = new_plane(tmp_path_factory.mktemp("plane"), assets)
-    yield running
-    running.stop()
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +36,10 @@ def farm() -> Iterator[Farm]:
 
 
 @pytest.fixture
-def cluster(plane: ControlPlane, postgres_server: Postgres, tmp_path: Path) -> Iterator[OperatorCluster]:
-    with OperatorCluster(plane, postgres_server, tmp_path) as running:
+def cluster(
+    plane_with_definitions: ControlPlane, postgres_server: Postgres, tmp_path: Path
+) -> Iterator[OperatorCluster]:
+    with OperatorCluster(plane_with_definitions, postgres_server, tmp_path) as running:
         yield running
     assert running.problems() == []
 
@@ -295,14 +289,14 @@ def test_the_drains_deadline_lets_a_deleted_node_go(cluster: OperatorCluster, no
 
 
 def test_a_namespace_with_busy_nodes_is_deleted_by_an_operator_whose_rights_outlive_it(
-    plane: ControlPlane, postgres_server: Postgres, tmp_path: Path, node: FarmNode
+    plane_with_definitions: ControlPlane, postgres_server: Postgres, tmp_path: Path, node: FarmNode
 ) -> None:
     """Rights inside of the namespace are deleted with it, before the operator can use them."""
-    with OperatorCluster(plane, postgres_server, tmp_path, home="operators") as cluster:
+    with OperatorCluster(plane_with_definitions, postgres_server, tmp_path, home="operators") as cluster:
         cluster.apply(bbb_cluster(), api_secret(node), bbb_node(node), bbb_queue())
         cluster.expect_condition("bbbnode", node.name, "True/Responding", within=5)
         cluster.tick(meetings=5)
-        plane.kubectl("delete", "namespace", cluster.namespace, "--wait=false")
+        cluster.plane.kubectl("delete", "namespace", cluster.namespace, "--wait=false")
         cluster.expect("the node is gone", lambda: not cluster.get("bbbnode", node.name), within=10)
 
 

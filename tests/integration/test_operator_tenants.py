@@ -23,7 +23,6 @@ from tests.integration.operator_cluster import (
     bbb_secret,
     bbb_tenant,
     install_definitions,
-    new_plane,
 )
 
 # The first use of the control plane's programs builds them.
@@ -33,16 +32,11 @@ GENERATED = "uni-001-api-secret"
 KINDS = ("bbbtenant", "bbbsecret", "bbbrecordprofile")
 
 
-@pytest.fixture(scope="module")
-def plane(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    running = new_plane(tmp_path_factory.mktemp("plane"), assets)
-    yield running
-    running.stop()
-
-
 @pytest.fixture
-def cluster(plane: ControlPlane, postgres_server: Postgres, tmp_path: Path) -> Iterator[OperatorCluster]:
-    with OperatorCluster(plane, postgres_server, tmp_path) as running:
+def cluster(
+    plane_with_definitions: ControlPlane, postgres_server: Postgres, tmp_path: Path
+) -> Iterator[OperatorCluster]:
+    with OperatorCluster(plane_with_definitions, postgres_server, tmp_path) as running:
         yield running
     assert running.problems() == []
 
@@ -202,28 +196,28 @@ def test_one_that_is_deleted_and_created_again_at_once_gets_a_new_value_when_the
 
 
 def test_of_two_namespaces_the_older_tenant_has_the_slug_and_the_other_heals_when_it_goes(
-    plane: ControlPlane, postgres_server: Postgres, tmp_path: Path
+    plane_with_definitions: ControlPlane, postgres_server: Postgres, tmp_path: Path
 ) -> None:
-    with OperatorCluster(plane, postgres_server, tmp_path, others=["a-second"]) as cluster:
+    with OperatorCluster(plane_with_definitions, postgres_server, tmp_path, others=["a-second"]) as cluster:
         cluster.apply(bbb_cluster(), bbb_tenant())
         accepted(cluster, "bbbtenant", "uni", "True/Accepted")
         time.sleep(1.1)
         text = json.dumps({"apiVersion": "v1", "kind": "List", "items": [bbb_cluster(), bbb_tenant()]})
-        plane.kubectl("--namespace=a-second", "apply", "-f", "-", input=text)
+        cluster.plane.kubectl("--namespace=a-second", "apply", "-f", "-", input=text)
 
         def reason() -> str:
             path = '{.status.conditions[?(@.type=="Accepted")].reason}'
-            return plane.kubectl("--namespace=a-second", "get", "bbbtenant", "uni", "-o", f"jsonpath={path}")
+            return cluster.plane.kubectl("--namespace=a-second", "get", "bbbtenant", "uni", "-o", f"jsonpath={path}")
 
         cluster.expect("the younger is refused", lambda: reason() == "SlugInUse", within=5)
         assert cluster.condition("bbbtenant", "uni", "Accepted") == "True/Accepted"
-        before = plane.kubectl(
+        before = cluster.plane.kubectl(
             "--namespace=a-second", "get", "bbbtenant", "uni", "-o", "jsonpath={.metadata.resourceVersion}"
         )
         cluster.process.stop()
         cluster.start()
         time.sleep(3)
-        after = plane.kubectl(
+        after = cluster.plane.kubectl(
             "--namespace=a-second", "get", "bbbtenant", "uni", "-o", "jsonpath={.metadata.resourceVersion}"
         )
         assert after == before

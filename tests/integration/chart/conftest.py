@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,6 @@ from tests.integration.chart.charts import Helm
 def helm(helm_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Helm:
     """Helm without a cluster."""
     return Helm(helm_program, tmp_path_factory.mktemp("helm"))
-
-
-@pytest.fixture(scope="module")
-def plane(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A control plane without the custom resource definitions."""
-    with ControlPlane(tmp_path_factory.mktemp("plane"), assets=assets) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ import yaml
 from dev.controlplane import ControlPlane
 from dev.helm import CHART, HelmError
 from dev.operators import container_variables, secret_values
-from dev.processes import ManagedProcess, free_ports, wait_until
+from dev.processes import ManagedProcess, free_ports, http_answer, wait_until
 from tests.integration.chart.charts import RELEASE, Helm, Manifest
 
 _NUMBERS = itertools.count(1)
@@ -137,15 +137,7 @@ class RunningOperator:
 
     def probe(self, path: str) -> tuple[int, str]:
         """Return status and text of an end point; status 0 when nobody answers."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=2)
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, answer.read().decode()
-        except (OSError, http.client.HTTPException):
-            return 0, ""
-        finally:
-            connection.close()
+        return http_answer(self._port, path)
 
     def lines(self, *levels: str) -> list[tuple[str, str]]:
         """Return event and reason of the operator's own lines of these levels, in order."""

@@ -22,13 +22,6 @@ from tests.integration.operator_cluster import (
 
 
 @pytest.fixture(scope="module")
-def plane(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A control plane of these tests' own, at first without the custom resource definitions."""
-    with ControlPlane(tmp_path_factory.mktemp("plane"), assets=assets) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     """A server of these tests' own, to be killed."""
     with Postgres(tmp_path_factory.mktemp("postgres")) as running:
