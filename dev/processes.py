@@ -101,7 +101,8 @@ def free_ports(count: int) -> list[int]:
     """Free TCP ports of 127.0.0.1, all different.
 
     They lie below the range of ephemeral ports, so that no outgoing connection takes one while its server is being
-    restarted (a client that keeps trying could even connect to itself).
+    restarted (a client that keeps trying could even connect to itself). They stay this process's until it ends, so that
+    nobody else who asks here gets one before its server listens.
 
     Raises:
         ProcessError: there are not enough free ports.
@@ -116,8 +117,20 @@ def free_ports(count: int) -> list[int]:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
                 probe.bind(("127.0.0.1", port))
+                _claim(port)
                 ports.append(port)
     raise ProcessError(f"there are no {count} free ports on 127.0.0.1")
+
+
+def _claim(port: int) -> None:
+    """Hold a name of the machine (unix(7), abstract sockets) until this process ends.
+
+    Raises:
+        OSError: another process has it.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as claim:
+        claim.bind(f"\0b3lb-port-{port}")
+        claim.detach()
 
 
 def last_lines(path: Path, count: int = LAST_LINES) -> str:
