@@ -10,7 +10,7 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
@@ -24,6 +24,7 @@ from lxml import etree
 
 from b3lb.bbb.client import NodeTarget, Poll
 from b3lb.bbb.meetings_xml import MeetingsParser
+from b3lb.db.accounting import load_accounts
 from b3lb.db.counters import read_counters
 from b3lb.db.engine import create_engine, transaction
 from b3lb.db.lists import read_list
@@ -53,6 +54,14 @@ MOST_STATEMENTS = 40
 NODES = ("bbb-1", "bbb-2", "bbb-3")
 LATE: Owner = ("BETA", 2)
 OWNERS: tuple[Owner, ...] = (("ALPHA", 0), ("ALPHA", 1), ("ALPHA", 2), ("BETA", 0), ("BETA", 1), LATE)
+
+
+_MONTHS = sa.text(
+    """
+    SELECT tenants.name, participant_milliseconds, meeting_milliseconds, closed_at, peak_meetings, peak_attendees
+    FROM accounting JOIN tenants ON tenants.id = tenant_id
+    """
+)
 
 
 class KilledError(Exception):
@@ -199,6 +208,8 @@ class Stage:
             own = connection.execute(
                 sa.text("SELECT secret_id, meetings, attendees_joined, duration_milliseconds FROM counters")
             )
+            accounts = {account.tenant: account.found for account in load_accounts(connection, Farm.namespace)}
+            months = connection.execute(_MONTHS).all()
             counted = {secret_id: tuple(numbers) for secret_id, *numbers in own}
             noted = gauges(connection, Farm.namespace)
             lists = {owner: read_list(connection, Farm.namespace, _name(owner)) for owner in self.truth.owners}
@@ -209,6 +220,7 @@ class Stage:
         assert len(rows) == len(self.truth.sights)
         assert counted == {self._id(owner): numbers for owner, numbers in self.truth.counters().items()}
         assert all(counter.meetings == counter.duration_count for counter in counters.values())
+        self._compare_accounts(accounts, months)
         for owner, found in lists.items():
             assert found is not None
             expected = [] if found.reason else self.truth.open_of(owner)
@@ -219,6 +231,17 @@ class Stage:
                 sums = tuple(sum(column) for column in zip(*(sight.gauges for sight in expected), strict=True))
                 assert (totals.meetings, totals.attendees) == (found.meetings, found.attendees)
                 assert (totals.listeners, totals.voices, totals.videos, totals.moderators) == (sums or (0, 0, 0, 0))
+
+    def _compare_accounts(self, accounts: Mapping[str, tuple[int, int]], months: Sequence[sa.Row[Any]]) -> None:
+        """Compare what all months of each tenant come to, and the greatest of their peaks, with the truth."""
+        truth = self.truth.accounts()
+        for tenant, found in accounts.items():
+            closed = [month for month in months if month.name == tenant and month.closed_at is not None]
+            sums = tuple(now + sum(month[number] for month in closed) for number, now in enumerate(found, start=1))
+            assert sums == truth.get(tenant.upper(), (0, 0))
+            peaks = [(month.peak_meetings, month.peak_attendees) for month in months if month.name == tenant]
+            highest = tuple(max(column) for column in zip(*peaks, strict=True))
+            assert highest == self.truth.peaks.get(tenant.upper(), (0, 0))
 
     def _id(self, owner: Owner | None) -> int | None:
         return None if owner is None else self.secret_ids[_name(owner)]
