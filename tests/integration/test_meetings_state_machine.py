@@ -1,4 +1,4 @@
-"""Whatever happens on a farm and to the jobs: after every tick lists, gauges and counters are the truth.
+"""Whatever happens on a farm and to the jobs: after every tick lists, counters and accounts are the truth.
 
 Meetings, users, nodes and time do what they like, and jobs die at any statement. The nodes' answers are rendered by the
 simulated farm and read by the real parser; only the network is missing. A life of the farm has 60 steps and some 70
@@ -28,15 +28,19 @@ from b3lb.db.accounting import load_accounts
 from b3lb.db.counters import read_counters
 from b3lb.db.engine import create_engine, transaction
 from b3lb.db.lists import read_list
+from b3lb.db.secret_metrics import load_secret_metrics
 from b3lb.db.secret_states import gauges
+from b3lb.db.tenant_stats import load_changed_stats, load_texts
 from b3lb.health import GuardPolicy, LoadReason, LoadReport, Observation, Reason
 from b3lb.meetings.model import Listing
+from b3lb.metrics.tenants import tenant_text
 from b3lb_jobs.core.check_nodes import CheckNodes
 from b3lb_jobs.core.update_secrets_lists import UpdateSecretsLists
 from b3lb_jobs.database import Database
 from b3lb_jobs.errors import TransientError
 from b3lb_jobs.interface import Task, TaskContext
 from b3lb_jobs.report import TaskReport
+from b3lb_jobs.statistics.update_statistics import UpdateStatistics
 from b3lb_jobs.task_table import TABLE
 from b3lb_jobs.tick import TickPlace, run_tick
 from b3lb_jobs.ticks import Plan
@@ -50,7 +54,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(1800)]
 
 EXAMPLES = int(os.environ.get("B3LB_TEST_FARM_LIVES", "16"))
 STEPS = 60
-MOST_STATEMENTS = 40
+MOST_STATEMENTS = 60
 NODES = ("bbb-1", "bbb-2", "bbb-3")
 LATE: Owner = ("BETA", 2)
 OWNERS: tuple[Owner, ...] = (("ALPHA", 0), ("ALPHA", 1), ("ALPHA", 2), ("BETA", 0), ("BETA", 1), LATE)
@@ -64,12 +68,20 @@ _MONTHS = sa.text(
 )
 
 
+_STATS = sa.text(
+    """
+    SELECT secret_id, sum(meetings)::integer AS meetings, sum(attendees)::integer AS attendees
+    FROM tenant_stats GROUP BY secret_id
+    """
+)
+
+
 class KilledError(Exception):
     """The job is gone."""
 
 
 class Stage:
-    """The database, the core queue's two tasks, and a network that asks the truth."""
+    """The database, all tasks of the queues core and statistics, and a network that asks the truth."""
 
     def __init__(self, url: str) -> None:
         self.engine = create_engine(url, application_name="b3lb-tests")
@@ -88,7 +100,11 @@ class Stage:
         context = TaskContext(farm.namespace, farm.keys, tick_seconds=15, max_in_flight=100)
         check_nodes = CheckNodes(context, jitter_source=lambda: 0.99)
         check_nodes._client.observe = self._observe  # type: ignore[method-assign] # the network
-        self.tasks: tuple[Task[Any], ...] = (check_nodes, UpdateSecretsLists(context))
+        self.tasks: tuple[Task[Any], ...] = (
+            check_nodes,
+            UpdateSecretsLists(context),
+            UpdateStatistics(context),
+        )
         self.loop = asyncio.Runner()
         self.begin()
 
@@ -133,7 +149,7 @@ class Stage:
         self.run(sa.text(statement), name=name, state=state, removed=server.removed)
 
     def tick(self, *, kill_at: int = 0, cut_at: int = 0, lose_commit: int = 0) -> bool:
-        """Do a tick of both tasks; return whether it came to its end.
+        """Do a tick of all tasks; return whether it came to its end.
 
         Counted from 1, the job is killed at a statement, its connection cut before one, or a commit's answer lost.
         """
@@ -144,7 +160,7 @@ class Stage:
         end = at + timedelta(seconds=50)
         place = TickPlace(self.database, Farm.namespace, f"pod/{self.kills}", Plan((at,), end, end))
         try:
-            self.loop.run(self._both(at, place))
+            self.loop.run(self._all(at, place))
             ended = True
         except KilledError:
             self.kills += 1
@@ -158,7 +174,7 @@ class Stage:
             self.truth.tick(at + self.shift, self.polled)
         return whole
 
-    async def _both(self, at: datetime, place: TickPlace) -> None:
+    async def _all(self, at: datetime, place: TickPlace) -> None:
         for entry, task in zip(TABLE, self.tasks, strict=True):
             report = TaskReport(entry)
             await run_tick(task, report, at, place)
@@ -210,6 +226,10 @@ class Stage:
             )
             accounts = {account.tenant: account.found for account in load_accounts(connection, Farm.namespace)}
             months = connection.execute(_MONTHS).all()
+            changed_stats = load_changed_stats(connection, Farm.namespace)
+            stats = connection.execute(_STATS).all()
+            metrics = load_secret_metrics(connection, Farm.namespace)
+            texts = load_texts(connection, Farm.namespace)
             counted = {secret_id: tuple(numbers) for secret_id, *numbers in own}
             noted = gauges(connection, Farm.namespace)
             lists = {owner: read_list(connection, Farm.namespace, _name(owner)) for owner in self.truth.owners}
@@ -221,6 +241,14 @@ class Stage:
         assert counted == {self._id(owner): numbers for owner, numbers in self.truth.counters().items()}
         assert all(counter.meetings == counter.duration_count for counter in counters.values())
         self._compare_accounts(accounts, months)
+        if whole:
+            assert not changed_stats
+            assert {(row.secret_id, row.meetings, row.attendees) for row in stats} == self._running()
+            assert {text.slug: text.text for text in texts} == {
+                slug: tenant_text(metrics, slug) for slug in ("ALPHA", "BETA")
+            }
+            noted_months = {month.name: month[1:3] for month in months if month.closed_at is None}
+            assert {tenant: tuple(noted) for tenant, noted in noted_months.items()} == accounts
         for owner, found in lists.items():
             assert found is not None
             expected = [] if found.reason else self.truth.open_of(owner)
@@ -242,6 +270,15 @@ class Stage:
             peaks = [(month.peak_meetings, month.peak_attendees) for month in months if month.name == tenant]
             highest = tuple(max(column) for column in zip(*peaks, strict=True))
             assert highest == self.truth.peaks.get(tenant.upper(), (0, 0))
+
+    def _running(self) -> set[tuple[int | None, int, int]]:
+        """Return the secrets that have open meetings, with their number and that of their attendees."""
+        found: dict[int | None, tuple[int, int]] = {}
+        for sight in self.truth.sights.values():
+            if sight.state == "open" and sight.owner is not None:
+                meetings, attendees = found.get(self._id(sight.owner), (0, 0))
+                found[self._id(sight.owner)] = meetings + 1, attendees + len(sight.users)
+        return {(secret_id, *numbers) for secret_id, numbers in found.items()}
 
     def _id(self, owner: Owner | None) -> int | None:
         return None if owner is None else self.secret_ids[_name(owner)]
@@ -381,19 +418,19 @@ class Core(RuleBasedStateMachine):
             assert self.stage.tick()
             self.stage.compare(whole=True)
 
-    @rule(statement=st.integers(1, 32))
+    @rule(statement=st.integers(1, 50))
     def tick_and_be_killed(self, statement: int) -> None:
         self.stage.pass_time(timedelta(seconds=15))
         whole = self.stage.tick(kill_at=statement)
         self.stage.compare(whole=whole)
 
-    @rule(statement=st.integers(1, 32))
+    @rule(statement=st.integers(1, 50))
     def tick_and_lose_the_connection(self, statement: int) -> None:
         self.stage.pass_time(timedelta(seconds=15))
         whole = self.stage.tick(cut_at=statement)
         self.stage.compare(whole=whole)
 
-    @rule(commit=st.integers(1, 4))
+    @rule(commit=st.integers(1, 6))
     def tick_and_lose_the_answer_to_a_commit(self, commit: int) -> None:
         self.stage.pass_time(timedelta(seconds=15))
         whole = self.stage.tick(lose_commit=commit)

@@ -45,7 +45,7 @@ def test_an_unknown_name_is_answered_with_the_allowed_ones_in_one_line(name: str
     with pytest.raises(UnknownNameError) as caught:
         route(["core", name])
     assert str(caught.value) == (
-        f"{name!r} is neither a task nor a queue; tasks: check-nodes, update-secrets-lists; queues: core"
+        f"{name!r} is neither a task nor a queue; tasks: check-nodes, update-secrets-lists, update-statistics; queues: core, statistics"
     )
     assert "\n" not in str(caught.value)
 
