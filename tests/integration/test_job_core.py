@@ -127,7 +127,7 @@ async def test_the_number_of_statements_does_not_grow_with_the_number_of_nodes(
                 await run.tick()
             counts[count] = counter.statements
     assert counts[3] == counts[60]
-    assert len(counts[60]) == (25 if fault else 23)
+    assert len(counts[60]) == (26 if fault else 24)
 
 
 async def test_a_tick_in_which_nothing_changed_writes_heartbeat_task_run_and_lease_only(
