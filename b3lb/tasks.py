@@ -11,8 +11,11 @@ from types import MappingProxyType
 
 CHECK_NODES = "check-nodes"
 UPDATE_SECRETS_LISTS = "update-secrets-lists"
+UPDATE_STATISTICS = "update-statistics"
 
-DEFAULT_QUEUES: Mapping[str, str] = MappingProxyType({CHECK_NODES: "core", UPDATE_SECRETS_LISTS: "core"})
+DEFAULT_QUEUES: Mapping[str, str] = MappingProxyType(
+    {CHECK_NODES: "core", UPDATE_SECRETS_LISTS: "core", UPDATE_STATISTICS: "statistics"}
+)
 """Task name → name of the queue that runs it unless the user says otherwise."""
 
 TASKS: tuple[str, ...] = tuple(DEFAULT_QUEUES)

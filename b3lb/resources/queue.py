@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 
 from b3lb.resources.base import Column, Quantity, Resource, Rule, Schema, Status, condition_path, rules
 from b3lb.resources.conditions import QueueCondition
+from b3lb.resources.time_zone import TIME_ZONE_RULE
 
 CHECK_NODES = "check-nodes"
 EVERY_MINUTE = "* * * * *"
@@ -71,10 +72,6 @@ _ONCE_RULE = Rule(
     "self.all(task, self.exists_one(other, other == task))",
     "tasks must not have the same task twice: take one of them out",
 )
-_TIME_ZONE_RULE = Rule(
-    "self.matches('^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$') && self != 'Local'",
-    "timeZone must be a name of the IANA time zone database, e.g. Europe/Berlin or Etc/UTC",
-)
 _NAME_RULE = Rule(
     f"self.metadata.name.size() <= {NAME_MAXIMUM}",
     f"metadata.name must have at most {NAME_MAXIMUM} characters because the CronJob is called b3lb-<name>: write a "
@@ -130,7 +127,7 @@ class BBBQueueSpec(Schema):
         min_length=1,
         max_length=64,
         description="Time zone of the schedule, e.g. Europe/Berlin; absent: Etc/UTC.",
-        json_schema_extra=rules(_TIME_ZONE_RULE),
+        json_schema_extra=rules(TIME_ZONE_RULE),
     )
     tick_seconds: Literal[5, 10, 15, 20, 30, 60] | None = Field(
         default=None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 
 
@@ -35,3 +36,19 @@ class CommandError(Exception):
     def __init__(self, code: ExitCode, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+_MOST_NAMES = 50
+
+
+def not_found(kind: str, name: str, namespace: str, names: Mapping[str, Sequence[str]]) -> str:
+    """Return one line that says what there is instead; ``names`` are those of all objects of the kind by namespace."""
+    there = names.get(namespace, ())
+    if there:
+        more = f" and {len(there) - _MOST_NAMES} more" if len(there) > _MOST_NAMES else ""
+        listed = f"there are: {', '.join(there[:_MOST_NAMES])}{more}"
+    elif names:
+        listed = f"there is none in this namespace; namespaces with some: {', '.join(list(names)[:_MOST_NAMES])}"
+    else:
+        listed = "there is none at all"
+    return f"no {kind} {name} in namespace {namespace}; {listed}"

@@ -44,6 +44,7 @@ A flag goes before the environment, the environment before the BBBQueue.
 examples:
   b3lb-job core                          what the CronJob of the queue core runs
   b3lb-job core --once                   one tick, now
+  b3lb-job statistics                    what the CronJob of the queue statistics runs
   b3lb-job check-nodes --dry-run         poll now and show what would change; writes nothing
   b3lb-job core --dry-run | jq .change   the same as JSON lines
   b3lb-job --list                        the tasks and their queues

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
-from b3lb.tasks import CHECK_NODES, DEFAULT_QUEUES, QUEUES, TASKS, UPDATE_SECRETS_LISTS, tasks_of
+from b3lb.tasks import CHECK_NODES, DEFAULT_QUEUES, QUEUES, TASKS, UPDATE_SECRETS_LISTS, UPDATE_STATISTICS, tasks_of
 
 if TYPE_CHECKING:
     from b3lb_jobs.interface import Task, TaskContext
@@ -44,6 +44,7 @@ class TaskEntry:
 TABLE: tuple[TaskEntry, ...] = (
     TaskEntry(CHECK_NODES, "b3lb_jobs.core.check_nodes:CheckNodes", ticking=True),
     TaskEntry(UPDATE_SECRETS_LISTS, "b3lb_jobs.core.update_secrets_lists:UpdateSecretsLists", ticking=True),
+    TaskEntry(UPDATE_STATISTICS, "b3lb_jobs.statistics.update_statistics:UpdateStatistics", ticking=False),
 )
 
 _BY_NAME = {entry.name: entry for entry in TABLE}
