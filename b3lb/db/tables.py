@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql
 
 from b3lb.db.columns import block, count, identity, integer, timestamp
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """The schema that this program was written for."""
 
 OLDEST_PROGRAM = 1
@@ -351,6 +351,10 @@ heartbeats = sa.Table(
     sa.Column("holder", sa.Text, nullable=False),
     sa.Column("token", sa.BigInteger, nullable=False),
     sa.Column("summary", postgresql.JSONB, nullable=False, server_default=sa.text("'{}'")),
+    sa.Column("runtime_counts", postgresql.ARRAY(sa.BigInteger), nullable=False, server_default=sa.text("'{}'")),
+    sa.Column("poll_counts", postgresql.ARRAY(sa.BigInteger), nullable=False, server_default=sa.text("'{}'")),
+    sa.Column("runtime_seconds", sa.Double, nullable=False, server_default=sa.text("0")),
+    sa.Column("poll_seconds", sa.Double, nullable=False, server_default=sa.text("0")),
 )
 
 task_runs = sa.Table(
@@ -380,4 +384,15 @@ task_runs = sa.Table(
     sa.CheckConstraint("octet_length(arguments::text) <= 65536", name="arguments_size"),
     sa.CheckConstraint("octet_length(result::text) <= 65536", name="result_size"),
     sa.Index("task_runs_history_idx", "namespace", "task", "created_at"),
+)
+
+# A trigger of task_runs counts here: whoever writes a run's state, it is counted, and outlives the run's row.
+task_totals = sa.Table(
+    "task_totals",
+    metadata,
+    sa.Column("namespace", sa.Text, primary_key=True),
+    sa.Column("queue", sa.Text, primary_key=True),
+    sa.Column("task", sa.Text, primary_key=True),
+    sa.Column("state", sa.Text, primary_key=True),
+    sa.Column("runs", sa.BigInteger, nullable=False),
 )

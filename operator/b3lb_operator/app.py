@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 import structlog
@@ -16,9 +16,11 @@ from b3lb_operator.database import Database
 from b3lb_operator.dispatch import Dispatcher
 from b3lb_operator.events import EventRecorder
 from b3lb_operator.http import Check
+from b3lb_operator.instruments import Instruments
 from b3lb_operator.kinds import API_SECRET, CUSTOM_KINDS, LEASE, NODE, QUEUE, Key, Kind
 from b3lb_operator.kube import Kube, KubeError
 from b3lb_operator.liveness import LeaseRenewer, LoopMonitor, WatchMonitor
+from b3lb_operator.metrics import MetricsPage
 from b3lb_operator.mirror import Mirror
 from b3lb_operator.objects import ObjectApplier
 from b3lb_operator.probe import Prober
@@ -45,9 +47,24 @@ class Operator:
     """All parts; the watches feed ``observe``, everything else follows."""
 
     def __init__(
-        self, settings: OperatorSettings, *, kube: Kube, client: NodeClient, fence: Check = lambda: None
+        self,
+        settings: OperatorSettings,
+        *,
+        kube: Kube,
+        client: NodeClient,
+        fence: Check = lambda: None,
+        instruments: Instruments | None = None,
     ) -> None:
-        """Put the parts together; nothing runs yet. ``fence`` says why nothing may be committed now."""
+        """Put the parts together; nothing runs yet.
+
+        Args:
+            settings: All settings.
+            kube: The API server.
+            client: What polls nodes.
+            fence: Says why nothing may be committed now.
+            instruments: What counts requests; absent: new ones.
+        """
+        instruments = instruments or Instruments()
         clock = asyncio.get_running_loop().time
         keys = settings.key_ring
         self._kube = kube
@@ -74,7 +91,20 @@ class Operator:
         )
         self._events = EventRecorder(kube, instance=settings.identity)
         self._objects = ObjectApplier(kube, self._events, namespaces=self.namespaces, names=settings.objects)
-        writer = StatusWriter(kube, self._store, self._events, clock=clock)
+        writer = StatusWriter(kube, self._store, self._events, clock=clock, instruments=instruments)
+        self.metrics = MetricsPage(
+            store=self._store,
+            database=self._database,
+            namespaces=self.namespaces,
+            instruments=instruments,
+            leads=lambda: bool(self._tasks),
+        )
+        instruments.observe(
+            loop_lag_seconds=self._loop_monitor.longest_lag,
+            live=lambda: _all_well(self.live_checks),
+            ready=lambda: _all_well(self.ready_checks),
+            leads=lambda: float(bool(self._tasks)),
+        )
         self._nodes = WorkQueue("nodes", NodeReconciler(kube, self._store, self._view).reconcile)
         queues = QueueReconciler(
             kube=kube,
@@ -188,6 +218,7 @@ class Operator:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+        await self.metrics.close()
         self._database.close()
         # kopf waits for its own waiter on this flag before it lets the process go.
         self.stop_flag.set()
@@ -266,3 +297,7 @@ class Operator:
             _log.critical("a task ended", task=task.get_name(), exc_info=error)
             self.exit_code = EXIT_FAILURE
         self.stop_flag.set()
+
+
+def _all_well(checks: Iterable[Check]) -> float:
+    return float(all(check() is None for check in checks))

@@ -25,6 +25,7 @@ from dev.farm.messages import FarmNode
 from dev.farm.process import Farm
 from dev.farm.tenants import Secret, tenant_secrets
 from dev.postgres import Postgres
+from tests.bench import scrape
 from tests.bench.idle import measure_idle, measure_start
 from tests.bench.scenarios import STATISTICS, TICKS, Figures, TickScenario, bars, table
 from tests.bench.ticks import NAMESPACE
@@ -40,7 +41,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="SCENARIO", help="names of scenarios; default: all")
     parser.add_argument("--output", type=Path, default=REPOSITORY / ".bench" / "core.json")
     arguments = parser.parse_args()
-    names = [*(scenario.name for scenario in (*TICKS, STATISTICS)), "idle"]
+    names = [*(scenario.name for scenario in (*TICKS, STATISTICS)), "scrape", "idle"]
     unknown = set(arguments.only or ()) - set(names)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
@@ -57,6 +58,9 @@ def main() -> None:
             if STATISTICS.name in chosen:
                 print(f"statistics: {STATISTICS.nodes} nodes, {STATISTICS.ticks} runs …", file=sys.stderr)
                 rows.append(measure_statistics(STATISTICS, postgres))
+            if "scrape" in chosen:
+                print(f"scrape: {scrape.NODES} nodes, {scrape.SECRETS} secrets …", file=sys.stderr)
+                rows.append(measure_scrape(postgres))
             print(f"fixed cost of `b3lb-job core --once` without nodes: {measure_start(postgres):.2f} s CPU")
         if "idle" in chosen:
             print("idle: the operator with 300 nodes in which nothing changes …", file=sys.stderr)
@@ -162,6 +166,34 @@ def measure_statistics(scenario: TickScenario, postgres: Postgres) -> Figures:
         peak_rss_mib=end["peak_rss_mib"],
         statements=max(figures["statements"] for figures in measured),
         wal_mib=statistics.median(figures["wal"] for figures in measured),
+    )
+
+
+def measure_scrape(postgres: Postgres) -> Figures:
+    """Return the medians of scrapes of the operator's metrics, each of which reads everything anew."""
+    database = postgres.create_database("bench_scrape")
+    migrate(database)
+    urls = [f"http://node-{number}.example.org" for number in range(scrape.NODES)]
+    farm = [
+        FarmNode(
+            name=f"node-{number}", api_url=f"{url}/bigbluebutton/api", load_url=f"{url}/b3lb/load", secret="secret"
+        )
+        for number, url in enumerate(urls)
+    ]
+    declare(database, KeyRing.generate("bench"), farm, tenant_secrets(scrape.TENANTS, scrape.SECRETS))
+    pg_cpu = postgres.cpu_seconds()
+    command = [sys.executable, "-m", "tests.bench.scrape", database]
+    figures = json.loads(subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE).stdout)
+    print(f"scrape: {figures['series']} series")
+    return Figures(
+        scenario="scrape",
+        cpu_s=statistics.median(figures["cpu"]),
+        floor_cpu_s=statistics.median(figures["floor"]),
+        pg_cpu_s=(postgres.cpu_seconds() - pg_cpu) / (scrape.RUNS + 1),
+        wall_s=statistics.median(figures["wall"]),
+        peak_rss_mib=figures["peak_rss_mib"],
+        statements=figures["statements"],
+        wal_mib=0.0,
     )
 
 

@@ -50,6 +50,7 @@ BARS: dict[str, dict[str, float]] = {
         "wall_s": 5,
         "statements": 40,
     },
+    "scrape": {"cpu_s": 0.25, "statements": 10},
     "s100dead": {"wall_s": TIMEOUT_SECONDS + 1, "statements": 40, "unseen": 10},
     "statistics": {"cpu_s": 1.0, "statements": 20},
 }

@@ -100,6 +100,7 @@ class CheckNodes:
             changes=(*rows_of(judged.decision), *judged.report.rows(names)),
             unpolled=unpolled,
             failure=failure,
+            poll_seconds=[answer.observation.seconds for answer in answers.values()],
         )
 
     def _no_secret_at_all(self, loaded: Loaded) -> PermanentError | None:

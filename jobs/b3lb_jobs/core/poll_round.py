@@ -50,8 +50,8 @@ class Loaded:
 class Judged:
     """What a round, the tick's that was due at ``at``, changes, and what there is to say about it.
 
-    ``duplicates`` are the nodes that are the server of an older one, by their IDs, with that one. ``listed`` are the IDs
-    of the nodes that were healthy and said which meetings they have.
+    ``duplicates`` are the nodes that are the server of an older one, by their IDs, with that one. ``listed`` are the
+    IDs of the nodes that were healthy and said which meetings they have.
     """
 
     decision: Decision
