@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 4
 """The schema that this program was written for."""
 
 OLDEST_PROGRAM = 1
@@ -343,6 +343,13 @@ task_runs = sa.Table(
     _timestamp("created_at", now=True),
     _timestamp("started_at", nullable=True),
     _timestamp("finished_at", nullable=True),
+    sa.Column("enqueued", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("priority", sa.Integer, nullable=True, comment="0 to 9; absent: the queue's"),
+    sa.Column("tenant", sa.Text, nullable=True, comment="whose share of the queue the run is"),
+    _timestamp("not_before", nullable=True),
+    _timestamp("released_at", nullable=True),
+    sa.Column("in_flight", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("job_uid", sa.Text, nullable=True, comment="of the attempt's Job, once it is known to exist"),
     sa.CheckConstraint(
         "state in ('PENDING', 'STARTED', 'SUCCESS', 'FAILURE', 'RETRY', 'REVOKED')",
         name="state",
@@ -350,4 +357,20 @@ task_runs = sa.Table(
     sa.CheckConstraint("octet_length(arguments::text) <= 65536", name="arguments_size"),
     sa.CheckConstraint("octet_length(result::text) <= 65536", name="result_size"),
     sa.Index("task_runs_history_idx", "namespace", "task", "created_at"),
+    sa.CheckConstraint("priority between 0 and 9", name="priority"),
+    sa.CheckConstraint("enqueued or not in_flight", name="in_flight"),
+    sa.Index(
+        "task_runs_enqueued_idx",
+        "namespace",
+        "queue",
+        postgresql_where=sa.text("enqueued and (finished_at is null or in_flight)"),
+    ),
+)
+
+release_rates = sa.Table(
+    "release_rates",
+    metadata,
+    sa.Column("namespace", sa.Text, primary_key=True),
+    sa.Column("queue", sa.Text, primary_key=True),
+    _timestamp("spent_until"),
 )
