@@ -33,7 +33,7 @@ class TaskState(StrEnum):
     REVOKED = "REVOKED"
 
 
-def _capped(parameter: str) -> sa.ColumnElement[Any]:
+def capped_json(parameter: str) -> sa.ColumnElement[Any]:
     """Return a JSON parameter, replaced by a remark when its stored text would be too long."""
     value = sa.cast(sa.bindparam(parameter, type_=sa.Text), postgresql.JSONB)
     size = sa.func.octet_length(sa.cast(value, sa.Text))
@@ -48,7 +48,7 @@ _INSERT = postgresql.insert(task_runs).values(
     task=sa.bindparam("task"),
     pod=sa.bindparam("pod"),
     state=TaskState.STARTED.value,
-    arguments=_capped("arguments"),
+    arguments=capped_json("arguments"),
     attempts=sa.bindparam("attempts", type_=sa.Integer),
     started_at=sa.func.clock_timestamp(),
 )
@@ -81,7 +81,7 @@ _FINISH = (
     .values(
         state=sa.bindparam("final_state"),
         result=sa.case(
-            (sa.bindparam("final_result", type_=sa.Text).is_(None), sa.null()), else_=_capped("final_result")
+            (sa.bindparam("final_result", type_=sa.Text).is_(None), sa.null()), else_=capped_json("final_result")
         ),
         error=sa.bindparam("final_error", type_=sa.Text),
         traceback=sa.bindparam("final_traceback", type_=sa.Text),
@@ -146,13 +146,17 @@ def finish(
         "run_id": run_id,
         "final_state": state.value,
         "final_result": None if result is None else dump(result),
-        "final_error": _error(error),
-        "final_traceback": None
-        if traceback is None
-        else shortened(storable_text(redact(traceback)), TRACEBACK_CHARACTERS),
+        "final_error": stored_error(error),
+        "final_traceback": stored_traceback(traceback),
     }
     return connection.execute(_FINISH, parameters).scalar_one_or_none() is not None
 
 
-def _error(error: str | None) -> str | None:
+def stored_error(error: str | None) -> str | None:
+    """Return ``error`` as it may be stored: redacted and capped."""
     return None if error is None else storable_text(redact(error))[:ERROR_CHARACTERS]
+
+
+def stored_traceback(traceback: str | None) -> str | None:
+    """Return ``traceback`` as it may be stored: redacted, and capped in its middle."""
+    return None if traceback is None else shortened(storable_text(redact(traceback)), TRACEBACK_CHARACTERS)
