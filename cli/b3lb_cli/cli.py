@@ -11,10 +11,11 @@ from pathlib import PurePath
 from typing import NoReturn
 
 from b3lb import __version__
+from b3lb_cli import run_arguments
 from b3lb_cli.outcome import MEANINGS, CommandError, ExitCode
 
 _DESCRIPTION = (
-    "Ask a farm of BigBlueButton servers behind b3lb. Everything is read from the database; nothing is changed."
+    "Ask a farm of BigBlueButton servers behind b3lb, and enqueue its background tasks. All of it goes by the database."
 )
 
 _EPILOG = """\
@@ -68,6 +69,7 @@ def parser(program: str = "b3lb") -> argparse.ArgumentParser:
     listing.add_argument("--secret", required=True, metavar="NAME", help="name of the BBBSecret, such as unia-001")
     listing.add_argument("-n", "--namespace", metavar="NAMESPACE", help="namespace of the BBBSecret")
     listing.add_argument("-o", "--output", choices=("table", "json", "xml"), default="table", help="default: table")
+    run_arguments.add_commands(commands.add_parser)
     return made
 
 
@@ -106,7 +108,7 @@ def _run(options: argparse.Namespace) -> None:
     from b3lb_cli.settings import CommandSettings, namespace_name, object_name  # noqa: PLC0415
 
     try:
-        secret = object_name(options.secret)
+        secret = object_name(options.secret) if options.command == "meetings" else ""
         chosen = None if options.namespace is None else namespace_name(options.namespace)
     except ValueError as error:
         raise CommandError(ExitCode.USAGE, str(error)) from None
@@ -115,4 +117,9 @@ def _run(options: argparse.Namespace) -> None:
         namespace = chosen or settings.default_namespace
     except SettingsError as error:
         raise CommandError(ExitCode.CONFIGURATION, str(error)) from None
+    if options.command != "meetings":
+        from b3lb_cli.runs import execute  # noqa: PLC0415
+
+        execute(settings.url, namespace, options)
+        return
     meetings(settings.url, Question(namespace, secret), Output(options.output))

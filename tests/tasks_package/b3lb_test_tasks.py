@@ -16,7 +16,7 @@ class WorkArguments(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     seconds: float = Field(default=0.0, ge=0)
-    end: Literal["success", "transient", "permanent", "bug", "memory"] = "success"
+    end: Literal["success", "transient", "permanent", "bug", "memory", "stubborn"] = "success"
     countdown: float | None = None
     catch: bool = False
     recover_at: int = 1_000_000
@@ -27,6 +27,8 @@ def work(context: RunContext, arguments: WorkArguments) -> Mapping[str, Any]:
     try:
         time.sleep(arguments.seconds)
     except SoftTimeLimitError:
+        if arguments.end == "stubborn":
+            time.sleep(arguments.seconds)
         if not arguments.catch:
             raise
         return {"partial": True, "seconds": time.monotonic() - began}
