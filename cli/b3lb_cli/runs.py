@@ -154,8 +154,11 @@ def _revoke(url: str, namespace: str, options: argparse.Namespace) -> None:
 
 def _purge(url: str, namespace: str, options: argparse.Namespace) -> None:
     def take_back(connection: sa.Connection) -> int:
-        _check_queue(connection, namespace, options.queue)
-        return purge(connection, namespace, options.queue, why="purged by hand")
+        revoked = purge(connection, namespace, options.queue, why="purged by hand")
+        if not revoked:
+            # What waits for a queue that was deleted can be purged all the same.
+            _check_queue(connection, namespace, options.queue)
+        return revoked
 
     count = ask(url, take_back, write=True)
     if options.output == "json":
