@@ -5,7 +5,7 @@ A pod writes its own run. Everything is bounded, and error texts are stripped of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -20,6 +20,9 @@ from b3lb.redaction import redact, shortened
 JSON_BYTES = 65_536
 ERROR_CHARACTERS = 1_000
 TRACEBACK_CHARACTERS = 16_000
+
+SILENT_DAYS = 2
+"""Runs that began earlier are not looked at any more: finished Jobs are kept for a day."""
 
 
 class TaskState(StrEnum):
@@ -150,6 +153,31 @@ def finish(
         "final_traceback": stored_traceback(traceback),
     }
     return connection.execute(_FINISH, parameters).scalar_one_or_none() is not None
+
+
+_SILENT = (
+    sa.update(task_runs)
+    .where(
+        task_runs.c.namespace == sa.bindparam("for_namespace"),
+        sa.not_(task_runs.c.enqueued),
+        task_runs.c.finished_at.is_(None),
+        task_runs.c.created_at > sa.func.now() - sa.func.make_interval(0, 0, 0, SILENT_DAYS),
+        # Kubernetes calls the pods of a Job by its name, a hyphen and five random characters.
+        sa.func.left(task_runs.c.pod, -6) == sa.any_(sa.bindparam("jobs", type_=postgresql.ARRAY(sa.Text))),
+    )
+    .values(
+        state=TaskState.FAILURE.value,
+        error=sa.bindparam("why", type_=sa.Text),
+        finished_at=sa.func.clock_timestamp(),
+    )
+    .returning(task_runs.c.id)
+)
+
+
+def fail_silent_runs(connection: sa.Connection, namespace: str, jobs: Sequence[str], *, error: str) -> int:
+    """Note the end of runs whose pods, of these failed Jobs of schedules, died without a word; return how many."""
+    parameters = {"for_namespace": namespace, "jobs": list(jobs), "why": stored_error(error)}
+    return len(connection.execute(_SILENT, parameters).all())
 
 
 def stored_error(error: str | None) -> str | None:

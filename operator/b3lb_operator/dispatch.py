@@ -121,7 +121,7 @@ class Dispatcher:
     def _job(self, change: Change) -> None:
         for manifest in (change.old, change.new):
             for owner in (manifest or {}).get("metadata", {}).get("ownerReferences", ()):
-                if owner.get("kind") == QUEUE.name:
+                if owner.get("kind") in {QUEUE.name, CRON_JOB.name}:
                     self._sinks.release(change.key.namespace)
                 if owner.get("kind") == CRON_JOB.name:
                     self._sinks.reconcile_queue(Key(change.key.namespace, owner["name"].removeprefix(NAME_PREFIX)))

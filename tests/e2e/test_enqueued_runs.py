@@ -226,6 +226,30 @@ def test_purging_a_queue_leaves_only_what_is_at_work(runs: Runs) -> None:
     assert {row.state for row in runs.listed()} == {"REVOKED"}
 
 
+def test_a_killed_pod_of_a_schedule_leaves_a_failure_within_thirty_seconds(runs: Runs) -> None:
+    runs.declare(suspend=True)
+    runs.start_job()
+    runs.expect("a run began", lambda: any(row.state == "STARTED" for row in runs.listed()), within=20)
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if any("b3lb-job" in word for word in words) and _environment(process).get("B3LB_NAMESPACE") == "e2e-runs":
+            process.kill()
+    runs.expect("it failed", lambda: {row.state for row in runs.listed()} == {"FAILURE"}, within=30)
+
+
+def _environment(process: psutil.Process) -> dict[str, str]:
+    try:
+        return process.environ()
+    except psutil.Error:
+        return {}
+
+
+def test_memory_beyond_the_limit_is_a_failure_that_says_so(runs: Runs) -> None:
+    runs.declare_queue(resources={"limits": {"memory": "200Mi"}})
+    row = runs.expect_state(runs.put(end="hog"), "FAILURE", within=30)
+    assert row.error == "OOMKilled: the pod used more memory than its limit allows"
+
+
 def test_a_node_check_more_is_one_tick_in_the_enqueued_run(runs: Runs) -> None:
     runs.declare(suspend=True)
     runs.expect_condition("core", "Ready", "False/Suspended", within=10, of="bbbqueue")

@@ -16,7 +16,7 @@ class WorkArguments(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     seconds: float = Field(default=0.0, ge=0)
-    end: Literal["success", "transient", "permanent", "bug", "memory", "stubborn"] = "success"
+    end: Literal["success", "transient", "permanent", "bug", "memory", "stubborn", "hog"] = "success"
     countdown: float | None = None
     catch: bool = False
     recover_at: int = 1_000_000
@@ -38,6 +38,10 @@ def work(context: RunContext, arguments: WorkArguments) -> Mapping[str, Any]:
         raise PermanentError("the archive is damaged")
     if arguments.end == "bug":
         raise RuntimeError("token=geheim")
+    if arguments.end == "hog":
+        held = b"x" * 1_000_000_000
+        time.sleep(60)
+        return {"bytes": len(held)}
     if arguments.end == "memory":
         raise MemoryError
     return {"attempt": context.attempt, "left": context.seconds_left() > 0}

@@ -170,7 +170,7 @@ def test_a_cron_job_and_its_jobs_wake_their_queue(store: Store, woken: Woken) ->
     assert woken.take() == [("queue", "core")]
     owners = [{"kind": "CronJob", "name": "b3lb-core", "uid": "x"}]
     store.observe(JOB, "ADDED", manifest_of(JOB, "b3lb-core-1", ownerReferences=owners))
-    assert woken.take() == [("queue", "core")]
+    assert woken.take() == [("release", "farm"), ("queue", "core")]
     store.observe(JOB, "ADDED", manifest_of(JOB, "somebodys"))
     assert woken.take() == []
 

@@ -24,14 +24,21 @@ from b3lb.db.task_queue import (
     read_spent_until,
     record_job,
 )
-from b3lb.db.task_runs import TaskState
+from b3lb.db.task_runs import TaskState, fail_silent_runs
 from b3lb.release import Release, ReleasePolicy, RetryPolicy, WaitingRun, parse_rate, release, retry_after
 from b3lb.resources import BBBQueueSpec
 from b3lb.retention import HistoryPolicy
 from b3lb_operator.database import Database, DatabaseUnavailableError
 from b3lb_operator.kinds import JOB, POD, QUEUE, Key, Manifest, is_deleting, is_owned_by
 from b3lb_operator.kube import ConflictError, ForbiddenError, Kube, KubeError, NotFoundError, RefusedError
-from b3lb_operator.manifests.cronjob import JobDefaults, QueueIdentity, RunIdentity, build_run_job, run_job_name
+from b3lb_operator.manifests.cronjob import (
+    RUN_LABEL,
+    JobDefaults,
+    QueueIdentity,
+    RunIdentity,
+    build_run_job,
+    run_job_name,
+)
 from b3lb_operator.manifests.facts import Block
 from b3lb_operator.manifests.run_end import JobEnd, has_failed, job_end
 from b3lb_operator.reconcilers.queue import task_block
@@ -67,11 +74,13 @@ class RunReconciler:
         self._history = history or HistoryPolicy()
         self._chance = chance
         self._forget_at: dict[str, float] = {}
+        self._silent: dict[str, frozenset[str]] = {}
 
     async def reconcile(self, namespace: str) -> float:
         """Bring the runs of a namespace on; return after how many seconds to look again at the latest."""
         try:
             await self._forget(namespace)
+            await self._note_silent_pods(namespace)
             content = await self._database.call(lambda connection: read_content(connection, namespace))
             delays = [await self._tend(namespace, run) for run in content.runs if run.in_flight]
             delays += [await self._release(key, content) for key in self._waiting_queues(namespace, content)]
@@ -87,6 +96,20 @@ class RunReconciler:
         self._forget_at[namespace] = time.monotonic() + (RETRY_SECONDS if count else FORGET_SECONDS)
         if count:
             _log.info("old task runs deleted", namespace=namespace, runs=count)
+
+    async def _note_silent_pods(self, namespace: str) -> None:
+        """Note the ends of a schedule's runs whose pods died without a word; each failed Job is looked at once."""
+        failed = {
+            job["metadata"]["uid"]: key.name
+            for key, job in self._store.in_namespace(JOB, namespace)
+            if RUN_LABEL not in job["metadata"].get("labels", {}) and has_failed(job)
+        }
+        known = self._silent.get(namespace, frozenset())
+        new = [name for uid, name in failed.items() if uid not in known]
+        if new:
+            error = "the pod died without a word: its Job failed"
+            await self._database.call(lambda connection: fail_silent_runs(connection, namespace, new, error=error))
+        self._silent[namespace] = frozenset(failed)
 
     async def _tend(self, namespace: str, run: EnqueuedRun) -> float:
         """Bring one run in flight on; one's trouble does not keep the others waiting."""
