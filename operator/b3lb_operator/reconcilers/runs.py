@@ -200,7 +200,7 @@ class RunReconciler:
         )
 
     async def _create(self, namespace: str, run: EnqueuedRun) -> None:
-        """Make the Job of an attempt; one that is there already is taken over at the next look."""
+        """Make the Job of an attempt, or take over the one that is there already."""
         manifest = self._store.get(QUEUE, Key(namespace, run.queue))
         spec = None if manifest is None or is_deleting(manifest) else parse_spec(BBBQueueSpec, manifest)
         if manifest is None or spec is None:
@@ -214,6 +214,8 @@ class RunReconciler:
             )
             job = await self._kube.create(JOB, desired)
         except ConflictError:
+            key = Key(namespace, run_job_name(RunIdentity(run.id, run.attempt)))
+            await self._observe(namespace, run, await self._kube.get(JOB, key))
             return
         except (ValueError, RefusedError) as error:
             await self._end(run, AttemptEnd(state=TaskState.FAILURE, error=f"its Job cannot be made: {error}"))
@@ -235,6 +237,7 @@ class RunReconciler:
         if manifest is None or spec is None or isinstance(spec, Block) or not self._may_start(key, manifest, spec):
             return RECHECK_SECONDS
         decision = await self._decide(key, spec, content)
+        delays = [RECHECK_SECONDS]
         if decision.runs:
             released = await self._database.call(
                 partial(
@@ -245,11 +248,10 @@ class RunReconciler:
                     spent_until=decision.spent_until,
                 )
             )
-            for run in released:
-                await self._tend(key.namespace, run)
-        if decision.look_again_at is None:
-            return RECHECK_SECONDS
-        return min(RECHECK_SECONDS, (decision.look_again_at - content.now).total_seconds())
+            delays += [await self._tend(key.namespace, run) for run in released]
+        if decision.look_again_at is not None:
+            delays.append((decision.look_again_at - content.now).total_seconds())
+        return min(delays)
 
     def _may_start(self, key: Key, manifest: Manifest, spec: BBBQueueSpec) -> bool:
         others = (queue for other, queue in self._store.in_namespace(QUEUE, key.namespace) if other != key)
