@@ -112,8 +112,13 @@ def test_defaults_appear_in_what_is_stored(cluster: Cluster) -> None:
         "weightPercent": 100,
     }
     assert cluster.dry_run(QUEUE)["spec"] == {
+        "concurrency": 1,
         "failedJobsHistoryLimit": 5,
         "maxInFlight": 100,
+        "priority": 5,
+        "retry": {"backoffSeconds": 10, "maxRetries": 3, "maximumSeconds": 600},
+        "softTimeLimitSeconds": 240,
+        "timeLimitSeconds": 300,
         "schedule": "* * * * *",
         "successfulJobsHistoryLimit": 3,
         "suspend": False,
