@@ -21,7 +21,7 @@ from b3lb.db.tables import (
     task_totals,
 )
 from b3lb.metrics.nodes import ClusterSample, PollTimes
-from b3lb.metrics.queues import TaskTicks, TaskTotal
+from b3lb.metrics.queues import EnqueuedRuns, TaskTicks, TaskTotal
 from b3lb.tasks import CHECK_NODES
 
 
@@ -40,22 +40,14 @@ class NodeNumbers:
     meetings_known: int
 
 
-@dataclass(frozen=True, slots=True)
-class WaitingRuns:
-    """Runs of a queue that wait for a pod of their own, and since when the oldest does (seconds since 1970)."""
-
-    runs: int = 0
-    oldest_at: float | None = None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FarmMetrics:
-    """The farms of some namespaces at ``now``, the database's time; ``nodes`` and ``waiting`` by namespace and name."""
+    """The farms of some namespaces at ``now``, the database's time; ``nodes``, ``enqueued`` by namespace and name."""
 
     now: datetime
     nodes: Mapping[tuple[str, str], NodeNumbers]
     clusters: Sequence[ClusterSample]
-    waiting: Mapping[tuple[str, str], WaitingRuns]
+    enqueued: Mapping[tuple[str, str], EnqueuedRuns]
     totals: Sequence[TaskTotal]
     ticks: Sequence[TaskTicks]
     polls: Sequence[PollTimes]
@@ -134,9 +126,17 @@ _TOTALS = (
     .where(_ours(queues))
     .order_by(task_totals.c.namespace, task_totals.c.task, task_totals.c.queue, task_totals.c.state)
 )
-_WAITING = (
-    sa.select(task_runs.c.namespace, task_runs.c.queue, sa.func.count(), _epoch(sa.func.min(task_runs.c.created_at)))
-    .where(task_runs.c.namespace == sa.any_(_namespaces), task_runs.c.state == "PENDING")
+_at_work = task_runs.c.state == "STARTED"
+_ENQUEUED = (
+    sa.select(
+        task_runs.c.namespace,
+        task_runs.c.queue,
+        sa.func.count().filter(sa.not_(_at_work)),
+        sa.func.count().filter(_at_work),
+        # greatest() leaves nulls out.
+        _epoch(sa.func.min(sa.func.greatest(task_runs.c.created_at, task_runs.c.not_before)).filter(sa.not_(_at_work))),
+    )
+    .where(task_runs.c.namespace == sa.any_(_namespaces), task_runs.c.enqueued, task_runs.c.finished_at.is_(None))
     .group_by(task_runs.c.namespace, task_runs.c.queue)
 )
 
@@ -160,7 +160,7 @@ def read_farm_metrics(connection: sa.Connection, namespaces: Sequence[str]) -> F
             for row in connection.execute(_NODES, parameters)
         },
         clusters=[ClusterSample(*row) for row in connection.execute(_CLUSTERS, parameters)],
-        waiting={(row[0], row[1]): WaitingRuns(row[2], row[3]) for row in connection.execute(_WAITING, parameters)},
+        enqueued={(row[0], row[1]): EnqueuedRuns(*row[2:]) for row in connection.execute(_ENQUEUED, parameters)},
         totals=[TaskTotal(*row) for row in connection.execute(_TOTALS, parameters)],
         ticks=[TaskTicks(*row[:6]) for row in found],
         polls=[PollTimes(row.namespace, row.poll_counts, row.poll_seconds) for row in found if row.task == CHECK_NODES],

@@ -10,22 +10,40 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from b3lb.db.columns import block, count, identity, integer, timestamp
+from b3lb.db.metadata import metadata
+from b3lb.db.run_tables import heartbeats, leases, release_rates, task_runs, task_totals
 
-SCHEMA_VERSION = 5
+__all__ = [
+    "OLDEST_PROGRAM",
+    "SCHEMA_VERSION",
+    "accounting",
+    "cluster_states",
+    "clusters",
+    "counters",
+    "heartbeats",
+    "leases",
+    "meetings",
+    "metadata",
+    "node_states",
+    "nodes",
+    "queues",
+    "record_profiles",
+    "release_rates",
+    "schema_version",
+    "secret_states",
+    "secrets",
+    "task_runs",
+    "task_totals",
+    "tenant_metrics",
+    "tenant_stats",
+    "tenants",
+]
+
+SCHEMA_VERSION = 6
 """The schema that this program was written for."""
 
 OLDEST_PROGRAM = 1
 """The oldest program, by its SCHEMA_VERSION, that still works on this schema."""
-
-metadata = sa.MetaData(
-    naming_convention={
-        "pk": "%(table_name)s_pkey",
-        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
-        "uq": "%(table_name)s_%(column_0_N_name)s_key",
-        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
-        "ck": "%(table_name)s_%(constraint_name)s_check",
-    }
-)
 
 schema_version = sa.Table(
     "schema_version",
@@ -329,70 +347,4 @@ accounting = sa.Table(
     sa.CheckConstraint("month = date_trunc('month', month)", name="month"),
     sa.CheckConstraint("peak_attendees >= 0 and peak_meetings >= 0 and recording_bytes >= 0", name="counts"),
     sa.Index("accounting_open_idx", "tenant_id", unique=True, postgresql_where=sa.text("closed_at is null")),
-)
-
-leases = sa.Table(
-    "leases",
-    metadata,
-    sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("holder", sa.Text, nullable=False),
-    sa.Column("token", sa.BigInteger, nullable=False, server_default=sa.text("1")),
-    timestamp("expires_at"),
-)
-
-heartbeats = sa.Table(
-    "heartbeats",
-    metadata,
-    sa.Column("namespace", sa.Text, primary_key=True),
-    sa.Column("task", sa.Text, primary_key=True),
-    timestamp("tick_at"),
-    timestamp("started_at"),
-    timestamp("finished_at"),
-    sa.Column("holder", sa.Text, nullable=False),
-    sa.Column("token", sa.BigInteger, nullable=False),
-    sa.Column("summary", postgresql.JSONB, nullable=False, server_default=sa.text("'{}'")),
-    sa.Column("runtime_counts", postgresql.ARRAY(sa.BigInteger), nullable=False, server_default=sa.text("'{}'")),
-    sa.Column("poll_counts", postgresql.ARRAY(sa.BigInteger), nullable=False, server_default=sa.text("'{}'")),
-    sa.Column("runtime_seconds", sa.Double, nullable=False, server_default=sa.text("0")),
-    sa.Column("poll_seconds", sa.Double, nullable=False, server_default=sa.text("0")),
-)
-
-task_runs = sa.Table(
-    "task_runs",
-    metadata,
-    sa.Column("id", sa.Uuid, primary_key=True),
-    sa.Column("namespace", sa.Text, nullable=False),
-    sa.Column("queue", sa.Text, nullable=False),
-    sa.Column("task", sa.Text, nullable=False),
-    sa.Column("pod", sa.Text, nullable=False),
-    sa.Column("state", sa.Text, nullable=False),
-    sa.Column("arguments", postgresql.JSONB, nullable=False, server_default=sa.text("'{}'")),
-    sa.Column("result", postgresql.JSONB, nullable=True),
-    sa.Column("error", sa.Text, nullable=True),
-    sa.Column("traceback", sa.Text, nullable=True),
-    integer("attempts", 1),
-    integer("ticks", 0),
-    sa.Column("last_tick_seconds", sa.Double, nullable=True),
-    sa.Column("longest_tick_seconds", sa.Double, nullable=True),
-    timestamp("created_at", now=True),
-    timestamp("started_at", nullable=True),
-    timestamp("finished_at", nullable=True),
-    sa.CheckConstraint(
-        "state in ('PENDING', 'STARTED', 'SUCCESS', 'FAILURE', 'RETRY', 'REVOKED')",
-        name="state",
-    ),
-    sa.CheckConstraint("octet_length(arguments::text) <= 65536", name="arguments_size"),
-    sa.CheckConstraint("octet_length(result::text) <= 65536", name="result_size"),
-    sa.Index("task_runs_history_idx", "namespace", "task", "created_at"),
-)
-
-# A trigger of task_runs counts here: whoever writes a run's state, it is counted, and outlives the run's row.
-task_totals = sa.Table(
-    "task_totals",
-    metadata,
-    sa.Column("namespace", sa.Text, primary_key=True),
-    sa.Column("queue", sa.Text, primary_key=True),
-    sa.Column("task", sa.Text, primary_key=True),
-    sa.Column("state", sa.Text, primary_key=True),
-    sa.Column("runs", sa.BigInteger, nullable=False),
 )

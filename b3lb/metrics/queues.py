@@ -33,6 +33,18 @@ class QueueSample:
 
 
 @dataclass(frozen=True, slots=True)
+class EnqueuedRuns:
+    """Enqueued runs of a queue: those that wait until a pod works on them, and those at work.
+
+    ``oldest_at`` is since when the oldest one waits (seconds since 1970), None without any.
+    """
+
+    waiting: int = 0
+    active: int = 0
+    oldest_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TaskTotal:
     """How many runs of a task ever came into a state."""
 
@@ -62,12 +74,12 @@ def queue_families(queues: Iterable[QueueSample]) -> Iterator[Metric]:
     """Yield the families of the queues themselves."""
     up = GaugeMetricFamily(
         "b3lb_worker_up",
-        "Whether the queue is not suspended and a run succeeded within its last three periods",
+        "Whether the queue is not suspended and, if it has a schedule, a run succeeded within its last three periods",
         labels=_QUEUE,
     )
     suspended = GaugeMetricFamily("b3lb_queue_suspended", "Whether the queue is suspended by its user", labels=_QUEUE)
     length = GaugeMetricFamily(
-        "b3lb_queue_length", "Runs that wait for a pod to run, and slots of the schedule without a run", labels=_QUEUE
+        "b3lb_queue_length", "Runs that wait for a pod, and slots of the schedule without a run", labels=_QUEUE
     )
     missed = GaugeMetricFamily("b3lb_queue_missed_slots", "Slots of the schedule without a run", labels=_QUEUE)
     active = GaugeMetricFamily("b3lb_queue_active", "Runs whose pod runs", labels=_QUEUE)

@@ -12,10 +12,11 @@ from pathlib import PurePath
 from typing import NoReturn
 
 from b3lb import __version__
+from b3lb_cli import run_arguments
 from b3lb_cli.outcome import MEANINGS, CommandError, ExitCode
 
 _DESCRIPTION = (
-    "Ask a farm of BigBlueButton servers behind b3lb. Everything is read from the database; nothing is changed."
+    "Ask a farm of BigBlueButton servers behind b3lb, and enqueue its background tasks. All of it goes by the database."
 )
 
 _EPILOG = """\
@@ -89,6 +90,7 @@ def parser(program: str = "b3lb") -> argparse.ArgumentParser:
     listing.add_argument("-o", "--output", choices=("table", "json", "xml"), default="table", help="default: table")
     _add_tenants(commands)
     _add_accounting(commands)
+    run_arguments.add_commands(commands.add_parser)
     return made
 
 
@@ -179,6 +181,7 @@ def _answer(
     options: argparse.Namespace, url: str, namespace: str, *, secret: str | None, tenant: str | None, month: date | None
 ) -> None:
     from b3lb_cli.meetings import Output, Question, meetings  # noqa: PLC0415
+    from b3lb_cli.runs import execute  # noqa: PLC0415
     from b3lb_cli.tenants import AccountingOutput, accounting, metrics  # noqa: PLC0415
 
     if options.command == "accounting":
@@ -187,3 +190,5 @@ def _answer(
         metrics(url, namespace, tenant)
     elif secret is not None:
         meetings(url, Question(namespace, secret), Output(options.output))
+    else:
+        execute(url, namespace, options)

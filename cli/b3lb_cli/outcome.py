@@ -11,6 +11,8 @@ class ExitCode(IntEnum):
 
     DONE = 0
     NOT_FOUND = 1
+    UNKNOWN_NAME = 2
+    RUN_FAILED = 3
     USAGE = 64
     INTERNAL = 70
     AWAY = 75
@@ -21,6 +23,8 @@ class ExitCode(IntEnum):
 MEANINGS: dict[ExitCode, str] = {
     ExitCode.DONE: "done",
     ExitCode.NOT_FOUND: "there is nothing with this name",
+    ExitCode.UNKNOWN_NAME: "there is no such task, queue or state; the message lists those that there are",
+    ExitCode.RUN_FAILED: "the run that was waited for failed, was revoked, or goes on after --timeout",
     ExitCode.USAGE: "wrong command line",
     ExitCode.INTERNAL: "a fault of the program, or a database that refuses the question",
     ExitCode.AWAY: "the database is away, or its schema does not fit; try again",

@@ -26,6 +26,7 @@ from b3lb_operator.objects import ObjectApplier
 from b3lb_operator.probe import Prober
 from b3lb_operator.reconcilers.node import NodeReconciler
 from b3lb_operator.reconcilers.queue import QueueReconciler
+from b3lb_operator.reconcilers.runs import RunReconciler
 from b3lb_operator.reconcilers.secret import ApiSecretReconciler
 from b3lb_operator.settings import OperatorSettings
 from b3lb_operator.status import StatusWriter
@@ -121,6 +122,8 @@ class Operator:
             on_problem=lambda key: self.mirror(key.namespace),
         )
         self._api_secrets = WorkQueue("API secrets", secrets.reconcile)
+        runs = RunReconciler(kube=kube, store=self._store, database=self._database, defaults=settings.job_defaults)
+        self._runs = WorkQueue("enqueued runs", runs.reconcile)
         self._mirrors = {
             namespace: self._new_mirror(namespace, writer=writer, secrets=secrets) for namespace in self.namespaces
         }
@@ -129,7 +132,7 @@ class Operator:
         return Database(
             url=settings.url,
             direct_url=settings.direct_url,
-            on_notify=self.mirror,
+            on_notify=self._notified,
             on_connected=self._connected,
             pool_size=settings.database_pool_size,
             keepalive=settings.keepalive,
@@ -199,6 +202,7 @@ class Operator:
             "nodes": self._nodes.run,
             "queues": self._queues.run,
             "API secrets": self._api_secrets.run,
+            "enqueued runs": self._runs.run,
             **{f"mirror of {namespace}": mirror.run for namespace, mirror in self._mirrors.items()},
         }
         for name, run in runs.items():
@@ -244,6 +248,11 @@ class Operator:
         """See ``Sinks``."""
         self._api_secrets.add(key)
 
+    def release(self, namespace: str) -> None:
+        """See ``Sinks``; namespaces of other operators that share the database are none of ours."""
+        if namespace in self._mirrors:
+            self._runs.add(namespace)
+
     def mirror(self, namespace: str) -> None:
         """See ``Sinks``; namespaces of other operators that share the database are none of ours."""
         if namespace in self._mirrors:
@@ -260,6 +269,10 @@ class Operator:
     def _view(self, namespace: str) -> View:
         return self._mirrors[namespace].view()
 
+    def _notified(self, namespace: str) -> None:
+        self.mirror(namespace)
+        self.release(namespace)
+
     def _connected(self) -> None:
         self._sync.request_full()
         for mirror in self._mirrors.values():
@@ -274,6 +287,7 @@ class Operator:
                 self._queues.add(key)
 
     def _compared(self, namespace: str) -> None:
+        self.release(namespace)
         for key, _ in self._store.in_namespace(NODE, namespace):
             self._nodes.add(key)
         for key, _ in self._store.in_namespace(API_SECRET, namespace):

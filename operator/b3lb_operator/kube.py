@@ -177,6 +177,15 @@ class Kube:
         """Ask for an object's deletion; finalizers keep it as long as they want."""
         return await self._request("DELETE", kind.path(*key))
 
+    async def delete_with_dependents(self, kind: Kind, key: Key, *, uid: str) -> Manifest:
+        """Ask for the deletion of exactly the object with that uid; it goes after what it owns.
+
+        Raises:
+            ConflictError: there is another object of that name now.
+        """
+        body = {"propagationPolicy": "Foreground", "preconditions": {"uid": uid}}
+        return await self._request("DELETE", kind.path(*key), body=body)
+
     async def patch_status(self, kind: Kind, key: Key, *, uid: str, status: Manifest) -> Manifest:
         """Merge a patch (RFC 7396) into the status of exactly the object with that uid.
 

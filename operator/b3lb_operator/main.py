@@ -124,14 +124,18 @@ async def run(settings: ProgramSettings) -> int:
     """
     instruments = Instruments()
     async with connect(instruments.count_request) as kube:
-        complete = settings if isinstance(settings, OperatorSettings) else await _completed(settings, kube)
+        complete = settings if isinstance(settings, OperatorSettings) else await _completed(settings, kube, instruments)
         return EXIT_OK if complete is None else await _run(complete, kube, instruments)
 
 
-async def _completed(settings: ProgramSettings, kube: Kube) -> OperatorSettings | None:
+async def _completed(settings: ProgramSettings, kube: Kube, instruments: Instruments) -> OperatorSettings | None:
     """Wait for the Secrets, alive and not ready; return None when told to stop meanwhile."""
     credentials = Credentials(kube, settings)
-    app = application(live=(), ready=(credentials.problem,))
+
+    async def own_metrics() -> bytes:
+        return instruments.text()
+
+    app = application(live=(), ready=(credentials.problem,), metrics=own_metrics)
     stop_flag = asyncio.Event()
     _stop_by_signals(stop_flag)
     async with serve(app, address=settings.http_address, port=settings.http_port):

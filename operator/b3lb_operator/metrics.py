@@ -19,10 +19,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from b3lb.db.farm_metrics import FarmMetrics, WaitingRuns, read_farm_metrics
+from b3lb.db.farm_metrics import FarmMetrics, read_farm_metrics
 from b3lb.db.secret_metrics import load_secret_metrics
 from b3lb.metrics.nodes import NodeSample, cluster_families, node_families
-from b3lb.metrics.queues import QueueSample, queue_families, task_families
+from b3lb.metrics.queues import EnqueuedRuns, QueueSample, queue_families, task_families
 from b3lb.metrics.tenants import SecretMetrics, tenant_families
 from b3lb.resources import BBBQueueSpec
 from b3lb_operator.database import Database, DatabaseUnavailableError
@@ -186,15 +186,14 @@ class MetricsPage:
             cron_job=cron_job,
             jobs=owned_jobs(jobs, cron_job),
         )
-        waiting = WaitingRuns() if self._look is None else self._look.farms.waiting.get(key, WaitingRuns())
+        enqueued = EnqueuedRuns() if self._look is None else self._look.farms.enqueued.get(key, EnqueuedRuns())
         return queue_sample(
             facts,
             namespace=key.namespace,
             queue=key.name,
             old=manifest.get("status") or {},
             now=now,
-            waiting_since=None if waiting.oldest_at is None else datetime.fromtimestamp(waiting.oldest_at, UTC),
-            waiting_runs=waiting.runs,
+            enqueued=enqueued,
         )
 
     def _of_snapshot(self, now: float) -> Iterator[Metric]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
@@ -14,9 +14,12 @@ from b3lb.db.engine import count_statements, transaction
 from b3lb.db.farm_metrics import FarmMetrics, read_farm_metrics
 from b3lb.db.leases import Lease
 from b3lb.db.rows import QueueRow
+from b3lb.db.task_attempts import AttemptEnd, begin_attempt, end_attempt
+from b3lb.db.task_queue import revoke
 from b3lb.db.task_runs import TaskState
 from b3lb.db.ticks import Tick, finish_tick, heartbeat
 from tests.integration.database_farm import Farm
+from tests.integration.enqueued_runs import let_go, put
 
 pytestmark = pytest.mark.integration
 
@@ -54,17 +57,6 @@ def totals(engine: sa.Engine) -> dict[str, int]:
     return {total.state: total.runs for total in look(engine).totals}
 
 
-def pending(engine: sa.Engine, number: int) -> list[UUID]:
-    ids = [uuid4() for _ in range(number)]
-    rows = [
-        {"id": run, "namespace": NAMESPACE, "queue": "core", "task": "check-nodes", "pod": "", "state": "PENDING"}
-        for run in ids
-    ]
-    with engine.begin() as connection:
-        connection.execute(sa.insert(tables.task_runs), rows)
-    return ids
-
-
 def test_runs_are_counted_by_each_state_they_come_into_and_once_only(engine: sa.Engine) -> None:
     declare(engine, CORE)
     first, second = begin(engine), begin(engine)
@@ -85,15 +77,26 @@ def test_counts_survive_the_rows_they_counted(engine: sa.Engine) -> None:
     assert totals(engine)["STARTED"] == 2
 
 
-def test_a_run_that_the_operator_made_before_counts_as_waiting_until_it_begins(engine: sa.Engine) -> None:
+def test_enqueued_runs_wait_until_a_pod_begins_them_and_are_at_work_until_they_end(engine: sa.Engine) -> None:
     declare(engine, CORE)
-    ids = pending(engine, 150)
-    waiting = look(engine).waiting[NAMESPACE, "core"]
-    assert waiting.runs == 150
-    assert waiting.oldest_at is not None
-    begin(engine, ids[0])
-    assert look(engine).waiting[NAMESPACE, "core"].runs == 149
-    assert totals(engine) == {"PENDING": 150, "STARTED": 1}
+    begin(engine)
+    ids = [put(engine, NAMESPACE, queue="core", task="check-nodes") for _ in range(3)]
+    later = put(engine, NAMESPACE, queue="core", task="check-nodes", not_before=datetime.now(UTC) + timedelta(hours=1))
+    assert look(engine).enqueued[NAMESPACE, "core"].waiting == 4
+    for run_id in ids:
+        let_go(engine, NAMESPACE, run_id, queue="core")
+    assert look(engine).enqueued[NAMESPACE, "core"].waiting == 4, "their pods do not run yet"
+    with transaction(engine, timeout_seconds=10) as connection:
+        for run_id in ids:
+            begin_attempt(connection, run_id, attempt=1, pod="pod-1")
+        end_attempt(connection, ids[0], attempt=1, end=AttemptEnd(state=TaskState.SUCCESS))
+        end_attempt(connection, ids[1], attempt=1, end=AttemptEnd(state=TaskState.RETRY, retry_seconds=60))
+        assert revoke(connection, NAMESPACE, later, why="of the test")
+    found = look(engine).enqueued[NAMESPACE, "core"]
+    assert (found.waiting, found.active) == (1, 1)
+    assert found.oldest_at is not None
+    assert found.oldest_at > datetime.now(UTC).timestamp() + 30, "a run that is tried again waits from then on"
+    assert totals(engine) == {"PENDING": 4, "STARTED": 4, "SUCCESS": 1, "RETRY": 1, "REVOKED": 1}
 
 
 def test_ticks_and_polls_add_up_in_the_heartbeat(engine: sa.Engine) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from b3lb.db.farm_metrics import FarmMetrics, NodeNumbers, WaitingRuns
+from b3lb.db.farm_metrics import FarmMetrics, NodeNumbers
 from b3lb.meetings.model import SecretTotals
 from b3lb.metrics.nodes import ClusterSample
+from b3lb.metrics.queues import EnqueuedRuns
 from b3lb.metrics.tenants import SecretMetrics
 from b3lb_operator.database import DatabaseUnavailableError
 from b3lb_operator.instruments import Instruments
@@ -51,7 +52,7 @@ def found(*namespaces: str) -> Look:
                 )
             },
             clusters=[ClusterSample("farm", "default")],
-            waiting={("farm", "core"): WaitingRuns(3, 100.0)},
+            enqueued={("farm", "core"): EnqueuedRuns(waiting=3, oldest_at=100.0)},
             totals=[],
             ticks=[],
             polls=[],

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from b3lb.metrics.queues import QueueSample
+from b3lb.metrics.queues import EnqueuedRuns, QueueSample
 from b3lb.resources import BBBQueueSpec
 from b3lb.resources.conditions import format_time
 from b3lb_operator.manifests.queue_metrics import queue_sample
@@ -57,6 +57,14 @@ def test_a_queue_that_is_suspended_or_never_succeeded_is_not_up() -> None:
     assert not sample(live={}).up
 
 
+def test_a_queue_without_a_schedule_is_up_unless_it_is_suspended() -> None:
+    on_demand = {"tasks": ["x"], "schedule": None}
+    enqueued = EnqueuedRuns(waiting=1, oldest_at=(NOW - timedelta(seconds=7)).timestamp())
+    found = sample(live={}, spec=on_demand, enqueued=enqueued)
+    assert (found.up, found.waiting, found.missed, found.oldest_waiting_seconds) == (True, 1, 0, 7)
+    assert not sample(live={}, spec={**on_demand, "suspend": True}).up
+
+
 def test_a_succeeded_job_counts_before_the_cron_job_says_so() -> None:
     condition = {"type": "Complete", "status": "True", "lastTransitionTime": ago(20)}
     found = sample(job(60, conditions=[condition]))
@@ -64,8 +72,9 @@ def test_a_succeeded_job_counts_before_the_cron_job_says_so() -> None:
 
 
 def test_jobs_without_a_running_pod_and_runs_without_a_job_wait() -> None:
-    found = sample(job(5, active=1, ready=1), job(90, active=1, ready=0), job(3), waiting_runs=4, waiting_since=NOW)
-    assert (found.waiting, found.active, found.missed) == (6, 1, 0)
+    enqueued = EnqueuedRuns(waiting=4, active=2, oldest_at=NOW.timestamp())
+    found = sample(job(5, active=1, ready=1), job(90, active=1, ready=0), job(3), enqueued=enqueued)
+    assert (found.waiting, found.active, found.missed) == (6, 3, 0)
     assert found.oldest_waiting_seconds == 90
 
 

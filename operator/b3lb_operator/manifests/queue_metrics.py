@@ -1,13 +1,13 @@
-"""What the metrics say of a BBBQueue, from its CronJob, its Jobs and its runs that wait: a pure function."""
+"""What the metrics say of a BBBQueue, from its CronJob, the Jobs of that, and its enqueued runs: a pure function."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
 from typing import Any
 
-from b3lb.metrics.queues import QueueSample
+from b3lb.metrics.queues import EnqueuedRuns, QueueSample
 from b3lb.resources.conditions import parse_time
 from b3lb.schedule import Schedule, parse_schedule
 from b3lb_operator.manifests.queue_status import QueueFacts, finish_time, last_success
@@ -29,20 +29,19 @@ def queue_sample(
     queue: str,
     old: Mapping[str, Any],
     now: datetime,
-    waiting_since: datetime | None = None,
-    waiting_runs: int = 0,
+    enqueued: EnqueuedRuns | None = None,
 ) -> QueueSample:
     """Return what the metrics say of a queue.
 
     Args:
-        facts: What is known of it.
+        facts: What is known of it; its Jobs are those of the schedule.
         namespace: Its namespace.
         queue: Its name.
         old: The status that the object carries, {} for none.
         now: The present time.
-        waiting_since: Since when the oldest run that has no pod of its own yet waits.
-        waiting_runs: How many such runs there are.
+        enqueued: Its enqueued runs, absent for none; the Jobs of those are not among the facts.
     """
+    enqueued = enqueued or EnqueuedRuns()
     schedule = _schedule(facts)
     live = [job for job in facts.jobs if finish_time(job) is None]
     waiting = [job for job in live if not _runs(job)]
@@ -50,21 +49,25 @@ def queue_sample(
     success = last_success(facts, old)
     succeeded_at = None if success is None else parse_time(success)
     since = [parse_time(job["metadata"]["creationTimestamp"]) for job in waiting]
-    since += [*missed[-1:], *([waiting_since] if waiting_since is not None else [])]
+    since += missed[-1:]
+    if enqueued.oldest_at is not None:
+        since.append(datetime.fromtimestamp(enqueued.oldest_at, UTC))
     return QueueSample(
         namespace=namespace,
         queue=queue,
-        up=not facts.spec.suspend and _is_recent(succeeded_at, schedule, now),
+        up=not facts.spec.suspend and (facts.spec.schedule is None or _is_recent(succeeded_at, schedule, now)),
         suspended=facts.spec.suspend,
-        waiting=len(waiting) + waiting_runs,
+        waiting=len(waiting) + enqueued.waiting,
         missed=len(missed),
-        active=len(live) - len(waiting),
+        active=len(live) - len(waiting) + enqueued.active,
         oldest_waiting_seconds=max(0.0, (now - min(since)).total_seconds()) if since else 0.0,
         last_success=None if succeeded_at is None else succeeded_at.timestamp(),
     )
 
 
 def _schedule(facts: QueueFacts) -> Schedule | None:
+    if facts.spec.schedule is None:
+        return None
     try:
         return parse_schedule(facts.spec.schedule, facts.spec.time_zone)
     except ValueError:

@@ -101,6 +101,9 @@ def _ready(facts: QueueFacts, old: Mapping[str, Any], now: datetime) -> Verdict:
     if facts.spec.suspend:
         message = "no new pods are started: spec.suspend is true"
         return Verdict(status=ConditionStatus.FALSE, reason=QueueReason.SUSPENDED, message=message)
+    if facts.spec.schedule is None:
+        message = f"{', '.join(facts.spec.tasks)} run when they are enqueued, {facts.spec.concurrency} at a time"
+        return Verdict(status=ConditionStatus.TRUE, reason=QueueReason.ON_DEMAND, message=message)
     if facts.cron_job is None:
         message = "the CronJob is not there yet"
         return Verdict(status=ConditionStatus.UNKNOWN, reason=QueueReason.PENDING, message=message)
