@@ -90,6 +90,7 @@ def _named_schemas() -> dict[str, JSONSchema]:
         },
         "clusterSpec": _spec_schema(structural_schema(BBBClusterSpec)),
         **_kubernetes_schemas(),
+        "relabelings": _array(_relabeling()),
         # The chart knows the queue's tasks and schedule.
         "queueSpec": {**_spec_schema(structural_schema(BBBQueueSpec)), "required": []},
     }
@@ -115,6 +116,28 @@ def _kubernetes_schemas() -> dict[str, JSONSchema]:
                 "additionalProperties": False,
             }
         ),
+    }
+
+
+def _relabeling() -> JSONSchema:
+    """Return a change of labels as a ServiceMonitor has it.
+
+    https://prometheus-operator.dev/docs/api-reference/api/#monitoring.coreos.com/v1.RelabelConfig
+    """
+    string: JSONSchema = {"type": "string"}
+    actions = "Replace Keep Drop HashMod LabelMap LabelDrop LabelKeep Lowercase Uppercase KeepEqual DropEqual".split()
+    return {
+        "type": "object",
+        "properties": {
+            "action": {"enum": [*actions, *(action.lower() for action in actions)]},
+            "sourceLabels": _array(string),
+            "separator": string,
+            "targetLabel": string,
+            "regex": string,
+            "modulus": {"type": "integer", "minimum": 0},
+            "replacement": string,
+        },
+        "additionalProperties": False,
     }
 
 
