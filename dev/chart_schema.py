@@ -37,6 +37,19 @@ _AS_DEPENDENCY: dict[str, JSONSchema] = {
     "global": {"description": "Values of a parent chart; not used.", "type": "object"},
     "enabled": {"description": "Condition of a parent chart; not used.", "type": "boolean"},
 }
+_ACTIONS = (
+    "Replace",
+    "Keep",
+    "Drop",
+    "HashMod",
+    "LabelMap",
+    "LabelDrop",
+    "LabelKeep",
+    "Lowercase",
+    "Uppercase",
+    "KeepEqual",
+    "DropEqual",
+)
 _TYPES = {bool: "boolean", int: "integer", str: "string", dict: "object", list: "array"}
 
 
@@ -125,11 +138,10 @@ def _relabeling() -> JSONSchema:
     https://prometheus-operator.dev/docs/api-reference/api/#monitoring.coreos.com/v1.RelabelConfig
     """
     string: JSONSchema = {"type": "string"}
-    actions = "Replace Keep Drop HashMod LabelMap LabelDrop LabelKeep Lowercase Uppercase KeepEqual DropEqual".split()
     return {
         "type": "object",
         "properties": {
-            "action": {"enum": [*actions, *(action.lower() for action in actions)]},
+            "action": {"enum": [*_ACTIONS, *(action.lower() for action in _ACTIONS)]},
             "sourceLabels": _array(string),
             "separator": string,
             "targetLabel": string,
