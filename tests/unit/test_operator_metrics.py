@@ -15,9 +15,10 @@ from b3lb.meetings.model import SecretTotals
 from b3lb.metrics.nodes import ClusterSample
 from b3lb.metrics.queues import EnqueuedRuns
 from b3lb.metrics.tenants import SecretMetrics
+from b3lb.resources.conditions import format_time
 from b3lb_operator.database import DatabaseUnavailableError
 from b3lb_operator.instruments import Instruments
-from b3lb_operator.kinds import NODE, QUEUE, Manifest
+from b3lb_operator.kinds import CRON_JOB, JOB, NODE, QUEUE, Manifest
 from b3lb_operator.metrics import FRESH_SECONDS, WAIT_SECONDS, Look, MetricsPage
 from b3lb_operator.store import Store
 
@@ -137,6 +138,20 @@ async def test_a_scrape_shows_database_cluster_and_tenants(stage: Stage) -> None
     assert value(samples, "b3lb_queue_length") == 3
     assert samples["b3lb_attendees"] == [({"secret": "UNI"}, 12)]
     assert "b3lb_build_info" in samples
+
+
+@pytest.mark.looptime
+async def test_a_released_run_whose_pod_does_not_run_yet_is_one_that_waits_and_not_two(stage: Stage) -> None:
+    """Its row still waits; its Job is the BBBQueue's, not the CronJob's."""
+    cron_job = {"metadata": {"namespace": "farm", "name": "b3lb-core", "uid": "c", "resourceVersion": "1"}, "spec": {}}
+    cron_job["metadata"]["creationTimestamp"] = format_time(datetime.now(UTC))
+    stage.store.observe(CRON_JOB, None, cron_job)
+    for number, owner in enumerate(({"kind": "BBBQueue", "uid": "q"}, {"kind": "CronJob", "uid": "c"})):
+        metadata = {"namespace": "farm", "name": f"job-{number}", "uid": f"j{number}", "resourceVersion": "1"}
+        metadata["creationTimestamp"] = format_time(datetime.now(UTC))
+        stage.store.observe(JOB, None, {"metadata": {**metadata, "ownerReferences": [owner]}, "status": {"active": 1}})
+    samples = await stage.scrape()
+    assert (value(samples, "b3lb_queue_length"), value(samples, "b3lb_queue_missed_slots")) == (4, 0)
 
 
 @pytest.mark.looptime
