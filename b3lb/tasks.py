@@ -6,17 +6,41 @@ jobs' own.
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Iterable, Mapping
+from functools import cache
 from types import MappingProxyType
 
 CHECK_NODES = "check-nodes"
 UPDATE_SECRETS_LISTS = "update-secrets-lists"
+UPDATE_STATISTICS = "update-statistics"
 
-DEFAULT_QUEUES: Mapping[str, str] = MappingProxyType({CHECK_NODES: "core", UPDATE_SECRETS_LISTS: "core"})
+DEFAULT_QUEUES: Mapping[str, str] = MappingProxyType(
+    {CHECK_NODES: "core", UPDATE_SECRETS_LISTS: "core", UPDATE_STATISTICS: "statistics"}
+)
 """Task name → name of the queue that runs it unless the user says otherwise."""
 
 TASKS: tuple[str, ...] = tuple(DEFAULT_QUEUES)
 QUEUES: tuple[str, ...] = tuple(dict.fromkeys(DEFAULT_QUEUES.values()))
+
+
+ENTRY_POINTS = "b3lb.tasks"
+"""Group of the entry points by which a package installed beside b3lb adds tasks (name = module:attribute).
+
+https://packaging.python.org/en/latest/specifications/entry-points/
+"""
+
+
+@cache
+def added_tasks() -> Mapping[str, str]:
+    """Return the tasks that other installed packages add: name → ``module:attribute``; none replaces one of b3lb's."""
+    found = importlib.metadata.entry_points(group=ENTRY_POINTS)
+    return MappingProxyType({point.name: point.value for point in found if point.name not in DEFAULT_QUEUES})
+
+
+def all_tasks() -> tuple[str, ...]:
+    """Return the names of all tasks, b3lb's own first."""
+    return (*TASKS, *sorted(added_tasks()))
 
 
 def tasks_of(queue: str) -> tuple[str, ...]:
@@ -26,7 +50,7 @@ def tasks_of(queue: str) -> tuple[str, ...]:
 
 def unknown_tasks(tasks: Iterable[str]) -> tuple[str, ...]:
     """Return the names in ``tasks`` that are no tasks, each once, in order."""
-    return tuple(dict.fromkeys(task for task in tasks if task not in DEFAULT_QUEUES))
+    return tuple(dict.fromkeys(task for task in tasks if task not in DEFAULT_QUEUES and task not in added_tasks()))
 
 
 def doubly_routed(queues: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:

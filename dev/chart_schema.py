@@ -37,6 +37,19 @@ _AS_DEPENDENCY: dict[str, JSONSchema] = {
     "global": {"description": "Values of a parent chart; not used.", "type": "object"},
     "enabled": {"description": "Condition of a parent chart; not used.", "type": "boolean"},
 }
+_ACTIONS = (
+    "Replace",
+    "Keep",
+    "Drop",
+    "HashMod",
+    "LabelMap",
+    "LabelDrop",
+    "LabelKeep",
+    "Lowercase",
+    "Uppercase",
+    "KeepEqual",
+    "DropEqual",
+)
 _TYPES = {bool: "boolean", int: "integer", str: "string", dict: "object", list: "array"}
 
 
@@ -90,6 +103,7 @@ def _named_schemas() -> dict[str, JSONSchema]:
         },
         "clusterSpec": _spec_schema(structural_schema(BBBClusterSpec)),
         **_kubernetes_schemas(),
+        "relabelings": _array(_relabeling()),
         # The chart knows the queue's tasks and schedule.
         "queueSpec": {**_spec_schema(structural_schema(BBBQueueSpec)), "required": []},
     }
@@ -115,6 +129,27 @@ def _kubernetes_schemas() -> dict[str, JSONSchema]:
                 "additionalProperties": False,
             }
         ),
+    }
+
+
+def _relabeling() -> JSONSchema:
+    """Return a change of labels as a ServiceMonitor has it.
+
+    https://prometheus-operator.dev/docs/api-reference/api/#monitoring.coreos.com/v1.RelabelConfig
+    """
+    string: JSONSchema = {"type": "string"}
+    return {
+        "type": "object",
+        "properties": {
+            "action": {"enum": [*_ACTIONS, *(action.lower() for action in _ACTIONS)]},
+            "sourceLabels": _array(string),
+            "separator": string,
+            "targetLabel": string,
+            "regex": string,
+            "modulus": {"type": "integer", "minimum": 0},
+            "replacement": string,
+        },
+        "additionalProperties": False,
     }
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from b3lb.tasks import QUEUES
 from dev.environment import REPOSITORY, Installation
 from dev.farm.messages import FarmNode
 from dev.farm.process import Farm
@@ -19,7 +20,7 @@ TICK_SECONDS = 5
 # From the last tick of a pod to the first one of the next minute's: 15 s between them and the pod's start.
 SEAM_SECONDS = 20
 # Values of a release whose BBBCluster and BBBQueue are declared by the scenario.
-NOTHING_DECLARED = {"cluster": {"enabled": False}, "queues": {"core": {"enabled": False}}}
+NOTHING_DECLARED = {"cluster": {"enabled": False}, "queues": {name: {"enabled": False} for name in QUEUES}}
 _GROUPS = {
     **dict.fromkeys(("bbbcluster", "bbbnode", "bbbqueue", "bbbtenant", "bbbsecret"), f"/apis/{API_VERSION}"),
     "secret": "/api/v1",

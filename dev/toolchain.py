@@ -97,6 +97,12 @@ HELM = Target(
     ("-trimpath", "-buildvcs=false", f"-ldflags=-s -w -X helm.sh/helm/v4/internal/version.version=v{HELM_VERSION}"),
     "about 2 minutes",
 )
+CONTROLLER_GEN = Target(
+    "prometheus",
+    {"controller-gen": "sigs.k8s.io/controller-tools/cmd/controller-gen"},
+    ("-trimpath", "-buildvcs=false", "-ldflags=-s -w"),
+    "about a minute",
+)
 PROGRAMS = tuple(name for target in TARGETS for name in target.packages)
 
 
@@ -122,6 +128,45 @@ def helm_path() -> Path:
     """
     chosen = Path(os.environ.get("KUBEBUILDER_ASSETS") or os.devnull) / "helm"
     return chosen if os.access(chosen, os.X_OK) else _built("helm", (HELM,)) / "helm"
+
+
+def prometheus_definitions() -> Path:
+    """The directory with the Prometheus Operator's own CustomResourceDefinitions, a file ``GROUP_PLURAL.yaml`` each.
+
+    They are made of its Go types by controller-gen, which its own project makes them with; on first use that is built.
+
+    Raises:
+        ToolchainError: the build failed.
+    """
+    generator = _built("controller-gen", (CONTROLLER_GEN,)) / "controller-gen"
+    directory = generator.parent.with_name(f"definitions-{generator.parent.name}")
+    with _lock(directory.parent / "definitions-lock"):
+        if not directory.exists():
+            _generate_definitions(generator, directory)
+    return directory
+
+
+def _generate_definitions(generator: Path, directory: Path) -> None:
+    go = _go(cache_directory())
+    with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".generating-") as temporary:
+        target = Path(temporary) / "target"
+        command = [
+            str(generator),
+            "crd:allowDangerousTypes=true",
+            "paths=github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1",
+            f"output:crd:dir={target}",
+        ]
+        environment = {
+            **os.environ,
+            "PATH": f"{Path(go).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "GOFLAGS": "-mod=readonly",
+            "GOTOOLCHAIN": "local",
+            "GOWORK": "off",
+        }
+        log = directory.parent / "definitions.log"
+        what = "generating the Prometheus Operator's definitions"
+        _run(what, command, log=log, limit=_BUILD_SECONDS, environment=environment, directory=_TOOLS / "prometheus")
+        target.rename(directory)
 
 
 def kubectl_path() -> Path:
@@ -280,14 +325,22 @@ def _build_target(go: str, target: Target, directory: Path, log: Path) -> None:
     _run(f"building {names}", command, log=log, limit=_BUILD_SECONDS, environment=environment)
 
 
-def _run(what: str, command: list[str], *, log: Path, limit: float, environment: dict[str, str] | None = None) -> None:
+def _run(
+    what: str,
+    command: list[str],
+    *,
+    log: Path,
+    limit: float,
+    environment: dict[str, str] | None = None,
+    directory: Path | None = None,
+) -> None:
     """Runs a command with progress lines; its output goes into the log.
 
     Raises:
         ToolchainError: it failed, or took longer than ``limit`` seconds.
     """
     begin = time.monotonic()
-    process = ManagedProcess(what, command, log=log, environment=environment)
+    process = ManagedProcess(what, command, log=log, environment=environment, directory=directory)
     try:
         process.start()
         while not process.wait(_PROGRESS_SECONDS):

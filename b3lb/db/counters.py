@@ -113,7 +113,7 @@ def admit_meeting(connection: sa.Connection, secret_id: int) -> Refusal | Closed
     return Refusal(limit=Limit(row.reason), tenant_wide=row.tenant_wide, used=int(row.used), maximum=row.maximum)
 
 
-_COUNTED = (
+COUNTED = (
     "attendees_joined",
     "meetings",
     "duration_count",
@@ -121,11 +121,13 @@ _COUNTED = (
     "attendee_limit_hits",
     "meeting_limit_hits",
 )
+"""The fields of `SecretCounters`, which are columns, too."""
+
 _member = secrets.alias("member")
-_READ = (
+counted_by_secret = (
     sa.select(
         secrets.c.id,
-        *[sa.cast(sa.func.coalesce(sa.func.sum(counters.c[name]), 0), sa.BigInteger) for name in _COUNTED],
+        *[sa.cast(sa.func.coalesce(sa.func.sum(counters.c[name]), 0), sa.BigInteger).label(name) for name in COUNTED],
     )
     .select_from(
         secrets.outerjoin(
@@ -138,8 +140,10 @@ _READ = (
     )
     .where(secrets.c.namespace == sa.bindparam("namespace"), secrets.c.deleted_at.is_(None))
     .group_by(secrets.c.id)
-    .order_by(secrets.c.id)
 )
+"""The counters of the secrets of a ``namespace`` that are not deleted; those of sub-id 0 are the sum of its tenant."""
+
+_READ = counted_by_secret.order_by(secrets.c.id)
 
 
 def read_counters(connection: sa.Connection, namespace: str) -> dict[int, SecretCounters]:

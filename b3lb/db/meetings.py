@@ -15,6 +15,8 @@ from typing import Any, NamedTuple, TypeAlias
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
+from b3lb.db.integrals import attended_since, lasted
+from b3lb.db.meeting_homes import move_meetings
 from b3lb.db.node_states import beats, seen_at
 from b3lb.db.secret_states import owns_slug
 from b3lb.db.statements import dump, recordset, storable_text
@@ -189,11 +191,12 @@ def _piece(start: sa.ColumnElement[int], length: sa.ColumnElement[int] | int) ->
 
 _hashes_at = _records.c.offset + DIGEST_BYTES
 _INSERT = postgresql.insert(meetings).from_select(
-    [*_PLAIN, "attendees_joined", "state", "digest", "user_hashes", "element"],
+    [*_PLAIN, "attendees_joined", "state", "attendees_since", "digest", "user_hashes", "element"],
     sa.select(
         *[_records.c[name] for name in _PLAIN],
         _records.c.attendees_joined,
         sa.literal_column("'open'"),
+        sa.bindparam("at", type_=sa.TIMESTAMP(timezone=True)),
         _piece(_records.c.offset, DIGEST_BYTES),
         _piece(_hashes_at, _records.c.hash_bytes),
         _piece(_hashes_at + _records.c.hash_bytes, _records.c.element_bytes),
@@ -207,105 +210,109 @@ _WRITE = _INSERT.on_conflict_do_update(
     set_={
         **{
             name: _INSERT.excluded[name]
-            for name in (*_PLAIN, "state", "digest", "user_hashes", "element")
+            for name in (*_PLAIN, "state", "attendees_since", "digest", "user_hashes", "element")
             if name not in _FIRST_TIME
         },
         "attendees_joined": meetings.c.attendees_joined + _INSERT.excluded.attendees_joined,
+        "participant_milliseconds": meetings.c.participant_milliseconds
+        + sa.literal_column(attended_since("excluded.attendees_since"), sa.BigInteger),
         "last_seen_at": None,
         "lost_at": None,
         "ended_at": None,
     },
 ).execution_options(preserve_rowcount=True)
 
-_DROP = sa.text("DELETE FROM meetings WHERE id = ANY(CAST(:ids AS bigint[]))")
-
-# A meeting that ended on the other node and is listed again is known there; its row is found by the next round.
-_MOVE = sa.text(
-    """
-    UPDATE meetings SET node_id = given.node_id
-    FROM unnest(CAST(:ids AS bigint[]), CAST(:node_ids AS bigint[])) AS given(id, node_id)
-    WHERE meetings.id = given.id AND NOT EXISTS (
-        SELECT FROM meetings AS other
-        WHERE other.node_id = given.node_id AND other.internal_id = meetings.internal_id
-    )
-    """
-)
-
 _FIND = sa.text(
     """
-    UPDATE meetings SET state = 'open', last_seen_at = NULL, lost_at = NULL
+    UPDATE meetings SET state = 'open', last_seen_at = NULL, lost_at = NULL, attendees_since = :at
     WHERE id = ANY(CAST(:ids AS bigint[])) AND state = 'lost'
     """
-)
+).bindparams(sa.bindparam("at", type_=sa.TIMESTAMP(timezone=True)))
 
 _LOSE = sa.text(
-    """
-    UPDATE meetings SET state = 'lost', last_seen_at = given.seen_at, lost_at = clock_timestamp()
+    f"""
+    UPDATE meetings SET state = 'lost', last_seen_at = given.seen_at, lost_at = clock_timestamp(),
+        participant_milliseconds = participant_milliseconds + {attended_since("given.seen_at")}, attendees_since = NULL
     FROM unnest(CAST(:ids AS bigint[]), CAST(:times AS timestamptz[])) AS given(id, seen_at)
     WHERE meetings.id = given.id AND meetings.state = 'open'
-    """
+    """  # noqa: S608 - the expression is of this program
 )
 
 _END = sa.text(
-    """
+    f"""
     WITH given AS (
         SELECT meetings.id, meetings.secret_id, given.seen_at,
             meetings.attendees_joined - meetings.counted_attendees AS attendees,
             1 - meetings.counted_meetings AS meetings,
-            greatest(
-                floor(extract(epoch FROM given.seen_at - meetings.created_at) * 1000)::bigint,
-                meetings.counted_milliseconds
-            ) - meetings.counted_milliseconds AS milliseconds
+            {lasted("given.seen_at")} - meetings.counted_milliseconds AS milliseconds,
+            {attended_since("given.seen_at")} AS attended,
+            meetings.counted_participant_milliseconds AS counted_before
         FROM unnest(CAST(:ids AS bigint[]), CAST(:times AS timestamptz[])) AS given(id, seen_at)
         JOIN meetings ON meetings.id = given.id AND meetings.state <> 'ended'
         FOR UPDATE OF meetings
     ), closed AS (
         UPDATE meetings
         SET state = 'ended', ended_at = clock_timestamp(), last_seen_at = given.seen_at, lost_at = NULL, element = NULL,
+            participant_milliseconds = participant_milliseconds + given.attended, attendees_since = NULL,
             counted_attendees = counted_attendees + CASE WHEN given.secret_id IS NULL THEN 0 ELSE given.attendees END,
             counted_meetings = counted_meetings + CASE WHEN given.secret_id IS NULL THEN 0 ELSE given.meetings END,
             counted_milliseconds
-                = counted_milliseconds + CASE WHEN given.secret_id IS NULL THEN 0 ELSE given.milliseconds END
+                = counted_milliseconds + CASE WHEN given.secret_id IS NULL THEN 0 ELSE given.milliseconds END,
+            counted_participant_milliseconds = CASE WHEN given.secret_id IS NULL THEN given.counted_before
+                ELSE participant_milliseconds + given.attended END
         FROM given WHERE meetings.id = given.id
-        RETURNING given.secret_id, given.attendees, given.meetings, given.milliseconds
+        RETURNING given.secret_id, given.attendees, given.meetings, given.milliseconds,
+            meetings.participant_milliseconds - given.counted_before AS participant_milliseconds
     ), counted AS (
-        INSERT INTO counters (secret_id, attendees_joined, meetings, duration_count, duration_milliseconds)
-        SELECT secret_id, sum(attendees), sum(meetings), sum(meetings), sum(milliseconds)
+        INSERT INTO counters (
+            secret_id, attendees_joined, meetings, duration_count, duration_milliseconds, participant_milliseconds
+        )
+        SELECT secret_id, sum(attendees), sum(meetings), sum(meetings), sum(milliseconds), sum(participant_milliseconds)
         FROM closed WHERE secret_id IS NOT NULL GROUP BY secret_id ORDER BY secret_id
         ON CONFLICT (secret_id) DO UPDATE SET
             attendees_joined = counters.attendees_joined + excluded.attendees_joined,
             meetings = counters.meetings + excluded.meetings,
             duration_count = counters.duration_count + excluded.duration_count,
-            duration_milliseconds = counters.duration_milliseconds + excluded.duration_milliseconds
+            duration_milliseconds = counters.duration_milliseconds + excluded.duration_milliseconds,
+            participant_milliseconds = counters.participant_milliseconds + excluded.participant_milliseconds
     )
     SELECT count(*) FROM closed
-    """
+    """  # noqa: S608 - the expressions are of this program
 )
 
 
-def write_meetings(connection: sa.Connection, changes: MeetingChanges) -> int:
-    """Store what a round of polls changed, under the caller's lease; return how many meetings were written.
+def close_meetings(connection: sa.Connection, changes: MeetingChanges) -> int:
+    """Store which meetings were lost or ended, under the caller's lease; return how many: at most two statements.
 
-    At most five statements, and two more when nodes turn out to be one server, or not one any more. A meeting that ends
-    moves the counters of its secret in the same statement, by what has not been counted of it before: one that ends, is
-    listed again and ends again is one meeting, as long as it was in all.
-    The same changes once more change nothing.
+    A meeting that ends moves the counters of its secret in the same statement, by what has not been counted of it
+    before: one that ends, is listed again and ends again is one meeting, as long as it was in all. Its attendees' time
+    counts until it was last seen.
     """
     written = 0
-    if changes.dropped:
-        written += connection.execute(_DROP, {"ids": list(changes.dropped)}).rowcount
-    if changes.moved:
-        moved = {"ids": list(changes.moved), "node_ids": list(changes.moved.values())}
-        written += connection.execute(_MOVE, moved).rowcount
-    written += _write_open(connection, changes.writes)
-    if changes.found:
-        written += connection.execute(_FIND, {"ids": list(changes.found)}).rowcount
     if changes.lost:
         written += connection.execute(_LOSE, _times(changes.lost)).rowcount
     if changes.ended:
         ended: int = connection.execute(_END, _times(changes.ended)).scalar_one()
         written += ended
     return written
+
+
+def open_meetings(connection: sa.Connection, changes: MeetingChanges, *, at: datetime) -> int:
+    """Store the meetings that are new, changed or found, under the caller's lease; return how many.
+
+    At most three statements. ``at`` is when the round of polls was due: the attendees that were there so far count
+    until then, those that are there now from then on.
+    """
+    written = _write_open(connection, changes.writes, at)
+    if changes.found:
+        written += connection.execute(_FIND, {"ids": list(changes.found), "at": at}).rowcount
+    return written
+
+
+def write_meetings(connection: sa.Connection, changes: MeetingChanges, *, at: datetime) -> int:
+    """Store all that a round of polls changed; the same changes once more change nothing: at most seven statements."""
+    written = move_meetings(connection, changes, at=at) + close_meetings(connection, changes)
+    return written + open_meetings(connection, changes, at=at)
 
 
 def _times(seen: Mapping[int, datetime]) -> dict[str, Any]:
@@ -319,14 +326,14 @@ class _Written(NamedTuple):
     secret_id: int | None = None
 
 
-def _write_open(connection: sa.Connection, writes: Iterable[MeetingWrite]) -> int:
+def _write_open(connection: sa.Connection, writes: Iterable[MeetingWrite], at: datetime) -> int:
     given = {(write.node_id, storable_text(write.internal_id)): write for write in writes}
     chosen = {key: write for key, write in given.items() if len(key[1].encode()) <= MAXIMUM_ID_BYTES}
     if not chosen:
         return 0
     keys = {"node_ids": [key[0] for key in chosen], "internal_ids": [key[1] for key in chosen]}
     before = {(row[0], row[1]): _Written(row[2], row[3]) for row in connection.execute(_LOAD_WRITTEN, keys)}
-    return connection.execute(_WRITE, _parameters(chosen, before)).rowcount
+    return connection.execute(_WRITE, {**_parameters(chosen, before), "at": at}).rowcount
 
 
 def _parameters(writes: Mapping[_Key, MeetingWrite], before: Mapping[_Key, _Written]) -> dict[str, Any]:

@@ -78,7 +78,7 @@ class QueueRow:
 
 @dataclass(frozen=True, slots=True)
 class TenantRow:
-    """A BBBTenant; without a limit everything is allowed.
+    """A BBBTenant; without a limit everything is allowed. Its months are accounted by ``time_zone``, an IANA name.
 
     It is blocked only while it has no slug that it may use (SlugInUse, InvalidSpec): then no meeting is its own.
     """
@@ -92,6 +92,7 @@ class TenantRow:
     cluster_names: tuple[str, ...] = ()
     meeting_limit: int | None = None
     attendee_limit: int | None = None
+    time_zone: str = "Etc/UTC"
     blocked_reason: str | None = None
     blocked_message: str | None = None
 

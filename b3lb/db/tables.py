@@ -6,58 +6,44 @@ re-created object finds its row again. A deleted object's row keeps its ``delete
 
 from __future__ import annotations
 
-from typing import Any
-
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-SCHEMA_VERSION = 3
+from b3lb.db.columns import block, count, identity, integer, timestamp
+from b3lb.db.metadata import metadata
+from b3lb.db.run_tables import heartbeats, leases, release_rates, task_runs, task_totals
+
+__all__ = [
+    "OLDEST_PROGRAM",
+    "SCHEMA_VERSION",
+    "accounting",
+    "cluster_states",
+    "clusters",
+    "counters",
+    "heartbeats",
+    "leases",
+    "meetings",
+    "metadata",
+    "node_states",
+    "nodes",
+    "queues",
+    "record_profiles",
+    "release_rates",
+    "schema_version",
+    "secret_states",
+    "secrets",
+    "task_runs",
+    "task_totals",
+    "tenant_metrics",
+    "tenant_stats",
+    "tenants",
+]
+
+SCHEMA_VERSION = 6
 """The schema that this program was written for."""
 
 OLDEST_PROGRAM = 1
 """The oldest program, by its SCHEMA_VERSION, that still works on this schema."""
-
-metadata = sa.MetaData(
-    naming_convention={
-        "pk": "%(table_name)s_pkey",
-        "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
-        "uq": "%(table_name)s_%(column_0_N_name)s_key",
-        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
-        "ck": "%(table_name)s_%(constraint_name)s_check",
-    }
-)
-
-
-def _timestamp(name: str, *, nullable: bool = False, now: bool = False) -> sa.Column[Any]:
-    """Return a column of a point in time, UTC, by the database's clock when ``now``."""
-    default = sa.text("now()") if now else None
-    return sa.Column(name, sa.TIMESTAMP(timezone=True), nullable=nullable, server_default=default)
-
-
-def _integer(name: str, default: int | None = None, *, nullable: bool = False) -> sa.Column[int]:
-    text = None if default is None else sa.text(str(default))
-    return sa.Column(name, sa.Integer, nullable=nullable, server_default=text)
-
-
-def _identity() -> list[sa.Column[Any]]:
-    """Return the columns that every configuration table begins with."""
-    return [
-        sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
-        sa.Column("namespace", sa.Text, nullable=False),
-        sa.Column("name", sa.Text, nullable=False),
-        sa.Column("uid", sa.Text, nullable=False),
-        sa.Column("generation", sa.BigInteger, nullable=False),
-        _timestamp("deleted_at", nullable=True),
-    ]
-
-
-def _block() -> list[sa.Column[Any]]:
-    """Return the columns that say why an object cannot be used; both null while it can."""
-    return [
-        sa.Column("blocked_reason", sa.Text, nullable=True, comment="a condition's reason, e.g. SecretNotFound"),
-        sa.Column("blocked_message", sa.Text, nullable=True),
-    ]
-
 
 schema_version = sa.Table(
     "schema_version",
@@ -71,21 +57,21 @@ schema_version = sa.Table(
 clusters = sa.Table(
     "clusters",
     metadata,
-    *_identity(),
-    _integer("attendee_factor", 1),
-    _integer("meeting_factor", 30),
-    _integer("cpu_terms", 6),
-    _integer("cpu_maximum", 5000),
+    *identity(),
+    integer("attendee_factor", 1),
+    integer("meeting_factor", 30),
+    integer("cpu_terms", 6),
+    integer("cpu_maximum", 5000),
     sa.Column("checksum_algorithm", sa.Text, nullable=False, server_default="sha256"),
-    _integer("timeout_seconds", 5),
-    _integer("unhealthy_after", 3),
-    _integer("healthy_after", 2),
-    _integer("guard_share_percent", 50),
-    _integer("guard_minimum_nodes", 3),
-    _integer("guard_maximum_seconds", 600),
+    integer("timeout_seconds", 5),
+    integer("unhealthy_after", 3),
+    integer("healthy_after", 2),
+    integer("guard_share_percent", 50),
+    integer("guard_minimum_nodes", 3),
+    integer("guard_maximum_seconds", 600),
     sa.Column("ca_certificates", sa.Text, nullable=True, comment="PEM, public; absent: the system's"),
-    _integer("lost_meetings_seconds", 86400),
-    *_block(),
+    integer("lost_meetings_seconds", 86400),
+    *block(),
     sa.UniqueConstraint("namespace", "name"),
     sa.CheckConstraint("checksum_algorithm in ('sha1', 'sha256', 'sha384', 'sha512')", name="checksum_algorithm"),
     sa.CheckConstraint("timeout_seconds between 1 and 30", name="timeout_seconds"),
@@ -103,7 +89,7 @@ clusters = sa.Table(
 nodes = sa.Table(
     "nodes",
     metadata,
-    *_identity(),
+    *identity(),
     sa.Column(
         "revision",
         sa.BigInteger,
@@ -111,7 +97,7 @@ nodes = sa.Table(
         server_default=sa.text("1"),
         comment="grows whenever something that a poll depends on changes",
     ),
-    _timestamp("created_at"),
+    timestamp("created_at"),
     sa.Column("cluster_id", sa.BigInteger, sa.ForeignKey("clusters.id"), nullable=True),
     sa.Column("api_url", sa.Text, nullable=False),
     sa.Column("load_url", sa.Text, nullable=False),
@@ -119,9 +105,9 @@ nodes = sa.Table(
     sa.Column("secret_key_id", sa.Text, nullable=True),
     sa.Column("secret_hash", sa.LargeBinary, nullable=True),
     sa.Column("state", sa.Text, nullable=False, server_default="Active"),
-    _integer("weight_percent", 100),
-    _integer("max_meetings", nullable=True),
-    _integer("max_attendees", nullable=True),
+    integer("weight_percent", 100),
+    integer("max_meetings", nullable=True),
+    integer("max_attendees", nullable=True),
     sa.Column("blocked_reason", sa.Text, nullable=True, comment="why the node cannot be polled, e.g. SecretNotFound"),
     sa.Column("blocked_message", sa.Text, nullable=True),
     sa.UniqueConstraint("namespace", "name"),
@@ -137,10 +123,10 @@ nodes = sa.Table(
 queues = sa.Table(
     "queues",
     metadata,
-    *_identity(),
+    *identity(),
     sa.Column("tasks", postgresql.ARRAY(sa.Text), nullable=False),
-    _integer("tick_seconds", nullable=True),
-    _integer("max_in_flight", 100),
+    integer("tick_seconds", nullable=True),
+    integer("max_in_flight", 100),
     sa.Column("suspend", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.UniqueConstraint("namespace", "name"),
     sa.CheckConstraint("tick_seconds >= 1", name="tick_seconds"),
@@ -150,15 +136,20 @@ queues = sa.Table(
 tenants = sa.Table(
     "tenants",
     metadata,
-    *_identity(),
-    _timestamp("created_at"),
+    *identity(),
+    timestamp("created_at"),
     sa.Column("slug", sa.Text, nullable=False),
     sa.Column("enabled", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("cluster_names", postgresql.ARRAY(sa.Text), nullable=False, server_default=sa.text("'{}'")),
-    _integer("meeting_limit", nullable=True),
-    _integer("attendee_limit", nullable=True),
-    *_block(),
+    integer("meeting_limit", nullable=True),
+    integer("attendee_limit", nullable=True),
+    sa.Column(
+        "time_zone", sa.Text, nullable=False, server_default="Etc/UTC", comment="of the months that are accounted"
+    ),
+    *block(),
     sa.UniqueConstraint("namespace", "name"),
+    # PostgreSQL raises an error for a name that it does not know, and no month could be told.
+    sa.CheckConstraint("timezone(time_zone, timestamptz 'epoch') is not null", name="time_zone"),
     sa.CheckConstraint("blocked_reason is not null or slug ~ '^[A-Z]{2,10}$'", name="slug"),
     sa.CheckConstraint("meeting_limit >= 1 and attendee_limit >= 1", name="limits"),
     sa.Index("tenants_slug_idx", "slug"),
@@ -167,18 +158,18 @@ tenants = sa.Table(
 secrets = sa.Table(
     "secrets",
     metadata,
-    *_identity(),
-    _timestamp("created_at"),
+    *identity(),
+    timestamp("created_at"),
     sa.Column("tenant_id", sa.BigInteger, sa.ForeignKey("tenants.id"), nullable=True),
-    _integer("sub_id"),
+    integer("sub_id"),
     sa.Column("enabled", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("secret_ciphertext", sa.LargeBinary, nullable=True),
     sa.Column("secret_key_id", sa.Text, nullable=True),
     sa.Column("secret_hash", sa.LargeBinary, nullable=True),
-    _integer("meeting_limit", nullable=True),
-    _integer("attendee_limit", nullable=True),
+    integer("meeting_limit", nullable=True),
+    integer("attendee_limit", nullable=True),
     sa.Column("record_profile_names", postgresql.ARRAY(sa.Text), nullable=False, server_default=sa.text("'{}'")),
-    *_block(),
+    *block(),
     sa.UniqueConstraint("namespace", "name"),
     sa.CheckConstraint("sub_id between 0 and 999", name="sub_id"),
     sa.CheckConstraint("meeting_limit >= 1 and attendee_limit >= 1", name="limits"),
@@ -192,10 +183,10 @@ secrets = sa.Table(
 record_profiles = sa.Table(
     "record_profiles",
     metadata,
-    *_identity(),
+    *identity(),
     sa.Column("is_default", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column("spec", postgresql.JSONB, nullable=False, comment="the BBBRecordProfile's spec, complete with defaults"),
-    *_block(),
+    *block(),
     sa.UniqueConstraint("namespace", "name"),
 )
 
@@ -203,10 +194,10 @@ cluster_states = sa.Table(
     "cluster_states",
     metadata,
     sa.Column("cluster_id", sa.BigInteger, sa.ForeignKey("clusters.id"), primary_key=True),
-    _timestamp("mass_failure_since", nullable=True),
+    timestamp("mass_failure_since", nullable=True),
     sa.Column("mass_failure_exhausted", sa.Boolean, nullable=False, server_default=sa.false()),
-    _integer("failed", 0),
-    _integer("polled", 0),
+    integer("failed", 0),
+    integer("polled", 0),
 )
 
 node_states = sa.Table(
@@ -218,19 +209,19 @@ node_states = sa.Table(
     sa.Column("proven", sa.Boolean, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("message", sa.Text, nullable=False),
-    _integer("failures", 0),
-    _integer("successes", 0),
-    _timestamp("next_poll_at", nullable=True),
-    _timestamp("ready_changed_at"),
-    _integer("meetings", 0),
-    _integer("attendees", 0),
-    _integer("cpu", nullable=True),
+    integer("failures", 0),
+    integer("successes", 0),
+    timestamp("next_poll_at", nullable=True),
+    timestamp("ready_changed_at"),
+    integer("meetings", 0),
+    integer("attendees", 0),
+    integer("cpu", nullable=True),
     sa.Column("load_reason", sa.Text, nullable=False),
     sa.Column("load_message", sa.Text, nullable=False),
-    _integer("load_missed", 0),
+    integer("load_missed", 0),
     sa.Column("load", sa.Double, nullable=False),
-    _timestamp("written_at", now=True),
-    _timestamp("seen_at", nullable=True),
+    timestamp("written_at", now=True),
+    timestamp("seen_at", nullable=True),
     sa.Column("duplicate_of", sa.BigInteger, nullable=True, comment="older node that is the same server"),
     sa.Column("duplicate_of_revision", sa.BigInteger, nullable=True),
     sa.CheckConstraint("cpu between 0 and 10000", name="cpu"),
@@ -247,25 +238,33 @@ meetings = sa.Table(
     sa.Column("secret_id", sa.BigInteger, sa.ForeignKey("secrets.id"), nullable=True),
     sa.Column("parent_internal_id", sa.Text, nullable=True, comment="of a breakout room"),
     sa.Column("state", sa.Text, nullable=False),
-    _timestamp("created_at"),
-    _timestamp("first_seen_at"),
-    _timestamp("last_seen_at", nullable=True),
-    _timestamp("lost_at", nullable=True),
-    _timestamp("ended_at", nullable=True),
-    _integer("attendees", 0),
-    _integer("listeners", 0),
-    _integer("voices", 0),
-    _integer("videos", 0),
-    _integer("moderators", 0),
+    timestamp("created_at"),
+    timestamp("first_seen_at"),
+    timestamp("last_seen_at", nullable=True),
+    timestamp("lost_at", nullable=True),
+    timestamp("ended_at", nullable=True),
+    integer("attendees", 0),
+    integer("listeners", 0),
+    integer("voices", 0),
+    integer("videos", 0),
+    integer("moderators", 0),
     sa.Column("origin", sa.Text, nullable=False, server_default=""),
     sa.Column("origin_server", sa.Text, nullable=False, server_default=""),
     sa.Column("digest", sa.LargeBinary, nullable=False, comment="of the element as the node printed it"),
     sa.Column("element", sa.LargeBinary, nullable=True, comment="as the front end serves it, zlib"),
     sa.Column("user_hashes", sa.LargeBinary, nullable=False, server_default=sa.text("''::bytea")),
-    sa.Column("attendees_joined", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    count("attendees_joined"),
     sa.Column("counted_meetings", sa.Integer, nullable=False, server_default=sa.text("0")),
-    sa.Column("counted_attendees", sa.BigInteger, nullable=False, server_default=sa.text("0")),
-    sa.Column("counted_milliseconds", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    count("counted_attendees"),
+    count("counted_milliseconds"),
+    count("participant_milliseconds", comment="attendees times time, up to attendees_since"),
+    sa.Column(
+        "attendees_since",
+        sa.TIMESTAMP(timezone=True),
+        nullable=True,
+        comment="from when on the attendees are not in the sum yet; null while no time counts",
+    ),
+    count("counted_participant_milliseconds"),
     sa.UniqueConstraint("node_id", "internal_id"),
     sa.CheckConstraint("state in ('open', 'lost', 'ended')", name="state"),
     sa.CheckConstraint("(state = 'ended') = (ended_at is not null)", name="ended_at"),
@@ -279,12 +278,13 @@ counters = sa.Table(
     "counters",
     metadata,
     sa.Column("secret_id", sa.BigInteger, sa.ForeignKey("secrets.id"), primary_key=True),
-    sa.Column("attendees_joined", sa.BigInteger, nullable=False, server_default=sa.text("0")),
-    sa.Column("meetings", sa.BigInteger, nullable=False, server_default=sa.text("0")),
-    sa.Column("duration_count", sa.BigInteger, nullable=False, server_default=sa.text("0")),
-    sa.Column("duration_milliseconds", sa.BigInteger, nullable=False, server_default=sa.text("0")),
-    sa.Column("attendee_limit_hits", sa.BigInteger, nullable=False, server_default=sa.text("0")),
-    sa.Column("meeting_limit_hits", sa.BigInteger, nullable=False, server_default=sa.text("0")),
+    count("attendees_joined"),
+    count("meetings"),
+    count("duration_count"),
+    count("duration_milliseconds"),
+    count("attendee_limit_hits"),
+    count("meeting_limit_hits"),
+    count("participant_milliseconds"),
 )
 
 secret_states = sa.Table(
@@ -294,62 +294,57 @@ secret_states = sa.Table(
     sa.Column("list_version", sa.BigInteger, nullable=False, server_default=sa.text("1")),
     sa.Column("list_digest", sa.LargeBinary, nullable=False),
     sa.Column("reason", sa.Text, nullable=False, server_default="", comment="why the list is empty, e.g. Disabled"),
-    _integer("meetings", 0),
-    _integer("attendees", 0),
-    _integer("listeners", 0),
-    _integer("voices", 0),
-    _integer("videos", 0),
-    _integer("moderators", 0),
-    _timestamp("written_at", now=True),
+    integer("meetings", 0),
+    integer("attendees", 0),
+    integer("listeners", 0),
+    integer("voices", 0),
+    integer("videos", 0),
+    integer("moderators", 0),
+    timestamp("written_at", now=True),
 )
 
-leases = sa.Table(
-    "leases",
+tenant_stats = sa.Table(
+    "tenant_stats",
     metadata,
-    sa.Column("name", sa.Text, primary_key=True),
-    sa.Column("holder", sa.Text, nullable=False),
-    sa.Column("token", sa.BigInteger, nullable=False, server_default=sa.text("1")),
-    _timestamp("expires_at"),
+    sa.Column("tenant_id", sa.BigInteger, sa.ForeignKey("tenants.id"), nullable=False),
+    sa.Column("secret_id", sa.BigInteger, sa.ForeignKey("secrets.id"), primary_key=True),
+    sa.Column("origin", sa.Text, primary_key=True),
+    sa.Column("origin_server", sa.Text, primary_key=True),
+    integer("meetings", 0),
+    integer("attendees", 0),
+    integer("listeners", 0),
+    integer("voices", 0),
+    integer("videos", 0),
+    integer("moderators", 0),
+    timestamp("last_updated", now=True),
+    sa.CheckConstraint("least(meetings, attendees, listeners, voices, videos, moderators) >= 0", name="counts"),
+    sa.Index("tenant_stats_tenant_id_idx", "tenant_id"),
 )
 
-heartbeats = sa.Table(
-    "heartbeats",
+tenant_metrics = sa.Table(
+    "tenant_metrics",
     metadata,
-    sa.Column("namespace", sa.Text, primary_key=True),
-    sa.Column("task", sa.Text, primary_key=True),
-    _timestamp("tick_at"),
-    _timestamp("started_at"),
-    _timestamp("finished_at"),
-    sa.Column("holder", sa.Text, nullable=False),
-    sa.Column("token", sa.BigInteger, nullable=False),
-    sa.Column("summary", postgresql.JSONB, nullable=False, server_default=sa.text("'{}'")),
+    sa.Column("tenant_id", sa.BigInteger, sa.ForeignKey("tenants.id"), primary_key=True),
+    sa.Column("text", sa.Text, nullable=False, comment="in Prometheus' text format"),
+    timestamp("written_at", now=True),
 )
 
-task_runs = sa.Table(
-    "task_runs",
+accounting = sa.Table(
+    "accounting",
     metadata,
-    sa.Column("id", sa.Uuid, primary_key=True),
-    sa.Column("namespace", sa.Text, nullable=False),
-    sa.Column("queue", sa.Text, nullable=False),
-    sa.Column("task", sa.Text, nullable=False),
-    sa.Column("pod", sa.Text, nullable=False),
-    sa.Column("state", sa.Text, nullable=False),
-    sa.Column("arguments", postgresql.JSONB, nullable=False, server_default=sa.text("'{}'")),
-    sa.Column("result", postgresql.JSONB, nullable=True),
-    sa.Column("error", sa.Text, nullable=True),
-    sa.Column("traceback", sa.Text, nullable=True),
-    _integer("attempts", 1),
-    _integer("ticks", 0),
-    sa.Column("last_tick_seconds", sa.Double, nullable=True),
-    sa.Column("longest_tick_seconds", sa.Double, nullable=True),
-    _timestamp("created_at", now=True),
-    _timestamp("started_at", nullable=True),
-    _timestamp("finished_at", nullable=True),
-    sa.CheckConstraint(
-        "state in ('PENDING', 'STARTED', 'SUCCESS', 'FAILURE', 'RETRY', 'REVOKED')",
-        name="state",
-    ),
-    sa.CheckConstraint("octet_length(arguments::text) <= 65536", name="arguments_size"),
-    sa.CheckConstraint("octet_length(result::text) <= 65536", name="result_size"),
-    sa.Index("task_runs_history_idx", "namespace", "task", "created_at"),
+    sa.Column("tenant_id", sa.BigInteger, sa.ForeignKey("tenants.id"), primary_key=True),
+    sa.Column("month", sa.Date, primary_key=True, comment="its first day, by the tenant's time zone"),
+    timestamp("started_at"),
+    timestamp("closed_at", nullable=True),
+    count("participant_base", comment="the tenant's sum when the month began"),
+    count("meeting_base", comment="the tenant's sum when the month began"),
+    count("participant_milliseconds"),
+    count("meeting_milliseconds"),
+    integer("peak_attendees", 0),
+    integer("peak_meetings", 0),
+    sa.Column("recording_bytes", sa.BigInteger, nullable=True, comment="null: not measured"),
+    timestamp("written_at", now=True),
+    sa.CheckConstraint("month = date_trunc('month', month)", name="month"),
+    sa.CheckConstraint("peak_attendees >= 0 and peak_meetings >= 0 and recording_bytes >= 0", name="counts"),
+    sa.Index("accounting_open_idx", "tenant_id", unique=True, postgresql_where=sa.text("closed_at is null")),
 )

@@ -5,7 +5,7 @@ A pod writes its own run. Everything is bounded, and error texts are stripped of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -21,6 +21,9 @@ JSON_BYTES = 65_536
 ERROR_CHARACTERS = 1_000
 TRACEBACK_CHARACTERS = 16_000
 
+SILENT_DAYS = 2
+"""Runs that began earlier are not looked at any more: finished Jobs are kept for a day."""
+
 
 class TaskState(StrEnum):
     """The states of a task run."""
@@ -33,7 +36,7 @@ class TaskState(StrEnum):
     REVOKED = "REVOKED"
 
 
-def _capped(parameter: str) -> sa.ColumnElement[Any]:
+def capped_json(parameter: str) -> sa.ColumnElement[Any]:
     """Return a JSON parameter, replaced by a remark when its stored text would be too long."""
     value = sa.cast(sa.bindparam(parameter, type_=sa.Text), postgresql.JSONB)
     size = sa.func.octet_length(sa.cast(value, sa.Text))
@@ -48,7 +51,7 @@ _INSERT = postgresql.insert(task_runs).values(
     task=sa.bindparam("task"),
     pod=sa.bindparam("pod"),
     state=TaskState.STARTED.value,
-    arguments=_capped("arguments"),
+    arguments=capped_json("arguments"),
     attempts=sa.bindparam("attempts", type_=sa.Integer),
     started_at=sa.func.clock_timestamp(),
 )
@@ -81,7 +84,7 @@ _FINISH = (
     .values(
         state=sa.bindparam("final_state"),
         result=sa.case(
-            (sa.bindparam("final_result", type_=sa.Text).is_(None), sa.null()), else_=_capped("final_result")
+            (sa.bindparam("final_result", type_=sa.Text).is_(None), sa.null()), else_=capped_json("final_result")
         ),
         error=sa.bindparam("final_error", type_=sa.Text),
         traceback=sa.bindparam("final_traceback", type_=sa.Text),
@@ -146,13 +149,42 @@ def finish(
         "run_id": run_id,
         "final_state": state.value,
         "final_result": None if result is None else dump(result),
-        "final_error": _error(error),
-        "final_traceback": None
-        if traceback is None
-        else shortened(storable_text(redact(traceback)), TRACEBACK_CHARACTERS),
+        "final_error": stored_error(error),
+        "final_traceback": stored_traceback(traceback),
     }
     return connection.execute(_FINISH, parameters).scalar_one_or_none() is not None
 
 
-def _error(error: str | None) -> str | None:
+_SILENT = (
+    sa.update(task_runs)
+    .where(
+        task_runs.c.namespace == sa.bindparam("for_namespace"),
+        sa.not_(task_runs.c.enqueued),
+        task_runs.c.finished_at.is_(None),
+        task_runs.c.created_at > sa.func.now() - sa.func.make_interval(0, 0, 0, SILENT_DAYS),
+        # Kubernetes calls the pods of a Job by its name, a hyphen and five random characters.
+        sa.func.left(task_runs.c.pod, -6) == sa.any_(sa.bindparam("jobs", type_=postgresql.ARRAY(sa.Text))),
+    )
+    .values(
+        state=TaskState.FAILURE.value,
+        error=sa.bindparam("why", type_=sa.Text),
+        finished_at=sa.func.clock_timestamp(),
+    )
+    .returning(task_runs.c.id)
+)
+
+
+def fail_silent_runs(connection: sa.Connection, namespace: str, jobs: Sequence[str], *, error: str) -> int:
+    """Note the end of runs whose pods, of these failed Jobs of schedules, died without a word; return how many."""
+    parameters = {"for_namespace": namespace, "jobs": list(jobs), "why": stored_error(error)}
+    return len(connection.execute(_SILENT, parameters).all())
+
+
+def stored_error(error: str | None) -> str | None:
+    """Return ``error`` as it may be stored: redacted and capped."""
     return None if error is None else storable_text(redact(error))[:ERROR_CHARACTERS]
+
+
+def stored_traceback(traceback: str | None) -> str | None:
+    """Return ``traceback`` as it may be stored: redacted, and capped in its middle."""
+    return None if traceback is None else shortened(storable_text(redact(traceback)), TRACEBACK_CHARACTERS)

@@ -19,12 +19,12 @@ class Homes:
     """Where meetings belong now.
 
     ``meetings`` are all that stay known, each with the node that it is on now. ``moved``: ID of the row and the node
-    that it goes to. ``dropped``: IDs of rows whose meeting is known on its right node already.
+    that it goes to. ``dropped``: ID of the row and the node on which its meeting is known already.
     """
 
     meetings: tuple[KnownMeeting, ...]
     moved: Mapping[int, int]
-    dropped: tuple[int, ...]
+    dropped: Mapping[int, int]
 
 
 def find_homes(
@@ -45,24 +45,24 @@ def find_homes(
     """
     meetings = list(known)
     if not oldest and not heirs:
-        return Homes(tuple(meetings), {}, ())
+        return Homes(tuple(meetings), {}, {})
     homes = [_home(meeting, oldest, heirs, listed) for meeting in meetings]
     taken = {
         (home, meeting.internal_id) for meeting, home in zip(meetings, homes, strict=True) if home == meeting.node_id
     }
     kept: list[KnownMeeting] = []
     moved: dict[int, int] = {}
-    dropped: list[int] = []
+    dropped: dict[int, int] = {}
     for meeting, home in zip(meetings, homes, strict=True):
         if home == meeting.node_id:
             kept.append(meeting)
         elif (home, meeting.internal_id) in taken:
-            dropped.append(meeting.id)
+            dropped[meeting.id] = home
         else:
             taken.add((home, meeting.internal_id))
             moved[meeting.id] = home
             kept.append(dataclasses.replace(meeting, node_id=home))
-    return Homes(tuple(kept), moved, tuple(dropped))
+    return Homes(tuple(kept), moved, dropped)
 
 
 def _home(

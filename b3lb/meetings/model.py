@@ -125,7 +125,7 @@ class MeetingChanges:
 
     ``writes``: new and changed ones. ``found``: lost ones that are open again as they were. ``lost`` and ``ended``: ID
     and when the meeting was last seen. ``moved`` and ``dropped`` are done before all else: the node that a row goes to,
-    and rows whose meeting is known by another row.
+    and the one on which another row knows its meeting.
     """
 
     writes: tuple[MeetingWrite, ...] = ()
@@ -133,7 +133,7 @@ class MeetingChanges:
     lost: Mapping[int, datetime] = field(default_factory=dict)
     ended: Mapping[int, datetime] = field(default_factory=dict)
     moved: Mapping[int, int] = field(default_factory=dict)
-    dropped: tuple[int, ...] = ()
+    dropped: Mapping[int, int] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.writes or self.found or self.lost or self.ended or self.moved or self.dropped)

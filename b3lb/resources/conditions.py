@@ -123,6 +123,7 @@ class QueueReason(StrEnum):
     """Reasons of a BBBQueue's condition Ready."""
 
     SCHEDULED = "Scheduled"
+    ON_DEMAND = "OnDemand"
     SUSPENDED = "Suspended"
     PENDING = "Pending"
     UNKNOWN_TASK = "UnknownTask"

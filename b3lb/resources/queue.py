@@ -6,14 +6,17 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from b3lb.release import DEFAULT_PRIORITY, GREATEST_PRIORITY, LEAST_PRIORITY
 from b3lb.resources.base import Column, Quantity, Resource, Rule, Schema, Status, condition_path, rules
 from b3lb.resources.conditions import QueueCondition
+from b3lb.resources.time_zone import TIME_ZONE_RULE
 
 CHECK_NODES = "check-nodes"
 EVERY_MINUTE = "* * * * *"
 NAME_MAXIMUM = 40
 """Longest name of a queue: its CronJob is called b3lb-<name>, and Kubernetes allows 52 characters there."""
 
+RATE_PATTERN = r"^[1-9][0-9]{0,4}/[smh]$"
 _TASK_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 _MONTHS = "JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC"
 _WEEKDAYS = "SUN MON TUE WED THU FRI SAT"
@@ -57,12 +60,12 @@ _RANGE_RULE = Rule(
     "a range in schedule must not run backwards: write two, e.g. 22-23,0-5 for 22-5",
 )
 _TICK_RULE = Rule(
-    f"!has(self.tickSeconds) || self.schedule == '{EVERY_MINUTE}'",
+    f"!has(self.tickSeconds) || (has(self.schedule) && self.schedule == '{EVERY_MINUTE}')",
     f'tickSeconds needs schedule: "{EVERY_MINUTE}" (a pod per minute ticks within its minute): write that, or leave '
     "out tickSeconds",
 )
 _CHECK_NODES_RULE = Rule(
-    f"!('{CHECK_NODES}' in self.tasks) || self.schedule == '{EVERY_MINUTE}'",
+    f"!('{CHECK_NODES}' in self.tasks) || (has(self.schedule) && self.schedule == '{EVERY_MINUTE}')",
     f'the task {CHECK_NODES} needs schedule: "{EVERY_MINUTE}" (nodes that were not checked for 150 s are Stale): write '
     "that, with tickSeconds for how often nodes are polled, and give tasks with another schedule a BBBQueue of their "
     "own",
@@ -70,10 +73,6 @@ _CHECK_NODES_RULE = Rule(
 _ONCE_RULE = Rule(
     "self.all(task, self.exists_one(other, other == task))",
     "tasks must not have the same task twice: take one of them out",
-)
-_TIME_ZONE_RULE = Rule(
-    "self.matches('^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$') && self != 'Local'",
-    "timeZone must be a name of the IANA time zone database, e.g. Europe/Berlin or Etc/UTC",
 )
 _NAME_RULE = Rule(
     f"self.metadata.name.size() <= {NAME_MAXIMUM}",
@@ -84,6 +83,11 @@ _RESOURCE_RULE = Rule(
     "self.all(name, name in ['cpu', 'memory', 'ephemeral-storage'])", "write only cpu, memory and ephemeral-storage"
 )
 
+
+_TIME_LIMIT_RULE = Rule(
+    "self.softTimeLimitSeconds < self.timeLimitSeconds",
+    "softTimeLimitSeconds must be less than timeLimitSeconds: what is left between them is for saving",
+)
 
 TaskName = Annotated[str, Field(min_length=1, max_length=63, pattern=_TASK_PATTERN)]
 
@@ -105,10 +109,24 @@ class QueueResources(Schema):
     )
 
 
+class QueueRetry(Schema):
+    """What happens to an enqueued run that failed for a passing reason."""
+
+    max_retries: int = Field(default=3, ge=0, le=100, description="How often it is tried again.")
+    backoff_seconds: int = Field(
+        default=10,
+        ge=1,
+        le=3600,
+        description="Longest pause before the first retry; it doubles with each one. The pause is a random part of it, "
+        "so that runs that failed together do not come back together.",
+    )
+    maximum_seconds: int = Field(default=600, ge=1, le=86400, description="Longest pause of all.")
+
+
 class BBBQueueSpec(Schema):
     """Tasks and when they run."""
 
-    model_config = ConfigDict(json_schema_extra=rules(_TICK_RULE, _CHECK_NODES_RULE))
+    model_config = ConfigDict(json_schema_extra=rules(_TICK_RULE, _CHECK_NODES_RULE, _TIME_LIMIT_RULE))
 
     tasks: list[TaskName] = Field(
         min_length=1,
@@ -118,11 +136,12 @@ class BBBQueueSpec(Schema):
         # Atomic: their order matters, and whoever edits the list owns all of it, also what they left out.
         json_schema_extra={"x-kubernetes-list-type": "atomic", **rules(_ONCE_RULE)},
     )
-    schedule: str = Field(
+    schedule: str | None = Field(
+        default=None,
         min_length=1,
         max_length=100,
         description='When a pod starts: minute, hour, day of month, month and day of week, e.g. "*/5 * * * *", or '
-        "@hourly and the like.",
+        "@hourly and the like. Absent: only when a run is enqueued, e.g. with b3lb run.",
         json_schema_extra=rules(_SCHEDULE_RULE, _RANGE_RULE),
     )
     time_zone: str | None = Field(
@@ -130,7 +149,7 @@ class BBBQueueSpec(Schema):
         min_length=1,
         max_length=64,
         description="Time zone of the schedule, e.g. Europe/Berlin; absent: Etc/UTC.",
-        json_schema_extra=rules(_TIME_ZONE_RULE),
+        json_schema_extra=rules(TIME_ZONE_RULE),
     )
     tick_seconds: Literal[5, 10, 15, 20, 30, 60] | None = Field(
         default=None,
@@ -142,6 +161,43 @@ class BBBQueueSpec(Schema):
         default=100, ge=1, le=1000, description="Requests to nodes that are under way at the same time."
     )
     suspend: bool = Field(default=False, description="Whether no new pods are started; a running one goes on.")
+    concurrency: int = Field(
+        default=1,
+        ge=1,
+        le=1000,
+        description="Enqueued runs that are at work at the same time, each in a pod of its own; the pod of the "
+        "schedule is not among them.",
+    )
+    priority: int = Field(
+        default=DEFAULT_PRIORITY,
+        ge=LEAST_PRIORITY,
+        le=GREATEST_PRIORITY,
+        description="Priority of enqueued runs that name none; the highest of those that wait is released first, and "
+        "an hour of waiting is worth one level.",
+    )
+    rate_limit: str | None = Field(
+        default=None,
+        min_length=3,
+        max_length=8,
+        pattern=RATE_PATTERN,
+        description="How many enqueued runs begin per second (s), minute (m) or hour (h), evenly spread, e.g. 10/m; "
+        "absent: any number.",
+    )
+    retry: QueueRetry = Field(
+        default_factory=QueueRetry, description="What happens to an enqueued run that failed for a passing reason."
+    )
+    soft_time_limit_seconds: int = Field(
+        default=240,
+        ge=1,
+        le=86400,
+        description="After this time an enqueued run is interrupted so that it can save what it has.",
+    )
+    time_limit_seconds: int = Field(
+        default=300,
+        ge=2,
+        le=172800,
+        description="After this time, from the creation of its Job on, an enqueued run is stopped and has failed.",
+    )
     image: str | None = Field(
         default=None,
         min_length=1,

@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from b3lb.resources.base import Column, ObjectName, Resource, Rule, Schema, Status, condition_path, rules
 from b3lb.resources.conditions import TenantCondition
+from b3lb.resources.time_zone import TIME_ZONE_RULE, KnownTimeZone
 from b3lb.resources.usage import LimitsSpec, Usage
 
 SLUG_PATTERN = "^[A-Z]{2,10}$"
@@ -68,6 +69,13 @@ class BBBTenantSpec(Schema):
     )
     limits: LimitsSpec = Field(
         default_factory=LimitsSpec, description="How much may run at the same time, over all secrets of the tenant."
+    )
+    time_zone: KnownTimeZone = Field(
+        default="Etc/UTC",
+        min_length=1,
+        max_length=64,
+        description="Time zone in whose months its meetings are accounted, e.g. Europe/Berlin.",
+        json_schema_extra=rules(TIME_ZONE_RULE),
     )
 
     @property

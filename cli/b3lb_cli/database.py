@@ -1,4 +1,4 @@
-"""The command's way to PostgreSQL: one short read-only transaction that ends in time whatever the server does."""
+"""The command's way to PostgreSQL: one short transaction that ends in time whatever the server does."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ ANSWER_SECONDS = 20.0
 _READ_ONLY = sa.text("SET TRANSACTION READ ONLY")
 
 
-def ask(url: str, question: Callable[[sa.Connection], T]) -> T:
-    """Return what ``question`` reads in a read-only transaction.
+def ask(url: str, question: Callable[[sa.Connection], T], *, write: bool = False) -> T:
+    """Return what ``question`` reads in a transaction, which is read-only unless it is to ``write``.
 
     Raises:
         CommandError: The database is away, too slow or not made for this program, or refuses the question.
@@ -37,7 +37,8 @@ def ask(url: str, question: Callable[[sa.Connection], T]) -> T:
     watchdog.start()
     try:
         with transaction(engine, timeout_seconds=STATEMENT_SECONDS) as connection:
-            connection.execute(_READ_ONLY)
+            if not write:
+                connection.execute(_READ_ONLY)
             check_schema(connection)
             return question(connection)
     except SchemaMismatchError as error:

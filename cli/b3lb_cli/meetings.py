@@ -13,10 +13,8 @@ from b3lb.db.listed import listed_meetings, secret_names
 from b3lb.db.lists import SecretList, read_list
 from b3lb.meetings.answer import meetings_answer
 from b3lb_cli.database import ask
-from b3lb_cli.outcome import CommandError, ExitCode
+from b3lb_cli.outcome import CommandError, ExitCode, not_found
 from b3lb_cli.report import Report, as_json, as_table, summary
-
-_MOST_NAMES = 50
 
 
 class Output(StrEnum):
@@ -55,23 +53,11 @@ def meetings(url: str, question: Question, output: Output) -> None:
     sys.stderr.write(f"{summary(report)}\n")
 
 
-def not_found(question: Question, names: dict[str, list[str]]) -> str:
-    """Return one line that says what there is instead; ``names`` are those of all secrets by namespace."""
-    there = names.get(question.namespace, [])
-    if there:
-        more = f" and {len(there) - _MOST_NAMES} more" if len(there) > _MOST_NAMES else ""
-        listed = f"there are: {', '.join(there[:_MOST_NAMES])}{more}"
-    elif names:
-        listed = f"there is none in this namespace; namespaces with some: {', '.join(list(names)[:_MOST_NAMES])}"
-    else:
-        listed = "there is none at all"
-    return f"no BBBSecret {question.secret} in namespace {question.namespace}; {listed}"
-
-
 def _list(connection: sa.Connection, question: Question) -> SecretList:
     found = read_list(connection, question.namespace, question.secret)
     if found is None:
-        raise CommandError(ExitCode.NOT_FOUND, not_found(question, secret_names(connection)))
+        names = secret_names(connection)
+        raise CommandError(ExitCode.NOT_FOUND, not_found("BBBSecret", question.secret, question.namespace, names))
     return found
 
 

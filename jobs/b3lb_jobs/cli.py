@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
+from uuid import UUID
 
 from b3lb import __version__
 from b3lb_jobs.errors import outcome_of
@@ -36,6 +37,8 @@ environment:
   B3LB_QUEUE             name of the BBBQueue that this run belongs to
   B3LB_POD_NAME          name in leases and task runs (default: the host's)
   B3LB_TICK_SECONDS, B3LB_MAX_IN_FLIGHT
+  B3LB_ATTEMPT, B3LB_SOFT_TIME_LIMIT_SECONDS, B3LB_MAX_RETRIES, B3LB_RETRY_BACKOFF_SECONDS,
+  B3LB_RETRY_MAXIMUM_SECONDS: of an enqueued run (--run)
   B3LB_LOG_FORMAT        json (default) or console
   B3LB_LOG_LEVEL         debug, info (default), warning or error
   B3LB_TERMINATION_LOG   file for the JSON summary (default: /dev/termination-log, if there is one)
@@ -44,6 +47,7 @@ A flag goes before the environment, the environment before the BBBQueue.
 examples:
   b3lb-job core                          what the CronJob of the queue core runs
   b3lb-job core --once                   one tick, now
+  b3lb-job statistics                    what the CronJob of the queue statistics runs
   b3lb-job check-nodes --dry-run         poll now and show what would change; writes nothing
   b3lb-job core --dry-run | jq .change   the same as JSON lines
   b3lb-job --list                        the tasks and their queues
@@ -66,6 +70,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("names", nargs="*", metavar="TASK|QUEUE", help="a task or a queue, see --list")
     made.add_argument("--list", action="store_true", help="list the tasks and their queues, and exit")
     made.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    made.add_argument(
+        "--run", type=_run_id, metavar="ID", help="work on the enqueued run with this ID, as the Job of a queue does"
+    )
     made.add_argument("--once", action="store_true", help="exactly one tick, now; exit 75 if another run does it")
     made.add_argument(
         "--dry-run",
@@ -97,7 +104,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if parsed.list:
         sys.stdout.write(f"{listing()}\n")
         return ExitCode.DONE
-    if not parsed.names:
+    if parsed.run is not None and (parsed.names or parsed.dry_run):
+        made.error("--run goes without names and without --dry-run")
+    if parsed.run is None and not parsed.names:
         made.error("name a task or a queue; b3lb-job --list shows them")
     try:
         entries = route(parsed.names)
@@ -129,6 +138,7 @@ def _execute(parsed: argparse.Namespace, entries: tuple[TaskEntry, ...]) -> int:
         queue=parsed.queue,
         tick_seconds=parsed.tick_seconds,
         max_in_flight=parsed.max_in_flight,
+        run_id=parsed.run,
         once=parsed.once,
         dry_run=parsed.dry_run,
     )
@@ -159,6 +169,13 @@ def _in_flight(text: str) -> int:
     if not 1 <= number <= MOST_IN_FLIGHT:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to {MOST_IN_FLIGHT}")
     return number
+
+
+def _run_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not the ID of a run") from None
 
 
 def _stopped_early(_number: int, _frame: FrameType | None) -> NoReturn:

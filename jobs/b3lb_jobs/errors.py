@@ -35,6 +35,13 @@ class PermanentError(TaskError):
         self.exit_code = exit_code
 
 
+class SoftTimeLimitError(TaskError):
+    """A run took longer than its queue's softTimeLimitSeconds.
+
+    It is raised in the middle of the task, which may catch it, keep what it has and return. Uncaught it is a failure.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """The end of a task run: a state of ``task_runs``, the exit code, and one line about the fault."""
@@ -59,6 +66,8 @@ def outcome_of(error: BaseException) -> Outcome:
             return Outcome("RETRY", ExitCode.TRANSIENT, str(error), countdown=error.countdown)
         case PermanentError():
             return Outcome("FAILURE", error.exit_code, str(error))
+        case SoftTimeLimitError():
+            return Outcome("FAILURE", ExitCode.INTERNAL, str(error))
         case MemoryError():
             return Outcome("FAILURE", ExitCode.OUT_OF_MEMORY, "out of memory")
         case _:

@@ -45,7 +45,8 @@ class Findings:
     changed by a constant number of statements and returns the number of rows; it is called under the tick's lease, in
     its transaction, and is None if nothing changed. ``changes`` says the same for people, one flat mapping per row, for
     a dry run. ``unpolled`` stands in the heartbeat only. ``failure`` ends the task, which could do nothing at
-    all; the rest is then written only if that lasts.
+    all; the rest is then written only if that lasts. ``poll_seconds`` are the durations of polls of nodes, for the
+    histogram in the heartbeat.
     """
 
     summary: Mapping[str, Any]
@@ -54,6 +55,7 @@ class Findings:
     changes: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
     unpolled: Unpolled = field(default_factory=Unpolled)
     failure: PermanentError | None = None
+    poll_seconds: Sequence[float] = ()
 
 
 class Task(Protocol[Loaded]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 from b3lb_jobs.task_table import TaskEntry
 
@@ -21,7 +22,8 @@ class RunOptions:
 
     ``queue`` is the label of its task runs and the name of the row that decides ``tick_seconds`` and ``max_in_flight``
     where they are None; without ``keepalive`` the usual ones count. ``holder`` is the name by which the run holds
-    leases; it belongs to this process alone.
+    leases; it belongs to this process alone. ``run_id`` is that of an enqueued run, whose row is not this run's to
+    write but for the ticks that it counts.
     """
 
     entries: tuple[TaskEntry, ...]
@@ -35,3 +37,4 @@ class RunOptions:
     max_in_flight: int | None = None
     once: bool = False
     keepalive: Keepalive | None = None
+    run_id: UUID | None = None

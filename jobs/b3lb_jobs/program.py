@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import sys
 from dataclasses import dataclass
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from b3lb import logs
 from b3lb.settings import SettingsError, load_settings
 from b3lb_jobs import termination
 from b3lb_jobs.dry_run import dry_run
+from b3lb_jobs.enqueued import EnqueuedOptions, run_enqueued
 from b3lb_jobs.errors import Outcome
 from b3lb_jobs.exit_codes import ExitCode
 from b3lb_jobs.options import RunOptions
@@ -33,6 +34,7 @@ class Flags:
     max_in_flight: int | None = None
     once: bool = False
     dry_run: bool = False
+    run_id: UUID | None = None
 
 
 def execute(flags: Flags) -> ExitCode:
@@ -45,6 +47,8 @@ def execute(flags: Flags) -> ExitCode:
         termination.write({"state": outcome.state, "exit_code": int(outcome.exit_code), "error": outcome.error})
         return outcome.exit_code
     logs.configure(settings.log_format, settings.log_level)
+    if flags.run_id is not None:
+        return _run_enqueued(flags.run_id, flags, settings)
     options = options_from(flags, settings)
     if flags.dry_run:
         return _dry_run(options)
@@ -58,7 +62,7 @@ def options_from(flags: Flags, settings: JobSettings) -> RunOptions:
     return RunOptions(
         entries=flags.entries,
         namespace=flags.namespace or settings.namespace,
-        queue=flags.queue or settings.queue or flags.entries[0].queue,
+        queue=flags.queue or settings.queue or next((entry.queue for entry in flags.entries), ""),
         pod=settings.pod_name,
         # Two runs in one place, or one that was restarted under its old name, are two holders.
         holder=f"{settings.pod_name}/{uuid4().hex[:12]}",
@@ -69,6 +73,20 @@ def options_from(flags: Flags, settings: JobSettings) -> RunOptions:
         max_in_flight=flags.max_in_flight or settings.max_in_flight,
         once=flags.once or flags.dry_run,
     )
+
+
+def _run_enqueued(run_id: UUID, flags: Flags, settings: JobSettings) -> ExitCode:
+    options = EnqueuedOptions(
+        run_id=run_id,
+        attempt=settings.attempt,
+        soft_seconds=settings.soft_time_limit_seconds,
+        retry=settings.retry_policy,
+        run=options_from(flags, settings),
+    )
+    ending = run_enqueued(options)
+    (_log.info if ending.outcome.error is None else _log.warning)("run ended", **ending.summary)
+    termination.write(ending.summary)
+    return ending.outcome.exit_code
 
 
 def _dry_run(options: RunOptions) -> ExitCode:

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 from b3lb.db import task_runs
 from b3lb.logs import get_logger
@@ -67,7 +68,7 @@ async def run(options: RunOptions) -> Ending:
         monotonic=asyncio.get_running_loop().time,
         keepalive=options.keepalive,
     )
-    reports = [TaskReport(entry) for entry in options.entries]
+    reports = [TaskReport(entry, run_id=options.run_id or uuid4()) for entry in options.entries]
     opened = asyncio.Event()
     stop = StopSignals()
     work = asyncio.create_task(_work(database, options, reports, opened))
@@ -86,7 +87,7 @@ async def run(options: RunOptions) -> Ending:
     for report in reports:
         report.conclude(exactly_one=options.once)
     # Who stops us does not wait long: a database that has just been silent is not asked again.
-    if opened.is_set() and (stopped is None or database.answered):
+    if opened.is_set() and options.run_id is None and (stopped is None or database.answered):
         _finish(database, reports)
     database.close()
     return Ending(overall(reports, stopped), reports)
@@ -115,7 +116,7 @@ async def follow(plan: Plan, clock: Callable[[], DatabaseClock], tick: Callable[
 
 
 async def _work(database: Database, options: RunOptions, reports: Sequence[TaskReport], opened: asyncio.Event) -> None:
-    context = await open_run(database, options, reports)
+    context = await open_run(database, options, reports if options.run_id is None else ())
     opened.set()
     now = database.clock.now()
     ticking = any(report.entry.ticking for report in reports) and not options.once

@@ -98,6 +98,7 @@ async def run_tick(task: Task[Any], report: TaskReport, at: datetime, place: Tic
         seconds=seconds,
         summary={**summary, **findings.unpolled.in_summary()},
         write=findings.write,
+        polls=findings.poll_seconds,
     )
     with place.database.transaction() as connection:
         finish_tick(connection, prepared.lease, tick, run_id=report.run_id)

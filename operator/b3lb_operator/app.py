@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from typing import Any
 
 import structlog
@@ -17,14 +17,17 @@ from b3lb_operator.database import Database
 from b3lb_operator.dispatch import Dispatcher
 from b3lb_operator.events import EventRecorder
 from b3lb_operator.http import Check
+from b3lb_operator.instruments import Instruments
 from b3lb_operator.kinds import API_SECRET, CUSTOM_KINDS, LEASE, NODE, QUEUE, Key, Kind
 from b3lb_operator.kube import Kube, KubeError
 from b3lb_operator.liveness import LeaseRenewer, LoopMonitor, WatchMonitor
+from b3lb_operator.metrics import MetricsPage
 from b3lb_operator.mirror import Mirror
 from b3lb_operator.objects import ObjectApplier
 from b3lb_operator.probe import Prober
 from b3lb_operator.reconcilers.node import NodeReconciler
 from b3lb_operator.reconcilers.queue import QueueReconciler
+from b3lb_operator.reconcilers.runs import RunReconciler
 from b3lb_operator.reconcilers.secret import ApiSecretReconciler
 from b3lb_operator.settings import OperatorSettings
 from b3lb_operator.status import StatusWriter
@@ -47,9 +50,24 @@ class Operator:
     """All parts; the watches feed ``observe``, everything else follows."""
 
     def __init__(
-        self, settings: OperatorSettings, *, kube: Kube, client: NodeClient, fence: Check = lambda: None
+        self,
+        settings: OperatorSettings,
+        *,
+        kube: Kube,
+        client: NodeClient,
+        fence: Check = lambda: None,
+        instruments: Instruments | None = None,
     ) -> None:
-        """Put the parts together; nothing runs yet. ``fence`` says why nothing may be committed now."""
+        """Put the parts together; nothing runs yet.
+
+        Args:
+            settings: All settings.
+            kube: The API server.
+            client: What polls nodes.
+            fence: Says why nothing may be committed now.
+            instruments: What counts requests; absent: new ones.
+        """
+        instruments = instruments or Instruments()
         clock = asyncio.get_running_loop().time
         keys = settings.key_ring
         self._kube = kube
@@ -69,7 +87,20 @@ class Operator:
         self._sync = self._new_sync(keys)
         self._events = EventRecorder(kube, instance=settings.identity)
         self._objects = ObjectApplier(kube, self._events, namespaces=self.namespaces, names=settings.objects)
-        writer = StatusWriter(kube, self._store, self._events, clock=clock)
+        writer = StatusWriter(kube, self._store, self._events, clock=clock, instruments=instruments)
+        self.metrics = MetricsPage(
+            store=self._store,
+            database=self._database,
+            namespaces=self.namespaces,
+            instruments=instruments,
+            leads=lambda: bool(self._tasks),
+        )
+        instruments.observe(
+            loop_lag_seconds=self._loop_monitor.longest_lag,
+            live=lambda: _all_well(self.live_checks),
+            ready=lambda: _all_well(self.ready_checks),
+            leads=lambda: float(bool(self._tasks)),
+        )
         self._nodes = WorkQueue("nodes", NodeReconciler(kube, self._store, self._view).reconcile)
         queues = QueueReconciler(
             kube=kube,
@@ -86,6 +117,8 @@ class Operator:
             on_problem=lambda key: self.mirror(key.namespace),
         )
         self._api_secrets = WorkQueue("API secrets", secrets.reconcile)
+        runs = RunReconciler(kube=kube, store=self._store, database=self._database, defaults=settings.job_defaults)
+        self._runs = WorkQueue("enqueued runs", runs.reconcile)
         self._mirrors = {
             namespace: self._new_mirror(namespace, writer=writer, secrets=secrets) for namespace in self.namespaces
         }
@@ -105,7 +138,7 @@ class Operator:
         return Database(
             url=settings.url,
             direct_url=settings.direct_url,
-            on_notify=self.mirror,
+            on_notify=self._notified,
             on_connected=self._connected,
             pool_size=settings.database_pool_size,
             keepalive=settings.keepalive,
@@ -176,6 +209,7 @@ class Operator:
             "nodes": self._nodes.run,
             "queues": self._queues.run,
             "API secrets": self._api_secrets.run,
+            "enqueued runs": self._runs.run,
             **{f"mirror of {namespace}": mirror.run for namespace, mirror in self._mirrors.items()},
         }
         for name, run in runs.items():
@@ -195,6 +229,7 @@ class Operator:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
+        await self.metrics.close()
         self._database.close()
         # kopf waits for its own waiter on this flag before it lets the process go.
         self.stop_flag.set()
@@ -220,6 +255,11 @@ class Operator:
         """See ``Sinks``."""
         self._api_secrets.add(key)
 
+    def release(self, namespace: str) -> None:
+        """See ``Sinks``; namespaces of other operators that share the database are none of ours."""
+        if namespace in self._mirrors:
+            self._runs.add(namespace)
+
     def mirror(self, namespace: str) -> None:
         """See ``Sinks``; namespaces of other operators that share the database are none of ours."""
         if namespace in self._mirrors:
@@ -236,6 +276,10 @@ class Operator:
     def _view(self, namespace: str) -> View:
         return self._mirrors[namespace].view()
 
+    def _notified(self, namespace: str) -> None:
+        self.mirror(namespace)
+        self.release(namespace)
+
     def _connected(self) -> None:
         self._sync.request_full()
         for mirror in self._mirrors.values():
@@ -250,6 +294,7 @@ class Operator:
                 self._queues.add(key)
 
     def _compared(self, namespace: str) -> None:
+        self.release(namespace)
         for key, _ in self._store.in_namespace(NODE, namespace):
             self._nodes.add(key)
         for key, _ in self._store.in_namespace(API_SECRET, namespace):
@@ -273,3 +318,7 @@ class Operator:
             _log.critical("a task ended", task=task.get_name(), exc_info=error)
             self.exit_code = EXIT_FAILURE
         self.stop_flag.set()
+
+
+def _all_well(checks: Iterable[Check]) -> float:
+    return float(all(check() is None for check in checks))

@@ -42,6 +42,9 @@ class Sinks(Protocol):
     def reconcile_queues(self, namespace: str) -> None:
         """The same for all queues of a namespace."""
 
+    def release(self, namespace: str) -> None:
+        """Enqueued runs of a namespace may begin, or one may have ended."""
+
     def reconcile_api_secret(self, key: Key) -> None:
         """A generated API secret may be missing."""
 
@@ -100,6 +103,7 @@ class Dispatcher:
         self._sinks.mirror(key.namespace)
         if kind == QUEUE:
             self._sinks.reconcile_queues(key.namespace)
+            self._sinks.release(key.namespace)
         if kind in {CLUSTER, QUEUE} and change.new is None:
             self._sinks.redeclare()
         if kind == API_SECRET and change.new is not None:
@@ -122,6 +126,8 @@ class Dispatcher:
     def _job(self, change: Change) -> None:
         for manifest in (change.old, change.new):
             for owner in (manifest or {}).get("metadata", {}).get("ownerReferences", ()):
+                if owner.get("kind") in {QUEUE.name, CRON_JOB.name}:
+                    self._sinks.release(change.key.namespace)
                 if owner.get("kind") == CRON_JOB.name:
                     self._sinks.reconcile_queue(Key(change.key.namespace, owner["name"].removeprefix(NAME_PREFIX)))
 

@@ -1,4 +1,4 @@
-"""The two end points that Kubernetes asks: ``/livez`` (restart me) and ``/readyz`` (I do my work)."""
+"""``/livez`` (restart me) and ``/readyz`` (I do my work) for Kubernetes' probes, ``/metrics`` for Prometheus."""
 
 from __future__ import annotations
 
@@ -6,17 +6,30 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from aiohttp import web
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 Check = Callable[[], str | None]
 """Returns what is wrong, or None."""
 
 
-def application(*, live: Sequence[Check], ready: Sequence[Check]) -> web.Application:
-    """Return the application; every answer is plain text that says what fails, 200 or 503."""
+Page = Callable[[], Awaitable[bytes]]
+"""Returns the metrics in Prometheus' text format 0.0.4."""
+
+
+def application(*, live: Sequence[Check], ready: Sequence[Check], metrics: Page) -> web.Application:
+    """Return the application; every answer is plain text: what fails, 200 or 503, or the metrics, always 200."""
     app = web.Application()
     app.router.add_get("/livez", _handler(live))
     app.router.add_get("/readyz", _handler(ready))
+    app.router.add_get("/metrics", _metrics_handler(metrics))
     return app
+
+
+def _metrics_handler(page: Page) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    async def handle(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=await page(), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
+
+    return handle
 
 
 def _handler(checks: Sequence[Check]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

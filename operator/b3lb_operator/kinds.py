@@ -44,6 +44,7 @@ RECORD_PROFILE = Kind("BBBRecordProfile", "b3lb.io/v1alpha1", "bbbrecordprofiles
 SECRET = Kind("Secret", "v1", "secrets")
 CRON_JOB = Kind("CronJob", "batch/v1", "cronjobs")
 JOB = Kind("Job", "batch/v1", "jobs")
+POD = Kind("Pod", "v1", "pods")
 LEASE = Kind("Lease", "coordination.k8s.io/v1", "leases")
 CONFIG_MAP = Kind("ConfigMap", "v1", "configmaps")
 EVENT = Kind("Event", "events.k8s.io/v1", "events")

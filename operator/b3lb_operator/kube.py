@@ -34,6 +34,9 @@ _APPLY = "application/apply-patch+yaml"
 _JSON = "application/json"
 _MERGE = "application/merge-patch+json"
 
+NO_ANSWER = "none"
+_VERBS = {"GET": "get", "POST": "create", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}
+
 
 class KubeError(Exception):
     """The API server did not do what was asked; the message is its own."""
@@ -77,14 +80,27 @@ class KubeConfigError(Exception):
 class Kube:
     """The API server; every call may raise any ``KubeError`` and takes at most about half a minute per attempt."""
 
-    def __init__(self, client: ApiClient, *, fence: Callable[[], str | None] = lambda: None) -> None:
-        """Take the client, and what is asked before each write for a reason not to send it."""
+    def __init__(
+        self,
+        client: ApiClient,
+        *,
+        fence: Callable[[], str | None] = lambda: None,
+        on_request: Callable[[str, str], None] = lambda _verb, _code: None,
+    ) -> None:
+        """Take the client.
+
+        Args:
+            client: What sends.
+            fence: Asked before each write for a reason not to send it.
+            on_request: Told the verb and the status of each request that was sent; status none without an answer.
+        """
         self._client = client
         self._fence = fence
+        self._on_request = on_request
 
     def fenced(self, fence: Callable[[], str | None]) -> Kube:
         """Return the same API server, behind a fence."""
-        return Kube(self._client, fence=fence)
+        return Kube(self._client, fence=fence, on_request=self._on_request)
 
     async def get(self, kind: Kind, key: Key) -> Manifest:
         """Return an object, as of now."""
@@ -161,6 +177,15 @@ class Kube:
         """Ask for an object's deletion; finalizers keep it as long as they want."""
         return await self._request("DELETE", kind.path(*key))
 
+    async def delete_with_dependents(self, kind: Kind, key: Key, *, uid: str) -> Manifest:
+        """Ask for the deletion of exactly the object with that uid; it goes after what it owns.
+
+        Raises:
+            ConflictError: there is another object of that name now.
+        """
+        body = {"propagationPolicy": "Foreground", "preconditions": {"uid": uid}}
+        return await self._request("DELETE", kind.path(*key), body=body)
+
     async def patch_status(self, kind: Kind, key: Key, *, uid: str, status: Manifest) -> Manifest:
         """Merge a patch (RFC 7396) into the status of exactly the object with that uid.
 
@@ -223,16 +248,20 @@ class Kube:
         problem = None if method == "GET" else self._fence()
         if problem is not None:
             raise UnavailableError(problem)
+        code = NO_ANSWER
         try:
             call = await self._client.param_serialize(
                 method, path, header_params=headers, body=body, auth_settings=["BearerToken"]
             )
             response = await self._client.call_api(*call, _request_timeout=_TIMEOUT)
+            code = str(response.status)
             content = await response.response.read()
         except TimeoutError:
             raise UnavailableError("the API server does not answer in time") from None
         except (aiohttp.ClientError, OSError) as error:
             raise UnavailableError(f"the API server cannot be reached: {error}") from None
+        finally:
+            self._on_request("apply" if content_type == _APPLY else _VERBS[method], code)
         if response.status >= 400:  # noqa: PLR2004 - RFC 9110: the client and server errors
             raise _error(response.status, content)
         try:
@@ -290,8 +319,10 @@ def in_cluster() -> bool:
 
 
 @asynccontextmanager
-async def connect() -> AsyncIterator[Kube]:
+async def connect(on_request: Callable[[str, str], None] = lambda _verb, _code: None) -> AsyncIterator[Kube]:
     """Open the API server that the pod's service account or the kubeconfig file names.
+
+    ``on_request`` is told the verb and the status of each request.
 
     Raises:
         KubeConfigError: there is neither.
@@ -308,4 +339,4 @@ async def connect() -> AsyncIterator[Kube]:
         raise KubeConfigError(f"no access to a Kubernetes API: {error}") from None
     async with ApiClient(configuration) as client:
         client.user_agent = FIELD_MANAGER
-        yield Kube(client)
+        yield Kube(client, on_request=on_request)

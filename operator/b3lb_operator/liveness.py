@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -23,6 +24,7 @@ RENEW_SECONDS = 15.0
 SEEN_WITHIN_SECONDS = 60.0
 LONGEST_LAG_SECONDS = 5.0
 _BEAT_SECONDS = 0.5
+_REMEMBERED_BEATS = 120
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -68,12 +70,18 @@ class LoopMonitor:
         self._clock = clock
         # Nothing is due as long as nothing beats, as in an operator that stands by.
         self._due = math.inf
+        self._lags: deque[float] = deque(maxlen=_REMEMBERED_BEATS)
 
     async def run(self) -> None:
         """Beat until cancelled."""
         while True:
             self._due = self._clock() + _BEAT_SECONDS
             await asyncio.sleep(_BEAT_SECONDS)
+            self._lags.append(max(0.0, self._clock() - self._due))
+
+    def longest_lag(self) -> float:
+        """Return how late the loop was at the worst of the last minute, in seconds."""
+        return max([*self._lags, self._clock() - self._due, 0.0])
 
     def problem(self) -> str | None:
         """Return what is wrong, or None."""

@@ -21,6 +21,7 @@ from b3lb.bbb.client import NodeClient
 from b3lb_operator.app import EXIT_OK, Operator
 from b3lb_operator.credentials import Credentials
 from b3lb_operator.http import Check, application, serve
+from b3lb_operator.instruments import Instruments
 from b3lb_operator.kinds import CRON_JOB, JOB, KINDS, LEASE, PART_OF_LABEL, SECRET, SECRET_FIELDS, Kind
 from b3lb_operator.kube import Kube, connect, in_cluster
 from b3lb_operator.leadership import Elector
@@ -121,29 +122,42 @@ async def run(settings: ProgramSettings) -> int:
         KubeConfigError: there is no access to a Kubernetes API.
         OSError: the HTTP port cannot be opened.
     """
-    async with connect() as kube:
-        complete = settings if isinstance(settings, OperatorSettings) else await _completed(settings, kube)
-        return EXIT_OK if complete is None else await _run(complete, kube)
+    instruments = Instruments()
+    async with connect(instruments.count_request) as kube:
+        complete = settings if isinstance(settings, OperatorSettings) else await _completed(settings, kube, instruments)
+        return EXIT_OK if complete is None else await _run(complete, kube, instruments)
 
 
-async def _completed(settings: ProgramSettings, kube: Kube) -> OperatorSettings | None:
+async def _completed(settings: ProgramSettings, kube: Kube, instruments: Instruments) -> OperatorSettings | None:
     """Wait for the Secrets, alive and not ready; return None when told to stop meanwhile."""
     credentials = Credentials(kube, settings)
-    app = application(live=(), ready=(credentials.problem,))
+
+    async def own_metrics() -> bytes:
+        return instruments.text()
+
+    app = application(live=(), ready=(credentials.problem,), metrics=own_metrics)
     stop_flag = asyncio.Event()
     _stop_by_signals(stop_flag)
     async with serve(app, address=settings.http_address, port=settings.http_port):
         return await _unless_stopped(stop_flag, credentials.wait())
 
 
-async def _run(settings: OperatorSettings, kube: Kube) -> int:
+async def _run(settings: OperatorSettings, kube: Kube, instruments: Instruments) -> int:
     async with NodeClient(PROBES_IN_FLIGHT) as client:
         elector = _elector(settings, kube) if settings.leader_election else None
         if elector is None:
-            operator = Operator(settings, kube=kube, client=client)
+            operator = Operator(settings, kube=kube, client=client, instruments=instruments)
         else:
-            operator = Operator(settings, kube=kube.fenced(elector.problem), client=client, fence=elector.problem)
-        app = application(live=operator.live_checks, ready=_ready_checks(operator, elector))
+            operator = Operator(
+                settings,
+                kube=kube.fenced(elector.problem),
+                client=client,
+                fence=elector.problem,
+                instruments=instruments,
+            )
+        app = application(
+            live=operator.live_checks, ready=_ready_checks(operator, elector), metrics=operator.metrics.text
+        )
         async with serve(app, address=settings.http_address, port=settings.http_port), _stopping(operator, elector):
             ready = await _unless_stopped(operator.stop_flag, _true_after(operator.wait_for_definitions()))
             if ready and await _lead(operator, elector):

@@ -52,9 +52,9 @@ class ProgramSettings(NamespaceSettings):
     """The operator's settings but for database and key; each variable begins with ``B3LB_``.
 
     ``job_image``, ``job_database_secret`` (key ``url``) and ``job_encryption_secret`` (key ``keys``) go into the
-    CronJobs, and so does ``job_template``, a JSON object (see `JobTemplate`). ``task_queue_core`` overrides the label
-    b3lb.io/queue of the queue ``core``. With ``wait_for_secrets`` the operator, too, takes what its environment lacks
-    from these two Secrets, and waits for them.
+    CronJobs, and so does ``job_template``, a JSON object (see `JobTemplate`). ``task_queue_core`` and
+    ``task_queue_statistics`` override the label b3lb.io/queue of the queues ``core`` and ``statistics``. With
+    ``wait_for_secrets`` the operator, too, takes what its environment lacks from these two Secrets, and waits for them.
     ``objects`` (comma-separated) are ConfigMaps that hold a custom resource each, which the operator applies in every
     namespace. ``leader_election`` lets only one of several operators work. ``database_pool_size`` is the most
     connections for transactions at the same time. ``http_address`` and ``http_port`` are those of ``/livez`` and
@@ -69,6 +69,7 @@ class ProgramSettings(NamespaceSettings):
     job_encryption_secret: str = "b3lb-encryption"  # noqa: S105 - the name of a Secret
     job_template: Annotated[JobTemplate, NoDecode] = Field(default_factory=JobTemplate)
     task_queue_core: str | None = None
+    task_queue_statistics: str | None = None
     wait_for_secrets: bool = False
     # Empty: every address of both families; "kubectl port-forward" comes from the pod's own loopback.
     http_address: str = Field(default_factory=lambda: os.environ.get("POD_IP", ""))
@@ -79,7 +80,7 @@ class ProgramSettings(NamespaceSettings):
     def _parse(cls, value: object) -> object:
         return parse_job_template(value) if isinstance(value, str) else value
 
-    @field_validator("task_queue_core")
+    @field_validator("task_queue_core", "task_queue_statistics")
     @classmethod
     def _check_label(cls, value: str | None) -> str | None:
         if value is not None and not _LABEL_VALUE.fullmatch(value):
@@ -89,11 +90,12 @@ class ProgramSettings(NamespaceSettings):
     @property
     def job_defaults(self) -> JobDefaults:
         """What every CronJob gets from here."""
+        labels = {"core": self.task_queue_core, "statistics": self.task_queue_statistics}
         return JobDefaults(
             image=self.job_image,
             database_secret=self.job_database_secret,
             encryption_secret=self.job_encryption_secret,
-            queue_labels={} if self.task_queue_core is None else {"core": self.task_queue_core},
+            queue_labels={queue: label for queue, label in labels.items() if label is not None},
             log_format=self.log_format,
             log_level=self.log_level,
             template=self.job_template,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from b3lb_operator.events import EventRecorder
+from b3lb_operator.instruments import Instruments
 from b3lb_operator.kinds import QUEUE, Key, Kind
 from b3lb_operator.kube import ConflictError, Kube, NotFoundError
 from b3lb_operator.store import Store
@@ -18,7 +19,15 @@ _REMEMBERED = 2000
 class StatusWriter:
     """Compares the status that an object should have with the one it has, and writes the difference when it is due."""
 
-    def __init__(self, kube: Kube, store: Store, events: EventRecorder, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        kube: Kube,
+        store: Store,
+        events: EventRecorder,
+        *,
+        clock: Callable[[], float],
+        instruments: Instruments | None = None,
+    ) -> None:
         """Take the parts.
 
         Args:
@@ -26,7 +35,9 @@ class StatusWriter:
             store: The live objects; the answer to a write goes back into it.
             events: Told of every written transition.
             clock: Monotonic seconds.
+            instruments: What counts the writes; absent: nobody asks.
         """
+        self._instruments = instruments or Instruments()
         self._kube = kube
         self._store = store
         self._events = events
@@ -47,10 +58,12 @@ class StatusWriter:
             return None
         old = live.get("status") or {}
         if not is_wanted(old, desired, generation=int(live["metadata"].get("generation", 0))):
+            self._instruments.status_patches_avoided.inc()
             return None
         urgent = is_urgent(old, desired)
         delay = 0.0 if urgent else self._delay(kind, key)
         if delay > 0:
+            self._instruments.status_patches_avoided.inc()
             return delay
         try:
             answer = await self._kube.patch_status(
@@ -59,6 +72,7 @@ class StatusWriter:
         except (NotFoundError, ConflictError):
             # The object went or was replaced; the watch will tell.
             return None
+        self._instruments.status_patches.inc()
         # A queue's run ends every minute: with numbers in between it would be written twice as often.
         if not urgent or _run_ended(old, desired):
             self._note_numbers(kind, key)

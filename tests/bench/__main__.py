@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import math
 import os
@@ -24,8 +25,9 @@ from dev.farm.messages import FarmNode
 from dev.farm.process import Farm
 from dev.farm.tenants import Secret, tenant_secrets
 from dev.postgres import Postgres
+from tests.bench import scrape
 from tests.bench.idle import measure_idle, measure_start
-from tests.bench.scenarios import TICKS, Figures, TickScenario, bars, table
+from tests.bench.scenarios import STATISTICS, TICKS, Figures, TickScenario, bars, table
 from tests.bench.ticks import NAMESPACE
 
 MIB = 1024 * 1024
@@ -39,7 +41,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="SCENARIO", help="names of scenarios; default: all")
     parser.add_argument("--output", type=Path, default=REPOSITORY / ".bench" / "core.json")
     arguments = parser.parse_args()
-    names = [*(scenario.name for scenario in TICKS), "idle"]
+    names = [*(scenario.name for scenario in (*TICKS, STATISTICS)), "scrape", "idle"]
     unknown = set(arguments.only or ()) - set(names)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
@@ -53,6 +55,12 @@ def main() -> None:
                 if scenario.name in chosen:
                     print(f"{scenario.name}: {scenario.nodes} nodes, {scenario.ticks} ticks …", file=sys.stderr)
                     rows.append(measure_ticks(scenario, postgres))
+            if STATISTICS.name in chosen:
+                print(f"statistics: {STATISTICS.nodes} nodes, {STATISTICS.ticks} runs …", file=sys.stderr)
+                rows.append(measure_statistics(STATISTICS, postgres))
+            if "scrape" in chosen:
+                print(f"scrape: {scrape.NODES} nodes, {scrape.SECRETS} secrets …", file=sys.stderr)
+                rows.append(measure_scrape(postgres))
             print(f"fixed cost of `b3lb-job core --once` without nodes: {measure_start(postgres):.2f} s CPU")
         if "idle" in chosen:
             print("idle: the operator with 300 nodes in which nothing changes …", file=sys.stderr)
@@ -105,6 +113,87 @@ def measure_ticks(scenario: TickScenario, postgres: Postgres) -> Figures:
         wal_checkpoint_mib=after_checkpoint["wal"],
         changed=statistics.median(figures["changed"] for figures in measured),
         unseen=max(figures["unseen"] for figures in measured),
+    )
+
+
+def measure_statistics(scenario: TickScenario, postgres: Postgres) -> Figures:
+    """Return the medians of runs of the statistics queue, each after a tick of the core queue that changed meetings."""
+    url = postgres.create_database(f"bench_{scenario.name}")
+    migrate(url)
+    keys = KeyRing.generate("bench")
+    secrets = tenant_secrets(scenario.tenants, scenario.secrets)
+    with (
+        Farm(
+            nodes=scenario.nodes,
+            meetings=scenario.meetings,
+            attendees=scenario.attendees,
+            tenants=secrets,
+            frozen=True,
+        ) as farm,
+        contextlib.ExitStack() as stack,
+    ):
+        declare(url, keys, farm.nodes, secrets)
+        core, queue = (
+            stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-m", f"tests.bench.{module}", url, keys.export()],
+                    cwd=REPOSITORY,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    text=True,
+                )
+            )
+            for module in ("ticks", "statistics")
+        )
+        tick(core)
+        tick(queue)
+        measured = []
+        for _ in range(scenario.ticks):
+            measure_tick(farm, postgres, core)
+            cpu, wal = postgres.cpu_seconds(), postgres.wal_bytes()
+            figures = tick(queue)
+            figures["pg_cpu"] = postgres.cpu_seconds() - cpu
+            figures["wal"] = (postgres.wal_bytes() - wal) / MIB
+            measured.append(figures)
+        ask(core, "end")
+        end = ask(queue, "end")
+    return Figures(
+        scenario=scenario.name,
+        cpu_s=statistics.median(figures["cpu"] for figures in measured),
+        floor_cpu_s=statistics.median(end["floor"]),
+        pg_cpu_s=statistics.median(figures["pg_cpu"] for figures in measured),
+        wall_s=statistics.median(figures["wall"] for figures in measured),
+        peak_rss_mib=end["peak_rss_mib"],
+        statements=max(figures["statements"] for figures in measured),
+        wal_mib=statistics.median(figures["wal"] for figures in measured),
+    )
+
+
+def measure_scrape(postgres: Postgres) -> Figures:
+    """Return the medians of scrapes of the operator's metrics, each of which reads everything anew."""
+    database = postgres.create_database("bench_scrape")
+    migrate(database)
+    urls = [f"http://node-{number}.example.org" for number in range(scrape.NODES)]
+    farm = [
+        FarmNode(
+            name=f"node-{number}", api_url=f"{url}/bigbluebutton/api", load_url=f"{url}/b3lb/load", secret="secret"
+        )
+        for number, url in enumerate(urls)
+    ]
+    declare(database, KeyRing.generate("bench"), farm, tenant_secrets(scrape.TENANTS, scrape.SECRETS))
+    pg_cpu = postgres.cpu_seconds()
+    command = [sys.executable, "-m", "tests.bench.scrape", database]
+    figures = json.loads(subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE).stdout)
+    print(f"scrape: {figures['series']} series")
+    return Figures(
+        scenario="scrape",
+        cpu_s=statistics.median(figures["cpu"]),
+        floor_cpu_s=statistics.median(figures["floor"]),
+        pg_cpu_s=(postgres.cpu_seconds() - pg_cpu) / (scrape.RUNS + 1),
+        wall_s=statistics.median(figures["wall"]),
+        peak_rss_mib=figures["peak_rss_mib"],
+        statements=figures["statements"],
+        wal_mib=0.0,
     )
 
 

@@ -31,6 +31,8 @@ TICKS = (
     TickScenario("s100dead", 100, hanging=10),
 )
 
+STATISTICS = TickScenario("statistics", 300, tenants=50, secrets=88, ticks=3)
+"""Runs of the statistics queue over 6 000 meetings, between which the core queue ticks."""
 
 TIMEOUT_SECONDS = 5
 """Of a poll, by default."""
@@ -48,7 +50,9 @@ BARS: dict[str, dict[str, float]] = {
         "wall_s": 5,
         "statements": 40,
     },
+    "scrape": {"cpu_s": 0.25, "statements": 10},
     "s100dead": {"wall_s": TIMEOUT_SECONDS + 1, "statements": 40, "unseen": 10},
+    "statistics": {"cpu_s": 1.0, "statements": 20},
 }
 """The most that a tick may take. Of the nodes that hang no poll can be good: so many may be unseen."""
 
@@ -61,8 +65,9 @@ class Figures:
     GETs by the bare HTTP client and of parsing the same bodies, reading eleven fields of each meeting and printing it
     again, ``pg_cpu_s`` that of all PostgreSQL processes. ``changed`` is the share of the meetings that changed,
     ``wal_checkpoint_mib`` the WAL of a tick right after a checkpoint, ``unseen`` the nodes that the worst of the ticks
-    had no good poll of. For ``idle`` CPU is per second, statements and
-    WAL per minute.
+    had no good poll of. For ``statistics`` all is of a run of that queue, and the floor is one query that adds up the
+    meetings, by the bare driver, and printing the families of all tenants. For ``idle`` CPU is per second, statements
+    and WAL per minute.
     """
 
     scenario: str

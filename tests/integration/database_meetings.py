@@ -58,13 +58,15 @@ class Meetings:
         )
         return dataclasses.replace(row, **changes)
 
-    def write(self, *writes: MeetingWrite, connection: sa.Connection | None = None, **changes: Any) -> int:
-        """Write changes, committed unless there is a ``connection``."""
+    def write(
+        self, *writes: MeetingWrite, connection: sa.Connection | None = None, at: datetime = LATER, **changes: Any
+    ) -> int:
+        """Write changes of the round at ``at``, committed unless there is a ``connection``."""
         given = MeetingChanges(writes=writes, **changes)
         if connection is not None:
-            return write_meetings(connection, given)
+            return write_meetings(connection, given, at=at)
         with transaction(self.farm.engine, timeout_seconds=10) as opened:
-            return write_meetings(opened, given)
+            return write_meetings(opened, given, at=at)
 
     def end(self, *ids: int, at: datetime = LATER) -> int:
         return self.write(ended=dict.fromkeys(ids, at))

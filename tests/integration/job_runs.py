@@ -26,13 +26,14 @@ from b3lb_jobs.interface import Task, TaskContext
 from b3lb_jobs.opening import open_run
 from b3lb_jobs.options import RunOptions
 from b3lb_jobs.report import TaskReport
-from b3lb_jobs.task_table import TABLE, TaskEntry
+from b3lb_jobs.task_table import TaskEntry, route
 from b3lb_jobs.tick import TickPlace, allow_until, run_tick
 from b3lb_jobs.ticks import Plan
 from dev.farm.messages import FarmNode
 from dev.farm.process import Farm
 
 KEYS = KeyRing.generate()
+CORE = route(["core"])
 NAMESPACE = "default"
 CLUSTER = ClusterRow("default", "uid-cluster", 1, timeout_seconds=2)
 TABLES = tuple(sorted(set(metadata.tables) - {"schema_version"}))
@@ -133,7 +134,7 @@ def wait_for(condition: Callable[[], bool], *, seconds: float) -> None:
 
 
 def options(
-    url: str, holder: str, *, keys: KeyRing = KEYS, once: bool = False, entries: Sequence[TaskEntry] = TABLE
+    url: str, holder: str, *, keys: KeyRing = KEYS, once: bool = False, entries: Sequence[TaskEntry] = CORE
 ) -> RunOptions:
     """Return what a run of the core queue is asked to do."""
     return RunOptions(
@@ -174,7 +175,7 @@ class Runner:
 
 @contextlib.asynccontextmanager
 async def runner(
-    url: str, *, holder: str = "pod-1/a", keys: KeyRing = KEYS, entries: Sequence[TaskEntry] = TABLE[:1]
+    url: str, *, holder: str = "pod-1/a", keys: KeyRing = KEYS, entries: Sequence[TaskEntry] = CORE[:1]
 ) -> AsyncIterator[Runner]:
     """Open a run of ``entries``, check-nodes alone if not told otherwise."""
     loop = asyncio.get_running_loop()

@@ -40,6 +40,14 @@ class Sight:
     gauges: tuple[int, int, int, int] = (0, 0, 0, 0)
     joined: int = 0
     counted: tuple[int, int, int] = (0, 0, 0)
+    attended: int = 0
+    attended_until: datetime | None = None
+
+    def attend(self, until: datetime | None) -> None:
+        """Count the milliseconds of those who were there since the last count, if any counted."""
+        if until is not None and self.attended_until is not None and until > self.attended_until:
+            self.attended += len(self.users) * (_milliseconds(until) - _milliseconds(self.attended_until))
+            self.attended_until = until
 
 
 @dataclass(slots=True)
@@ -89,6 +97,7 @@ class Truth:
     sights: dict[tuple[str, str], Sight] = field(default_factory=dict)
     number: int = 0
     created_at: datetime = EPOCH
+    peaks: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, names: Iterable[str], owners: Iterable[Owner]) -> Truth:
@@ -153,6 +162,9 @@ class Truth:
                     _hide(sights, at, good_before)
                 overdue = (sight for sight in sights if sight.lost_at is not None and at - sight.lost_at >= LOST_AFTER)
                 self._end(overdue, good_before)
+        for slug, running in self.running().items():
+            before = self.peaks.get(slug, (0, 0))
+            self.peaks[slug] = max(before[0], running[0]), max(before[1], running[1])
 
     def open_of(self, owner: Owner) -> list[Sight]:
         """Return what a secret's list has to hold, oldest first; sub-id 0 sees its tenant."""
@@ -179,6 +191,33 @@ class Truth:
                 )
         return found
 
+    def accounts(self) -> dict[str, tuple[int, int]]:
+        """Return the milliseconds of participants and of meetings by slug, up to each node's last good poll."""
+        found: dict[str, tuple[int, int]] = {}
+        for sight in self.sights.values():
+            if sight.owner is None:
+                continue
+            seen = max(sight.first_seen_at, sight.last_seen_at or self.servers[sight.node].good_at or EPOCH)
+            lasted = (seen - sight.created_at) // timedelta(milliseconds=1)
+            running = 0
+            if sight.state == "open" and sight.attended_until is not None:
+                running = len(sight.users) * max(_milliseconds(seen) - _milliseconds(sight.attended_until), 0)
+            participants, meetings = found.get(sight.owner[0], (0, 0))
+            found[sight.owner[0]] = (
+                participants + sight.attended + running,
+                meetings + max(lasted, sight.counted[2]),
+            )
+        return found
+
+    def running(self) -> dict[str, tuple[int, int]]:
+        """Return the meetings that run and their attendees by slug."""
+        found: dict[str, tuple[int, int]] = {}
+        for sight in self.sights.values():
+            if sight.state == "open" and sight.owner is not None:
+                meetings, attendees = found.get(sight.owner[0], (0, 0))
+                found[sight.owner[0]] = meetings + 1, attendees + len(sight.users)
+        return found
+
     def _tenant(self, slug: str) -> Iterator[Owner]:
         return (owner for owner in self.owners if owner[0] == slug)
 
@@ -192,6 +231,9 @@ class Truth:
                 sight.owner = parents[meeting.internal_id] = self._owner(meeting.meeting_id) or sight.owner
             else:
                 sight.owner = parents.get(meeting.breakout.parent_internal_id) or sight.owner
+            if sight.state == "open":
+                sight.attend(at)
+            sight.attended_until = at
             sight.state, sight.last_seen_at, sight.lost_at = "open", None, None
             users = frozenset(attendee.user_id for attendee in meeting.attendees)
             sight.joined += len(users - sight.users)
@@ -221,6 +263,8 @@ class Truth:
     def _end(self, sights: Iterable[Sight], good_before: datetime | None) -> None:
         for sight in sights:
             last_seen_at = max(sight.first_seen_at, sight.last_seen_at or good_before or sight.first_seen_at)
+            if sight.state == "open":
+                sight.attend(last_seen_at)
             sight.state, sight.last_seen_at, sight.lost_at = "ended", last_seen_at, None
             if sight.owner is not None:
                 lasted = (last_seen_at - sight.created_at) // timedelta(milliseconds=1)
@@ -232,3 +276,8 @@ def _hide(sights: Iterable[Sight], at: datetime, good_before: datetime | None) -
         if sight.state == "open":
             sight.state, sight.lost_at = "lost", at
             sight.last_seen_at = max(sight.first_seen_at, good_before or sight.first_seen_at)
+            sight.attend(sight.last_seen_at)
+
+
+def _milliseconds(moment: datetime) -> int:
+    return (moment - EPOCH) // timedelta(milliseconds=1)

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from b3lb.resources import BBBNodeSpec, BBBQueueSpec
+from b3lb.resources.base import Schema
 from b3lb_operator.manifests.cronjob import JobDefaults, QueueIdentity, build_cronjob
 from b3lb_operator.manifests.facts import Freshness, NodeFacts, NodeRecord
 from b3lb_operator.manifests.node_status import build_node_status
@@ -111,8 +112,13 @@ def test_defaults_appear_in_what_is_stored(cluster: Cluster) -> None:
         "weightPercent": 100,
     }
     assert cluster.dry_run(QUEUE)["spec"] == {
+        "concurrency": 1,
         "failedJobsHistoryLimit": 5,
         "maxInFlight": 100,
+        "priority": 5,
+        "retry": {"backoffSeconds": 10, "maxRetries": 3, "maximumSeconds": 600},
+        "softTimeLimitSeconds": 240,
+        "timeLimitSeconds": 300,
         "schedule": "* * * * *",
         "successfulJobsHistoryLimit": 3,
         "suspend": False,
@@ -140,12 +146,13 @@ def test_defaults_appear_in_what_is_stored(cluster: Cluster) -> None:
         at(",".join(["50-59"] * 15) + " * * * *"),
         changed(QUEUE, resources={"requests": {"cpu": 1, "memory": "1.5Gi"}, "limits": {"ephemeral-storage": "1e9"}}),
         changed(QUEUE, name="q" * 40),
+        {**QUEUE, "spec": {"tasks": ["render"], "rateLimit": "10/m", "priority": 9, "concurrency": 4}},
     ],
     ids=lambda manifest: json.dumps(manifest["spec"])[:60],
 )
 def test_what_is_valid_is_taken_by_the_api_server_and_by_the_types(cluster: Cluster, manifest: dict[str, Any]) -> None:
-    model = {"BBBNode": BBBNodeSpec, "BBBQueue": BBBQueueSpec}[manifest["kind"]]
-    model.model_validate(cluster.dry_run(manifest)["spec"])
+    models: dict[str, type[Schema]] = {"BBBNode": BBBNodeSpec, "BBBQueue": BBBQueueSpec}
+    models[manifest["kind"]].model_validate(cluster.dry_run(manifest)["spec"])
 
 
 @pytest.mark.parametrize(
@@ -210,7 +217,13 @@ def test_what_is_valid_is_taken_by_the_api_server_and_by_the_types(cluster: Clus
         (changed(QUEUE, tasks=["a", "a"]), "must not have the same task twice"),
         (changed(QUEUE, tasks=[f"t{number}" for number in range(21)]), "spec.tasks: Too many: 21"),
         (changed(QUEUE, tasks=["Check Nodes"]), "spec.tasks[0]"),
-        (changed(QUEUE, without="schedule"), "spec.schedule: Required value"),
+        (changed(QUEUE, without="schedule"), 'check-nodes needs schedule: "* * * * *"'),
+        (changed(QUEUE, without="schedule", tasks=["a"]), 'tickSeconds needs schedule: "* * * * *"'),
+        (changed(QUEUE, rateLimit="10/d"), "spec.rateLimit"),
+        (changed(QUEUE, priority=10), "spec.priority"),
+        (changed(QUEUE, concurrency=0), "spec.concurrency"),
+        (changed(QUEUE, retry={"maxRetries": -1}), "spec.retry.maxRetries"),
+        (changed(QUEUE, softTimeLimitSeconds=300), "softTimeLimitSeconds must be less than timeLimitSeconds"),
         (changed(QUEUE, schedule="every minute"), "schedule must have the five fields of cron"),
         (changed(QUEUE, schedule="* * * *"), "schedule must have the five fields of cron"),
         (changed(QUEUE, schedule="0 * * * * *"), "schedule must have the five fields of cron"),

@@ -197,10 +197,10 @@ def test_any_number_of_changes_takes_five_statements(meetings: Meetings, number:
     )
     with transaction(meetings.farm.engine, timeout_seconds=10) as connection:
         with count_statements(meetings.farm.engine) as counter:
-            assert write_meetings(connection, changes) == 4 * number
+            assert write_meetings(connection, changes, at=LATER) == 4 * number
         assert counter.count == 5
         with count_statements(meetings.farm.engine) as counter:
-            assert write_meetings(connection, MeetingChanges()) == 0
+            assert write_meetings(connection, MeetingChanges(), at=LATER) == 0
         assert counter.count == 0
 
 
@@ -216,7 +216,7 @@ def test_the_same_changes_once_more_change_nothing(meetings: Meetings) -> None:
     looks = []
     for _ in range(2):
         with transaction(meetings.farm.engine, timeout_seconds=10) as connection:
-            write_meetings(connection, changes)
+            write_meetings(connection, changes, at=LATER)
         looks.append((meetings.farm.rows("SELECT * FROM meetings ORDER BY id"), meetings.counters()))
     assert looks[0] == looks[1]
 

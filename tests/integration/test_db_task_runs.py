@@ -11,6 +11,7 @@ from b3lb.db.task_runs import (
     JSON_BYTES,
     TRACEBACK_CHARACTERS,
     TaskState,
+    fail_silent_runs,
     finish,
     record_tick,
     start,
@@ -51,6 +52,18 @@ def test_a_run_begins_ticks_and_ends(farm: Farm) -> None:
     assert farm.rows("SELECT state, result, error, traceback, ticks, finished_at >= started_at FROM task_runs") == [
         ("SUCCESS", {"ticks": 1}, None, None, 1, True)
     ]
+
+
+def test_a_pod_that_died_without_a_word_has_failed_and_no_other_one(farm: Farm) -> None:
+    for pod in ("b3lb-core-1-abcde", "b3lb-core-1-fghij-x", "b3lb-core-2-abcde"):
+        begin(farm, pod=pod)
+    ended, _ = begin(farm, pod="b3lb-core-1-klmno")
+    end(farm, ended, state=TaskState.SUCCESS)
+    with transaction(farm.engine, timeout_seconds=10) as connection:
+        assert fail_silent_runs(connection, "elsewhere", ["b3lb-core-1"], error="killed") == 0
+        assert fail_silent_runs(connection, "default", ["b3lb-core-1"], error="killed") == 1
+        assert fail_silent_runs(connection, "default", ["b3lb-core-1"], error="killed") == 0
+    assert farm.rows("SELECT pod, error FROM task_runs WHERE state = 'FAILURE'") == [("b3lb-core-1-abcde", "killed")]
 
 
 def test_beginning_twice_is_one_run_and_keeps_its_beginning(farm: Farm) -> None:

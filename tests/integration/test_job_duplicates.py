@@ -21,7 +21,7 @@ from b3lb_jobs.core.update_secrets_lists import UpdateSecretsLists
 from b3lb_jobs.database import Database
 from b3lb_jobs.interface import Task, TaskContext
 from b3lb_jobs.report import TaskReport
-from b3lb_jobs.task_table import TABLE
+from b3lb_jobs.task_table import route
 from b3lb_jobs.tick import TickPlace, run_tick
 from b3lb_jobs.ticks import Plan
 from dev.farm.render import get_meetings
@@ -78,7 +78,7 @@ class Stage:
         asyncio.run(self._both(at, TickPlace(self.database, Farm.namespace, "pod/1", Plan((at,), end, end))))
 
     async def _both(self, at: datetime, place: TickPlace) -> None:
-        for entry, task in zip(TABLE, self.tasks, strict=True):
+        for entry, task in zip(route(["core"]), self.tasks, strict=True):
             report = TaskReport(entry)
             await run_tick(task, report, at, place)
             assert report.done == 1

@@ -95,7 +95,7 @@ def test_a_kill_in_the_middle_of_a_tick_leaves_the_old_state_and_the_next_run_go
         process.wait()
         killed_at = time.monotonic()
     after = versions(engine)
-    assert changed_tables(before, after) == {"leases", "task_runs"}
+    assert changed_tables(before, after) == {"leases", "task_runs", "task_totals"}
     bbb_farm.control.set_behaviour(bbb_farm.nodes[0].name, "ok")
     held = job(database_url, "core", "--once")
     assert held.returncode == 75

@@ -59,7 +59,9 @@ def test_a_run_that_can_decrypt_no_secret_leaves_nothing_but_its_failed_task_run
     beat = only(engine, heartbeats)
     assert (beat.tick_at, "unpolled" in beat.summary) == (first_tick, False)
     # The other task of the queue needs no secret and goes on.
-    assert changed_tables(before, versions(engine)) == {"leases", "task_runs"} | ({"heartbeats"} if once else set())
+    assert changed_tables(before, versions(engine)) == {"leases", "task_runs", "task_totals"} | (
+        {"heartbeats"} if once else set()
+    )
     with transaction(engine, timeout_seconds=5) as connection:
         assert only(engine, leases).expires_at < database_clock(connection)
     assert check_nodes_runs(engine) == [("SUCCESS", 1, None), ("FAILURE", 0, failure["reason"])]

@@ -71,7 +71,12 @@ def resources(requests: dict[str, Any] | None = None, limits: dict[str, Any] | N
 
 
 def test_defaults_appear_in_what_is_stored(cluster: Cluster) -> None:
-    assert cluster.dry_run(TENANT)["spec"] == {"clusterRefs": [{"name": "default"}], "enabled": True, "slug": "UNI"}
+    assert cluster.dry_run(TENANT)["spec"] == {
+        "clusterRefs": [{"name": "default"}],
+        "enabled": True,
+        "slug": "UNI",
+        "timeZone": "Etc/UTC",
+    }
     assert cluster.dry_run(SECRET)["spec"] == {"enabled": True, "subId": 1, "tenantRef": {"name": "uni"}}
     given = secret(1, "uni-001", secretRef={"name": "moodle"})
     assert cluster.dry_run(given)["spec"]["secretRef"] == {"key": "secret", "name": "moodle"}

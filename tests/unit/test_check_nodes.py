@@ -187,6 +187,7 @@ def test_nodes_in_back_off_are_left_out_and_failing_ones_come_last(monkeypatch: 
     monkeypatch.setattr(check_nodes, "load_polls", load_polls)
     for name, rows in {"load_absent_nodes": [], "load_meetings": [known(1)], "load_attribution": ATTRIBUTION}.items():
         monkeypatch.setattr(check_nodes, name, lambda _connection, _namespace, rows=rows: rows)
+    monkeypatch.setattr(check_nodes, "load_due_months", lambda _connection, _namespace, _at: [])
     connection: Any = None
     loaded = task(monkeypatch, {}).load(connection, NOW)
     assert asked == [("default", 15)]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from b3lb.db.listed import ListedMeeting
-from b3lb_cli.meetings import Question, not_found
+from b3lb_cli.outcome import not_found
 from b3lb_cli.report import Report, as_json, as_table, summary
 from b3lb_cli.table import ago, shown, table, width
 
@@ -163,10 +163,10 @@ def test_numbers_end_at_the_right() -> None:
 
 
 def test_who_asks_for_a_secret_that_is_not_there_is_told_which_there_are() -> None:
-    question = Question("b3lb", "unia-009")
-    assert not_found(question, {"b3lb": ["unia-000", "unia-001"], "other": ["x-001"]}) == (
+    question = "BBBSecret", "unia-009", "b3lb"
+    assert not_found(*question, {"b3lb": ["unia-000", "unia-001"], "other": ["x-001"]}) == (
         "no BBBSecret unia-009 in namespace b3lb; there are: unia-000, unia-001"
     )
-    assert "namespaces with some: other" in not_found(question, {"other": ["x-001"]})
-    assert "none at all" in not_found(question, {})
-    assert "s-49 and 10 more" in not_found(question, {"b3lb": [f"s-{number}" for number in range(60)]})
+    assert "namespaces with some: other" in not_found(*question, {"other": ["x-001"]})
+    assert "none at all" in not_found(*question, {})
+    assert "s-49 and 10 more" in not_found(*question, {"b3lb": [f"s-{number}" for number in range(60)]})

@@ -121,7 +121,8 @@ def test_an_unknown_name_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[st
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err == (
-        "b3lb-job: 'check-node' is neither a task nor a queue; tasks: check-nodes, update-secrets-lists; queues: core\n"
+        "b3lb-job: 'check-node' is neither a task nor a queue; tasks: check-nodes, update-secrets-lists,"
+        " update-statistics; queues: core, statistics\n"
     )
 
 

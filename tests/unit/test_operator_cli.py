@@ -107,6 +107,7 @@ def test_everything_reaches_the_cron_jobs(environment: pytest.MonkeyPatch) -> No
         "B3LB_JOB_DATABASE_SECRET": "db",
         "B3LB_JOB_ENCRYPTION_SECRET": "keys",
         "B3LB_TASK_QUEUE_CORE": "night",
+        "B3LB_TASK_QUEUE_STATISTICS": "day",
         "B3LB_LOG_FORMAT": "console",
         "B3LB_LOG_LEVEL": "debug",
         "B3LB_NAMESPACES": "one, two,one",
@@ -118,7 +119,11 @@ def test_everything_reaches_the_cron_jobs(environment: pytest.MonkeyPatch) -> No
     settings = load_settings(OperatorSettings)
     defaults = settings.job_defaults
     assert (defaults.image, defaults.database_secret, defaults.encryption_secret) == ("b3lb:1", "db", "keys")
-    assert (defaults.queue_labels, defaults.log_format, defaults.log_level) == ({"core": "night"}, "console", "debug")
+    assert (defaults.queue_labels, defaults.log_format, defaults.log_level) == (
+        {"core": "night", "statistics": "day"},
+        "console",
+        "debug",
+    )
     assert settings.namespaces == ("one", "two")
     assert settings.objects == ("b3lb-cluster-default", "b3lb-queue-core")
     assert (settings.leader_election, settings.database_pool_size) == (True, 5)

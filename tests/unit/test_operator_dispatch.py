@@ -38,6 +38,9 @@ class Woken:
     def reconcile_api_secret(self, name: Key) -> None:
         self.calls.append(("api secret", name.name))
 
+    def release(self, namespace: str) -> None:
+        self.calls.append(("release", namespace))
+
     def mirror(self, namespace: str) -> None:
         self.calls.append(("mirror", namespace))
 
@@ -151,7 +154,18 @@ def test_a_cluster_wakes_its_nodes_when_it_comes_and_when_it_goes(store: Store, 
 
 def test_a_queue_wakes_all_queues_for_they_share_the_tasks(store: Store, woken: Woken) -> None:
     store.observe(QUEUE, "ADDED", queue_manifest())
-    assert woken.take() == [("sync", "BBBQueue", "core", "bbbqueues-core"), ("mirror", "farm"), ("queues", "farm")]
+    assert woken.take() == [
+        ("sync", "BBBQueue", "core", "bbbqueues-core"),
+        ("mirror", "farm"),
+        ("queues", "farm"),
+        ("release", "farm"),
+    ]
+
+
+def test_the_job_of_an_enqueued_run_lets_the_next_one_begin(store: Store, woken: Woken) -> None:
+    owners = [{"kind": "BBBQueue", "name": "record", "uid": "x"}]
+    store.observe(JOB, "ADDED", manifest_of(JOB, "b3lb-run-1-1", ownerReferences=owners))
+    assert woken.take() == [("release", "farm")]
 
 
 @pytest.mark.parametrize(("kind", "manifest"), [(CLUSTER, cluster_manifest()), (QUEUE, queue_manifest())])
@@ -170,7 +184,7 @@ def test_a_cron_job_and_its_jobs_wake_their_queue(store: Store, woken: Woken) ->
     assert woken.take() == [("queue", "core")]
     owners = [{"kind": "CronJob", "name": "b3lb-core", "uid": "x"}]
     store.observe(JOB, "ADDED", manifest_of(JOB, "b3lb-core-1", ownerReferences=owners))
-    assert woken.take() == [("queue", "core")]
+    assert woken.take() == [("release", "farm"), ("queue", "core")]
     store.observe(JOB, "ADDED", manifest_of(JOB, "somebodys"))
     assert woken.take() == []
 

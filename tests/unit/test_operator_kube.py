@@ -260,3 +260,24 @@ async def test_without_any_configuration_there_is_one_clear_error(monkeypatch: p
     with pytest.raises(KubeConfigError, match="no access to a Kubernetes API"):
         async with connect():
             pass
+
+
+async def test_every_attempt_is_told_with_its_verb_and_status(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kube_module, "RETRY_SECONDS", (0.01,))
+    told: list[tuple[str, str]] = []
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", api.handle)
+    api.answers = [(503, {}), (200, {}), (200, {}), (200, {}), (404, {})]
+    server = TestServer(app)
+    async with server, ApiClient(Configuration(host=str(server.make_url("")))) as client:
+        kube = Kube(client, on_request=lambda verb, code: told.append((verb, code)))
+        await kube.get(NODE, KEY)
+        await kube.fenced(lambda: None).patch(NODE, KEY, {})
+        await kube.apply(NODE, {"metadata": {"namespace": "farm", "name": "one"}})
+        with pytest.raises(NotFoundError):
+            await kube.delete(NODE, KEY)
+        await server.close()
+        with pytest.raises(UnavailableError):
+            await kube.get(NODE, KEY)
+    answered = [("get", "503"), ("get", "200"), ("patch", "200"), ("apply", "200"), ("delete", "404")]
+    assert told == [*answered, ("get", "none"), ("get", "none")]

@@ -126,3 +126,20 @@ async def test_a_renewal_that_fails_is_noted_and_never_raised(
     await renewer.renew()
     clock.now += 59
     assert monitor.problem() is None
+
+
+async def test_the_longest_lag_of_the_last_minute_is_remembered_and_then_forgotten() -> None:
+    clock = Clock()
+    monitor = LoopMonitor(clock)
+    assert monitor.longest_lag() == 0
+    running = asyncio.create_task(monitor.run())
+    await asyncio.sleep(0)
+    clock.now += 3.5
+    assert monitor.longest_lag() == 3.0
+    await asyncio.sleep(0.6)
+    assert monitor.longest_lag() == 3.0
+    for _ in range(150):
+        clock.now += 0.5
+        await asyncio.sleep(0.5)
+    assert monitor.longest_lag() <= 0.5
+    running.cancel()

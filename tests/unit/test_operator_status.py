@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from b3lb_operator import status as status_module
 from b3lb_operator.events import EventRecorder
+from b3lb_operator.instruments import Instruments
 from b3lb_operator.kinds import NODE, QUEUE, Kind, Manifest
 from b3lb_operator.kube import UnavailableError
 from b3lb_operator.status import StatusWriter, is_urgent, is_wanted, merge_patch
@@ -51,7 +52,10 @@ class Fixture:
         self.store = Store(lambda _: None)
         self.store.observe(kind, "ADDED", self.kube.put(kind, manifest))
         events = EventRecorder(self.kube, instance="pod")
-        self.writer = StatusWriter(self.kube, self.store, events, clock=asyncio.get_running_loop().time)
+        self.instruments = Instruments()
+        self.writer = StatusWriter(
+            self.kube, self.store, events, clock=asyncio.get_running_loop().time, instruments=self.instruments
+        )
         self.name = key(manifest["metadata"]["name"])
 
     async def write(self, desired: Manifest) -> float | None:
@@ -192,3 +196,12 @@ async def test_an_api_server_that_is_away_is_the_callers_business() -> None:
     fixture.kube.failure = lambda _method, _path: None
     assert await fixture.write(status(1)) is None
     assert fixture.status == status(1)
+
+
+async def test_written_and_avoided_patches_are_counted() -> None:
+    fixture = Fixture(NODE, node_manifest())
+    for load in (1, 1, 2):
+        await fixture.write(status(load))
+    counted = fixture.instruments.registry.get_sample_value
+    assert counted("b3lb_operator_status_patches_total") == len(fixture.kube.writes) == 2
+    assert counted("b3lb_operator_status_patches_avoided_total") == 1

@@ -31,6 +31,7 @@ def test_no_name_is_both_a_task_and_a_queue() -> None:
     [
         (["check-nodes"], ["check-nodes"]),
         (["core"], ["check-nodes", "update-secrets-lists"]),
+        (["statistics"], ["update-statistics"]),
         (["core", "check-nodes"], ["check-nodes", "update-secrets-lists"]),
         (["check-nodes", "check-nodes"], ["check-nodes"]),
         (["update-secrets-lists", "core"], ["update-secrets-lists", "check-nodes"]),
@@ -45,16 +46,18 @@ def test_an_unknown_name_is_answered_with_the_allowed_ones_in_one_line(name: str
     with pytest.raises(UnknownNameError) as caught:
         route(["core", name])
     assert str(caught.value) == (
-        f"{name!r} is neither a task nor a queue; tasks: check-nodes, update-secrets-lists; queues: core"
+        f"{name!r} is neither a task nor a queue; tasks: check-nodes, update-secrets-lists, update-statistics;"
+        " queues: core, statistics"
     )
     assert "\n" not in str(caught.value)
 
 
 def test_the_listing_shows_each_task_with_its_queue() -> None:
     assert listing().splitlines() == [
-        "TASK                  QUEUE  RUNS",
-        "check-nodes           core   every tick",
-        "update-secrets-lists  core   every tick",
+        "TASK                  QUEUE       RUNS",
+        "check-nodes           core        every tick",
+        "update-secrets-lists  core        every tick",
+        "update-statistics     statistics  once",
     ]
 
 

@@ -23,6 +23,7 @@ def test_a_tenant_needs_no_more_than_a_slug() -> None:
         "clusterRefs": [{"name": "default"}],
         "enabled": True,
         "limits": {"meetings": None, "attendees": None},
+        "timeZone": "Etc/UTC",
     }
     assert spec.object_name == "uni"
 

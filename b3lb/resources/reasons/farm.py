@@ -156,7 +156,14 @@ CLUSTER_REASONS = (
 )
 
 QUEUE_REASONS = (
-    *meanings(QueueCondition.READY, "True", {QueueReason.SCHEDULED: "A CronJob runs the tasks."}),
+    *meanings(
+        QueueCondition.READY,
+        "True",
+        {
+            QueueReason.SCHEDULED: "A CronJob runs the tasks.",
+            QueueReason.ON_DEMAND: "There is no spec.schedule: the tasks run when they are enqueued.",
+        },
+    ),
     *meanings(
         QueueCondition.READY,
         "False",

@@ -10,6 +10,10 @@
 {{- $core := dict "tasks" (list "check-nodes" "update-secrets-lists") "schedule" "* * * * *" -}}
 {{- $_ := set $objects "b3lb-queue-core" (dict "kind" "BBBQueue" "name" "core" "spec" (mergeOverwrite $core .Values.queues.core.spec)) -}}
 {{- end -}}
+{{- if .Values.queues.statistics.enabled -}}
+{{- $statistics := dict "tasks" (list "update-statistics") "schedule" "*/5 * * * *" -}}
+{{- $_ := set $objects "b3lb-queue-statistics" (dict "kind" "BBBQueue" "name" "statistics" "spec" (mergeOverwrite $statistics .Values.queues.statistics.spec)) -}}
+{{- end -}}
 {{- $objects | toJson -}}
 {{- end -}}
 

@@ -14,6 +14,7 @@ from typing import Any, Self
 import sqlalchemy as sa
 
 from b3lb.bbb.client import SLOT_SECONDS, NodeClient, NodeTarget, Poll
+from b3lb.db.accounting import load_due_months
 from b3lb.db.meetings import load_absent_nodes, load_attribution, load_meetings
 from b3lb.db.node_states import NodePoll, load_polls
 from b3lb.db.unpolled import Unpolled
@@ -54,7 +55,7 @@ class CheckNodes:
         await self._client.__aexit__(kind, error, trace)
 
     def load(self, connection: sa.Connection, at: datetime) -> Loaded:
-        """Read the nodes with their policies and last states, and their meetings: four statements."""
+        """Read the nodes with their policies and last states, and their meetings: five statements."""
         namespace = self._context.namespace
         polls = load_polls(connection, namespace, tick_seconds=self._context.tick_seconds)
         due = [poll for poll in polls if is_due(poll.state, poll.revision, at)]
@@ -64,6 +65,8 @@ class CheckNodes:
             absent=load_absent_nodes(connection, namespace),
             meetings=load_meetings(connection, namespace),
             attribution=load_attribution(connection, namespace),
+            months=load_due_months(connection, namespace, at),
+            namespace=namespace,
         )
 
     def least_seconds(self, loaded: Loaded) -> float:
@@ -97,6 +100,7 @@ class CheckNodes:
             changes=(*rows_of(judged.decision), *judged.report.rows(names)),
             unpolled=unpolled,
             failure=failure,
+            poll_seconds=[answer.observation.seconds for answer in answers.values()],
         )
 
     def _no_secret_at_all(self, loaded: Loaded) -> PermanentError | None:

@@ -10,10 +10,12 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from b3lb.bbb.client import Poll
-from b3lb.db.meetings import AbsentNode, write_meetings
+from b3lb.db.accounting import MonthStart, begin_months, raise_peaks
+from b3lb.db.meeting_homes import move_meetings
+from b3lb.db.meetings import AbsentNode, close_meetings, open_meetings
 from b3lb.db.node_states import NodePoll, write_states
 from b3lb.meetings.homes import Homes, find_homes
-from b3lb.meetings.life import decide_meetings
+from b3lb.meetings.life import Verdict, decide_meetings
 from b3lb.meetings.model import Attribution, KnownMeeting, Listing, MeetingChanges
 from b3lb_jobs.core.decision import Decision, decide
 from b3lb_jobs.core.duplicates import duplicates_of, former_duplicates
@@ -27,7 +29,7 @@ class Loaded:
 
     ``polls`` are all nodes that can be polled, ``due`` those whose turn it is: healthy ones first, none of them waits
     for the dead. ``absent`` are the nodes that cannot be polled and have meetings. ``meetings`` are all that have not
-    ended, and ``attribution`` says whose they are.
+    ended, and ``attribution`` says whose they are. ``months`` begin with this tick. ``namespace`` is that of it all.
     """
 
     polls: Sequence[NodePoll]
@@ -35,6 +37,8 @@ class Loaded:
     absent: Sequence[AbsentNode] = ()
     meetings: Sequence[KnownMeeting] = ()
     attribution: Attribution = field(default_factory=dict)
+    months: Sequence[MonthStart] = ()
+    namespace: str = "default"
 
     def names(self) -> dict[int, str]:
         """Return the names of all nodes by their IDs."""
@@ -44,23 +48,34 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What a round changes, and what there is to say about it.
+    """What a round, the tick's that was due at ``at``, changes, and what there is to say about it.
 
-    ``duplicates`` are the nodes that are the server of an older one, by their IDs, with that one.
+    ``duplicates`` are the nodes that are the server of an older one, by their IDs, with that one. ``listed`` are the
+    IDs of the nodes that were healthy and said which meetings they have.
     """
 
     decision: Decision
     meetings: MeetingChanges
     report: MeetingReport
     duplicates: Mapping[int, NodePoll]
+    at: datetime
+    listed: Sequence[int]
+    months: Sequence[MonthStart]
+    namespace: str
 
     def __bool__(self) -> bool:
-        return bool(self.decision.rows or self.decision.guards or self.meetings)
+        return bool(self.decision.rows or self.decision.guards or self.meetings or self.months)
 
     def write(self, connection: sa.Connection) -> int:
         """Store it all; return how many rows were written."""
         written = write_states(connection, self.decision.rows, self.decision.guards)
-        return written + write_meetings(connection, self.meetings)
+        written += move_meetings(connection, self.meetings, at=self.at)
+        written += close_meetings(connection, self.meetings)
+        written += begin_months(connection, self.months, listed=self.listed, at=self.at)
+        written += open_meetings(connection, self.meetings, at=self.at)
+        if self.meetings or self.months:
+            written += raise_peaks(connection, self.namespace)
+        return written
 
 
 def judge(loaded: Loaded, answers: Mapping[int, Poll], *, at: datetime, jitter_source: Callable[[], float]) -> Judged:
@@ -87,7 +102,16 @@ def judge(loaded: Loaded, answers: Mapping[int, Poll], *, at: datetime, jitter_s
     # No poll of a tick begins before the tick is due.
     changes = decide_meetings(homes.meetings, verdicts, loaded.attribution, now=at, begun_at=at)
     changes = dataclasses.replace(changes, moved=homes.moved, dropped=homes.dropped)
-    return Judged(decision, changes, MeetingReport.of(homes.meetings, changes), duplicates)
+    return Judged(
+        decision=decision,
+        meetings=changes,
+        report=MeetingReport.of(homes.meetings, changes),
+        duplicates=duplicates,
+        at=at,
+        listed=[node_id for node_id, verdict in verdicts.items() if verdict.kind is Verdict.LISTED],
+        months=loaded.months,
+        namespace=loaded.namespace,
+    )
 
 
 def _find_homes(loaded: Loaded, listings: Mapping[int, Listing], duplicates: Mapping[int, NodePoll]) -> Homes:

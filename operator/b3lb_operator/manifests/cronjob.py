@@ -1,4 +1,4 @@
-"""The CronJob of a BBBQueue: a pure function.
+"""The CronJob of a BBBQueue, and the Jobs of its enqueued runs: pure functions.
 
 Every field that must stay as it is stands in the result, defaults of the API server included, so that comparing it
 with the live object finds each drift. The pods meet the Pod Security Standard "restricted" and get no API token.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from b3lb.resources.base import API_VERSION, GROUP
 from b3lb.resources.queue import EVERY_MINUTE, BBBQueueSpec
@@ -17,6 +18,7 @@ from b3lb_operator.manifests.job_template import JobTemplate, merge_pod
 NAME_PREFIX = "b3lb-"
 CONTAINER = "job"
 QUEUE_LABEL = f"{GROUP}/queue"
+RUN_LABEL = f"{GROUP}/run"
 RUN_AS = 65532
 """User and group of the pods: the "nonroot" of common base images; the images read nothing that belongs to it."""
 
@@ -35,6 +37,14 @@ class QueueIdentity:
     namespace: str
     name: str
     uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunIdentity:
+    """One attempt, from 1 on, of an enqueued run."""
+
+    id: UUID
+    attempt: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,24 +86,24 @@ def cron_job_name(queue: str) -> str:
     return f"{NAME_PREFIX}{queue}"
 
 
+def run_job_name(run: RunIdentity) -> str:
+    """Return the name of the Job of an attempt of an enqueued run."""
+    return f"{NAME_PREFIX}run-{run.id.hex}-{run.attempt}"
+
+
 def build_cronjob(spec: BBBQueueSpec, *, identity: QueueIdentity, defaults: JobDefaults) -> dict[str, Any]:
     """Return the whole CronJob; the spec's image, where given, goes before the default.
 
     Raises:
-        ValueError: Neither the spec nor the defaults name an image.
+        ValueError: Neither the spec nor the defaults name an image, or the spec has no schedule.
     """
     labels = _labels(identity, defaults)
+    if spec.schedule is None:
+        raise ValueError("no schedule: such a queue has no CronJob")
     pace = _pace(spec.schedule)
-    job = {
-        "backoffLimit": 0,
-        "activeDeadlineSeconds": pace.active,
-        "ttlSecondsAfterFinished": _KEEP_FINISHED_SECONDS,
-        "parallelism": 1,
-        "completions": 1,
-        "template": {
-            "metadata": _pod_metadata(labels, defaults.template, identity.name),
-            "spec": merge_pod(_pod(spec, identity, defaults), defaults.template, identity.name),
-        },
+    template = {
+        "metadata": _pod_metadata(labels, defaults.template, identity.name),
+        "spec": merge_pod(_pod(spec, identity, defaults), defaults.template, identity.name),
     }
     return {
         "apiVersion": "batch/v1",
@@ -112,9 +122,65 @@ def build_cronjob(spec: BBBQueueSpec, *, identity: QueueIdentity, defaults: JobD
             "startingDeadlineSeconds": pace.start,
             "successfulJobsHistoryLimit": spec.successful_jobs_history_limit,
             "failedJobsHistoryLimit": spec.failed_jobs_history_limit,
-            "jobTemplate": {"metadata": {"labels": labels}, "spec": job},
+            "jobTemplate": {"metadata": {"labels": labels}, "spec": _job(template, active=pace.active)},
         },
     }
+
+
+def build_run_job(
+    spec: BBBQueueSpec, *, identity: QueueIdentity, defaults: JobDefaults, run: RunIdentity
+) -> dict[str, Any]:
+    """Return the Job of one attempt of an enqueued run; its name follows from run and attempt alone.
+
+    Nothing is retried by Kubernetes: whether and when there is another attempt is the queue's decision.
+
+    Raises:
+        ValueError: Neither the spec nor the defaults name an image.
+    """
+    labels = {**_labels(identity, defaults), RUN_LABEL: str(run.id)}
+    pod = _pod(spec, identity, defaults)
+    (container,) = pod["containers"]
+    # A tick's pace is the schedule's matter.
+    environment = [*container["env"], *_run_environment(spec, run)]
+    pod = {**pod, "containers": [{**container, "args": ["--run", str(run.id)], "env": environment}]}
+    template = {
+        "metadata": _pod_metadata(labels, defaults.template, identity.name),
+        "spec": merge_pod(pod, defaults.template, identity.name),
+    }
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "namespace": identity.namespace,
+            "name": run_job_name(run),
+            "labels": labels,
+            "ownerReferences": [_owner(identity)],
+        },
+        "spec": {**_job(template, active=spec.time_limit_seconds), "podReplacementPolicy": "Failed"},
+    }
+
+
+def _job(template: Mapping[str, Any], *, active: int) -> dict[str, Any]:
+    return {
+        "backoffLimit": 0,
+        "activeDeadlineSeconds": active,
+        "ttlSecondsAfterFinished": _KEEP_FINISHED_SECONDS,
+        "parallelism": 1,
+        "completions": 1,
+        "template": template,
+    }
+
+
+def _run_environment(spec: BBBQueueSpec, run: RunIdentity) -> list[dict[str, Any]]:
+    values = {
+        "B3LB_RUN_ID": run.id,
+        "B3LB_ATTEMPT": run.attempt,
+        "B3LB_SOFT_TIME_LIMIT_SECONDS": spec.soft_time_limit_seconds,
+        "B3LB_MAX_RETRIES": spec.retry.max_retries,
+        "B3LB_RETRY_BACKOFF_SECONDS": spec.retry.backoff_seconds,
+        "B3LB_RETRY_MAXIMUM_SECONDS": spec.retry.maximum_seconds,
+    }
+    return [{"name": name, "value": str(value)} for name, value in values.items()]
 
 
 def _pace(schedule: str) -> _Pace:

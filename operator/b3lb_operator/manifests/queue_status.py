@@ -54,7 +54,7 @@ def build_queue_status(facts: QueueFacts, *, old: Mapping[str, Any], now: dateti
     live = (facts.cron_job or {}).get("status", {})
     times = {
         "lastScheduleTime": _latest(live.get("lastScheduleTime"), old.get("lastScheduleTime")),
-        "lastSuccessTime": _last_success(facts, old),
+        "lastSuccessTime": last_success(facts, old),
     }
     conditions = set_condition(
         old.get("conditions", ()),
@@ -83,9 +83,9 @@ def failing_at(facts: QueueFacts, *, old: Mapping[str, Any], now: datetime) -> d
     """
     if facts.block is not None or facts.spec.suspend or facts.cron_job is None or facts.spec.schedule != EVERY_MINUTE:
         return None
-    if any(job.get("status", {}).get("ready") for job in facts.jobs if _finish_time(job) is None):
+    if any(job.get("status", {}).get("ready") for job in facts.jobs if finish_time(job) is None):
         return None
-    begins = [_last_success(facts, old), facts.cron_job["metadata"].get("creationTimestamp")]
+    begins = [last_success(facts, old), facts.cron_job["metadata"].get("creationTimestamp")]
     ready = find_condition(old.get("conditions", ()), QueueCondition.READY)
     if ready is not None and ready["status"] == ConditionStatus.TRUE:
         begins.append(ready["lastTransitionTime"])
@@ -101,6 +101,9 @@ def _ready(facts: QueueFacts, old: Mapping[str, Any], now: datetime) -> Verdict:
     if facts.spec.suspend:
         message = "no new pods are started: spec.suspend is true"
         return Verdict(status=ConditionStatus.FALSE, reason=QueueReason.SUSPENDED, message=message)
+    if facts.spec.schedule is None:
+        message = f"{', '.join(facts.spec.tasks)} run when they are enqueued, {facts.spec.concurrency} at a time"
+        return Verdict(status=ConditionStatus.TRUE, reason=QueueReason.ON_DEMAND, message=message)
     if facts.cron_job is None:
         message = "the CronJob is not there yet"
         return Verdict(status=ConditionStatus.UNKNOWN, reason=QueueReason.PENDING, message=message)
@@ -121,9 +124,9 @@ def _lack_of_success(facts: QueueFacts, old: Mapping[str, Any], now: datetime) -
     due = failing_at(facts, old=old, now=now)
     if due is None or now < due:
         return ""
-    last = _last_success(facts, old)
+    last = last_success(facts, old)
     text = "no Job succeeded so far" if last is None else f"no Job succeeded since {last}"
-    waiting = sorted(job["metadata"]["name"] for job in facts.jobs if _finish_time(job) is None)
+    waiting = sorted(job["metadata"]["name"] for job in facts.jobs if finish_time(job) is None)
     if not waiting:
         return f"{text}, and none is there to run"
     return f"{text}; the pod of Job {waiting[-1]} does not start: see kubectl describe pods -l job-name={waiting[-1]}"
@@ -131,7 +134,7 @@ def _lack_of_success(facts: QueueFacts, old: Mapping[str, Any], now: datetime) -
 
 def _last_failure(facts: QueueFacts) -> str:
     """Return what went wrong with the Job that finished last, empty when it succeeded."""
-    finished = [(moment, job) for job in facts.jobs if (moment := _finish_time(job)) is not None]
+    finished = [(moment, job) for job in facts.jobs if (moment := finish_time(job)) is not None]
     if not finished:
         return ""
     _, job = max(finished, key=lambda pair: (pair[0], pair[1]["metadata"]["name"]))
@@ -142,13 +145,15 @@ def _last_failure(facts: QueueFacts) -> str:
     return f"the last Job, {job['metadata']['name']}, failed: {': '.join(words)}"
 
 
-def _last_success(facts: QueueFacts, old: Mapping[str, Any]) -> str | None:
+def last_success(facts: QueueFacts, old: Mapping[str, Any]) -> str | None:
+    """Return when a Job of the queue last succeeded, as far as CronJob, Jobs and the ``old`` status know."""
     completions = [_finished_at(job, "Complete") for job in facts.jobs]
     live = (facts.cron_job or {}).get("status", {})
     return _latest(live.get("lastSuccessfulTime"), old.get("lastSuccessTime"), *completions)
 
 
-def _finish_time(job: Mapping[str, Any]) -> datetime | None:
+def finish_time(job: Mapping[str, Any]) -> datetime | None:
+    """Return when a Job ended, well or not; None while it has not."""
     moment = _finished_at(job, "Complete") or _finished_at(job, "Failed")
     return parse_time(moment) if moment is not None else None
 

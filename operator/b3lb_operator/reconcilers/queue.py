@@ -131,7 +131,7 @@ class QueueReconciler:
         cron_job = live if live is not None and may_take(live, _identity(manifest)) else None
         if block is None and live is not None and cron_job is None:
             block = _in_the_way(live, _identity(manifest))
-        elif block is None:
+        elif block is None and spec.schedule is not None:
             cron_job, block = await self._ensure(manifest, spec, cron_job)
         elif cron_job is not None:
             await self._suspend(cron_job)

@@ -56,6 +56,7 @@ def resolve_tenant(manifest: Manifest, owners: Mapping[str, Key]) -> TenantRow:
         cluster_names=tuple(ref.name for ref in spec.cluster_refs),
         meeting_limit=spec.limits.meetings,
         attendee_limit=spec.limits.attendees,
+        time_zone=spec.time_zone,
         blocked_reason=str(TenantReason.SLUG_IN_USE) if taken else None,
         blocked_message=f"BBBTenant {owner} is older and has slug {spec.slug} already" if taken else None,
     )

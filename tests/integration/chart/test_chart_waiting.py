@@ -157,7 +157,9 @@ def test_a_database_that_goes_and_comes_back(
     expect_outage(release, operator, "the database cannot be used: ")
     told = operator.lines(*PROBLEM)
     assert {event for event, _ in told} == {"database unavailable"}
-    assert len({reason for _, reason in told}) == len(told) <= 2, "the end of the connection, and why there is no other"
+    assert len({reason for _, reason in told}) == len(told) <= 3, (
+        "the ends of two connections, and why there is no other"
+    )
     postgres.restart()
     release.expect("ready", operator.ready, within=BACK_SECONDS)
     with psycopg.connect(url) as connection:

@@ -1,0 +1,106 @@
+"""Reading task runs, and forgetting old ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from b3lb.db.tables import task_runs
+from b3lb.retention import FinishedRun, HistoryPolicy, expired_runs
+
+MOST_FORGOTTEN = 5_000
+"""So many runs are forgotten at a time; the rest follows with the next call."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRun:
+    """A task run as people read it; an enqueued one may have arguments and a result, and waits until it is released."""
+
+    id: UUID
+    namespace: str
+    queue: str
+    task: str
+    pod: str
+    state: str
+    attempts: int
+    enqueued: bool
+    priority: int | None
+    arguments: Mapping[str, Any]
+    result: Any
+    error: str | None
+    traceback: str | None
+    created_at: datetime
+    not_before: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+_T = task_runs.c
+_COLUMNS = tuple(_T[name] for name in TaskRun.__dataclass_fields__)
+_namespace: sa.BindParameter[str] = sa.bindparam("namespace", type_=sa.Text)
+_RUN = sa.select(*_COLUMNS).where(_T.namespace == _namespace, _T.id == sa.bindparam("run_id", type_=sa.Uuid))
+
+
+def read_run(connection: sa.Connection, namespace: str, run_id: UUID) -> TaskRun | None:
+    """Return the run of that ID, None if there is none."""
+    row = connection.execute(_RUN, {"namespace": namespace, "run_id": run_id}).mappings().one_or_none()
+    return None if row is None else TaskRun(**row)
+
+
+def read_runs(
+    connection: sa.Connection,
+    namespace: str,
+    *,
+    queue: str | None = None,
+    task: str | None = None,
+    state: str | None = None,
+    most: int = 50,
+) -> list[TaskRun]:
+    """Return the newest runs, newest first; None chooses all queues, tasks or states."""
+    chosen = sa.select(*_COLUMNS).where(_T.namespace == _namespace)
+    for column, value in ((_T.queue, queue), (_T.task, task), (_T.state, state)):
+        if value is not None:
+            chosen = chosen.where(column == value)
+    statement = chosen.order_by(_T.created_at.desc(), _T.id).limit(most)
+    return [TaskRun(**row) for row in connection.execute(statement, {"namespace": namespace}).mappings()]
+
+
+_finished = (
+    sa.select(
+        _T.id,
+        _T.finished_at,
+        sa.func.row_number().over(partition_by=_T.task, order_by=(_T.finished_at.desc(), _T.id.desc())).label("place"),
+    )
+    .where(_T.namespace == _namespace, _T.finished_at.is_not(None), sa.not_(_T.in_flight))
+    .subquery("finished")
+)
+_CANDIDATES = (
+    sa.select(_finished, sa.func.clock_timestamp().label("now"))
+    .where(
+        sa.or_(
+            _finished.c.place > sa.bindparam("rows"),
+            _finished.c.finished_at
+            < sa.func.clock_timestamp() - sa.func.make_interval(0, 0, 0, sa.bindparam("days", type_=sa.Integer)),
+        )
+    )
+    .order_by(_finished.c.finished_at, _finished.c.id)
+    .limit(MOST_FORGOTTEN)
+)
+_DELETE = sa.delete(task_runs).where(_T.id == sa.any_(sa.bindparam("ids", type_=postgresql.ARRAY(sa.Uuid))))
+
+
+def forget_old_runs(connection: sa.Connection, namespace: str, policy: HistoryPolicy) -> int:
+    """Delete what the policy does not keep, the oldest first, and return how many rows went: two statements."""
+    parameters = {"namespace": namespace, "rows": policy.rows, "days": policy.days}
+    rows = connection.execute(_CANDIDATES, parameters).all()
+    if not rows:
+        return 0
+    runs = (FinishedRun(row.id, row.finished_at, row.place) for row in rows)
+    expired = expired_runs(runs, policy, rows[0].now)
+    return connection.execute(_DELETE, {"ids": expired}).rowcount

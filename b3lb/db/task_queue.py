@@ -1,0 +1,286 @@
+"""The queue of enqueued task runs: enqueueing, reading for the release, releasing, revoking.
+
+An enqueued run waits (PENDING, or RETRY after an attempt that failed for a passing reason) until it is released; from
+then on it is in flight until its attempt ends, or, when it was revoked meanwhile, until its Job is gone. The number of
+the attempt is part of every write about it, so that nobody speaks for an attempt that is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID, uuid4
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from b3lb.db.node_states import notify
+from b3lb.db.statements import dump
+from b3lb.db.tables import release_rates, task_runs
+from b3lb.db.task_runs import JSON_BYTES, TaskState, stored_error
+from b3lb.release import GREATEST_PRIORITY, LEAST_PRIORITY
+
+MOST_LOOKED_AT = 500
+"""So many waiting runs of a queue are looked at by priority, and as many by age; the rest has its turn later."""
+
+
+class InvalidRunError(ValueError):
+    """A run cannot be enqueued like that; the message is one line for people."""
+
+
+@dataclass(frozen=True, slots=True)
+class EnqueuedRun:
+    """A run that waits or is in flight; ``priority`` is None where the queue's counts, ``attempt`` 0 before the first.
+
+    ``job_uid`` is the uid of the attempt's Job once it is known to exist.
+    """
+
+    id: UUID
+    queue: str
+    task: str
+    state: TaskState
+    attempt: int
+    enqueued_at: datetime
+    in_flight: bool
+    priority: int | None = None
+    tenant: str | None = None
+    not_before: datetime | None = None
+    job_uid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class QueueContent:
+    """The enqueued runs of a namespace that are not over, at ``now`` by the database's clock."""
+
+    now: datetime
+    runs: Sequence[EnqueuedRun] = field(default_factory=tuple)
+
+
+_T = task_runs.c
+_run_id = sa.bindparam("run_id", type_=sa.Uuid)
+_namespace: sa.BindParameter[str] = sa.bindparam("for_namespace", type_=sa.Text)
+
+_ENQUEUE = (
+    postgresql.insert(task_runs)
+    .values(
+        id=_run_id,
+        namespace=_namespace,
+        queue=sa.bindparam("in_queue"),
+        task=sa.bindparam("of_task"),
+        pod="",
+        state=TaskState.PENDING.value,
+        arguments=sa.cast(sa.bindparam("given", type_=sa.Text), postgresql.JSONB),
+        attempts=0,
+        enqueued=True,
+        priority=sa.bindparam("with_priority", type_=sa.Integer),
+        tenant=sa.bindparam("of_tenant", type_=sa.Text),
+        not_before=sa.bindparam("earliest", type_=sa.TIMESTAMP(timezone=True)),
+    )
+    .on_conflict_do_nothing(index_elements=[task_runs.c.id])
+)
+
+
+def enqueue(
+    connection: sa.Connection,
+    *,
+    namespace: str,
+    queue: str,
+    task: str,
+    arguments: Mapping[str, Any] | None = None,
+    priority: int | None = None,
+    tenant: str | None = None,
+    not_before: datetime | None = None,
+    run_id: UUID | None = None,
+) -> UUID:
+    """Enqueue a run of ``task`` and return its ID; the operator is told when the transaction commits.
+
+    Args:
+        connection: Within a transaction.
+        namespace: Namespace of the BBBQueue.
+        queue: Name of the BBBQueue.
+        task: Name of the task.
+        arguments: What the task is told, as JSON of at most 64 KiB.
+        priority: 0 to 9, the highest first; None: the queue's.
+        tenant: Whose share of the queue the run is.
+        not_before: The run does not begin earlier.
+        run_id: An ID that the caller chose, so that repeating the call is harmless.
+
+    Raises:
+        InvalidRunError: The arguments are too large, or the priority is none.
+    """
+    if priority is not None and not LEAST_PRIORITY <= priority <= GREATEST_PRIORITY:
+        raise InvalidRunError(f"a priority is a number from {LEAST_PRIORITY} to {GREATEST_PRIORITY}, not {priority}")
+    text = dump(dict(arguments or {}))
+    # As jsonb the text may grow by a blank after each colon and comma; PostgreSQL's own check has the last word.
+    if len(text.encode()) + text.count(":") + text.count(",") > JSON_BYTES:
+        raise InvalidRunError(f"the arguments of a run are at most {JSON_BYTES} bytes of JSON")
+    chosen = run_id or uuid4()
+    parameters = {
+        "run_id": chosen,
+        "for_namespace": namespace,
+        "in_queue": queue,
+        "of_task": task,
+        "given": text,
+        "with_priority": priority,
+        "of_tenant": tenant,
+        "earliest": not_before,
+    }
+    connection.execute(_ENQUEUE, parameters)
+    notify(connection, namespace)
+    return chosen
+
+
+_not_due = sa.func.coalesce(_T.not_before > sa.func.clock_timestamp(), sa.false())
+_by_age = (_not_due, _T.created_at, _T.id)
+_by_priority = (_not_due, sa.func.coalesce(_T.priority, 5).desc(), _T.created_at, _T.id)
+
+
+def _place(order: Sequence[Any]) -> sa.ColumnElement[int]:
+    return sa.func.row_number().over(partition_by=(_T.queue, _T.in_flight), order_by=order)
+
+
+_NAMES = ("id", "queue", "task", "state", "attempts", "created_at", "in_flight", "priority", "tenant", "not_before")
+_ranked = (
+    sa.select(
+        *(_T[name] for name in _NAMES),
+        _T.job_uid,
+        _place(_by_priority).label("by_priority"),
+        _place(_by_age).label("by_age"),
+    )
+    .where(_T.namespace == _namespace, _T.enqueued, sa.or_(_T.finished_at.is_(None), _T.in_flight))
+    .subquery("ranked")
+)
+_clock = sa.select(sa.func.clock_timestamp().label("now")).subquery("clock")
+_CONTENT = (
+    sa.select(_clock.c.now, *(_ranked.c[name] for name in (*_NAMES, "job_uid")))
+    .select_from(
+        _clock.outerjoin(
+            _ranked,
+            sa.or_(
+                _ranked.c.in_flight,
+                _ranked.c.by_priority <= MOST_LOOKED_AT,
+                _ranked.c.by_age <= MOST_LOOKED_AT,
+            ),
+        )
+    )
+    .order_by(_ranked.c.created_at, _ranked.c.id)
+)
+
+
+def read_content(connection: sa.Connection, namespace: str) -> QueueContent:
+    """Return what waits and what is in flight in ``namespace``: one statement, bounded for what waits."""
+    rows = connection.execute(_CONTENT, {"for_namespace": namespace}).all()
+    return QueueContent(rows[0].now, tuple(_run(row) for row in rows if row.id is not None))
+
+
+def _run(row: Any) -> EnqueuedRun:
+    return EnqueuedRun(
+        id=row.id,
+        queue=row.queue,
+        task=row.task,
+        state=TaskState(row.state),
+        attempt=row.attempts,
+        enqueued_at=row.created_at,
+        in_flight=row.in_flight,
+        priority=row.priority,
+        tenant=row.tenant,
+        not_before=row.not_before,
+        job_uid=row.job_uid,
+    )
+
+
+_waits = sa.and_(_T.enqueued, _T.finished_at.is_(None), sa.not_(_T.in_flight))
+_SPENT = sa.select(release_rates.c.spent_until).where(
+    release_rates.c.namespace == _namespace, release_rates.c.queue == sa.bindparam("of_queue")
+)
+_RELEASE = (
+    sa.update(task_runs)
+    .where(_T.id == sa.any_(sa.bindparam("chosen", type_=postgresql.ARRAY(sa.Uuid))), _waits)
+    .values(in_flight=True, attempts=_T.attempts + 1, released_at=sa.func.clock_timestamp(), job_uid=None, pod="")
+    .returning(*(_T[name] for name in (*_NAMES, "job_uid")))
+)
+_insert_rate = postgresql.insert(release_rates).values(
+    namespace=_namespace,
+    queue=sa.bindparam("of_queue"),
+    spent_until=sa.bindparam("until", type_=sa.TIMESTAMP(timezone=True)),
+)
+_SPEND = _insert_rate.on_conflict_do_update(
+    index_elements=[release_rates.c.namespace, release_rates.c.queue],
+    set_={"spent_until": _insert_rate.excluded.spent_until},
+)
+
+
+def read_spent_until(connection: sa.Connection, namespace: str, queue: str) -> datetime | None:
+    """Return the state of a queue's rate, None before its first release."""
+    parameters = {"for_namespace": namespace, "of_queue": queue}
+    return connection.execute(_SPENT, parameters).scalar_one_or_none()
+
+
+def mark_released(
+    connection: sa.Connection, namespace: str, queue: str, *, runs: Sequence[UUID], spent_until: datetime | None
+) -> list[EnqueuedRun]:
+    """Begin an attempt of each run that still waits, and return these runs in the given order.
+
+    Their Jobs are to be made afterwards: the row is written first, so that whoever finds it without a Job makes it.
+    """
+    rows = {row.id: _run(row) for row in connection.execute(_RELEASE, {"chosen": list(runs)})}
+    if spent_until is not None and rows:
+        connection.execute(_SPEND, {"for_namespace": namespace, "of_queue": queue, "until": spent_until})
+    return [rows[run_id] for run_id in runs if run_id in rows]
+
+
+_this_attempt = sa.and_(_T.id == _run_id, _T.enqueued, _T.in_flight, _T.attempts == sa.bindparam("attempt"))
+_RECORD_JOB = sa.update(task_runs).where(_this_attempt).values(job_uid=sa.bindparam("uid"))
+_FORGET_JOB = sa.update(task_runs).where(_this_attempt, _T.finished_at.is_not(None)).values(in_flight=False)
+
+
+def record_job(connection: sa.Connection, run_id: UUID, *, attempt: int, job_uid: str) -> None:
+    """Note that the attempt's Job exists: from now on its absence means that somebody deleted it."""
+    connection.execute(_RECORD_JOB, {"run_id": run_id, "attempt": attempt, "uid": job_uid})
+
+
+def forget_job(connection: sa.Connection, run_id: UUID, *, attempt: int) -> None:
+    """Note that the Job of a run that is over, a revoked one, is gone: its place in the queue is free."""
+    connection.execute(_FORGET_JOB, {"run_id": run_id, "attempt": attempt})
+
+
+_revoked: dict[str, Any] = {
+    "state": TaskState.REVOKED.value,
+    "finished_at": sa.func.clock_timestamp(),
+    "error": sa.bindparam("why", type_=sa.Text),
+}
+_REVOKE = (
+    sa.update(task_runs)
+    .where(_T.namespace == _namespace, _T.id == _run_id, _T.enqueued, _T.finished_at.is_(None))
+    .values(_revoked)
+    .returning(_T.id)
+)
+_PURGE = (
+    sa.update(task_runs)
+    .where(_T.namespace == _namespace, _T.queue == sa.bindparam("of_queue"), _waits)
+    .values(_revoked)
+    .returning(_T.id)
+)
+
+
+def revoke(connection: sa.Connection, namespace: str, run_id: UUID, *, why: str) -> bool:
+    """Revoke an enqueued run; return False if there is none of that ID that is not over.
+
+    One that waits is over at once. The Job of one that is in flight is deleted by the operator, which is told.
+    """
+    parameters = {"for_namespace": namespace, "run_id": run_id, "why": stored_error(why)}
+    done = connection.execute(_REVOKE, parameters).scalar_one_or_none() is not None
+    if done:
+        notify(connection, namespace)
+    return done
+
+
+def purge(connection: sa.Connection, namespace: str, queue: str, *, why: str) -> int:
+    """Revoke every run of a queue that waits, and return how many there were; what is in flight goes on."""
+    parameters = {"for_namespace": namespace, "of_queue": queue, "why": stored_error(why)}
+    count = len(connection.execute(_PURGE, parameters).all())
+    if count:
+        notify(connection, namespace)
+    return count

@@ -1,0 +1,1 @@
+"""Metrics: from rows of the database to families of Prometheus, without I/O."""

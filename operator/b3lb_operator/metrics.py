@@ -1,0 +1,221 @@
+"""``/metrics``: the farms as last read from the database and the cluster, and the operator itself.
+
+However many ask, the database is read at most once in `FRESH_SECONDS`, and only when somebody asks. When it cannot be
+read, what was last seen is served with its age. Every answer is built from what there is now, so a deleted object
+leaves no series behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+import structlog
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from b3lb.db.farm_metrics import FarmMetrics, read_farm_metrics
+from b3lb.db.secret_metrics import load_secret_metrics
+from b3lb.metrics.nodes import NodeSample, cluster_families, node_families
+from b3lb.metrics.queues import EnqueuedRuns, QueueSample, queue_families, task_families
+from b3lb.metrics.tenants import SecretMetrics, tenant_families
+from b3lb.resources import BBBQueueSpec
+from b3lb_operator.database import Database, DatabaseUnavailableError
+from b3lb_operator.instruments import Instruments
+from b3lb_operator.kinds import CRON_JOB, JOB, NODE, QUEUE, Key, Manifest
+from b3lb_operator.manifests.cronjob import cron_job_name
+from b3lb_operator.manifests.facts import Block
+from b3lb_operator.manifests.queue_metrics import queue_sample
+from b3lb_operator.manifests.queue_status import QueueFacts
+from b3lb_operator.node_samples import node_sample
+from b3lb_operator.reconcilers.queue import owned_jobs
+from b3lb_operator.resolve import parse_spec
+from b3lb_operator.store import Store
+
+FRESH_SECONDS = 15.0
+"""How old what is served may be before the next look."""
+
+WAIT_SECONDS = 4.0
+"""How long a scrape waits for a look; then it gets what was last seen, within Prometheus' usual ten seconds."""
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look at the database found: the farms, and the API secrets by namespace."""
+
+    farms: FarmMetrics
+    secrets: dict[str, list[SecretMetrics]] = field(default_factory=dict)
+
+    @classmethod
+    def at(cls, connection: sa.Connection, namespaces: Sequence[str]) -> Look:
+        """Look at the database: six statements, and one for each namespace."""
+        return cls(
+            read_farm_metrics(connection, namespaces),
+            {namespace: load_secret_metrics(connection, namespace) for namespace in namespaces},
+        )
+
+
+class MetricsPage:
+    """The text of ``/metrics``; all methods belong to the event loop's thread."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        database: Database,
+        namespaces: Sequence[str],
+        instruments: Instruments,
+        leads: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Take the parts; nothing is read before somebody asks.
+
+        Args:
+            store: The live objects.
+            database: What is read.
+            namespaces: The farms.
+            instruments: What the operator measures of itself.
+            leads: Whether this operator works; one that stands by knows nothing of the farms and says nothing of them.
+        """
+        self._leads = leads
+        self._store = store
+        self._database = database
+        self._namespaces = namespaces
+        self._instruments = instruments
+        self._look: Look | None = None
+        self._looked_at = 0.0
+        self._up = False
+        self._text = b""
+        self._due_at = 0.0
+        self._refreshing: asyncio.Task[None] | None = None
+
+    async def text(self) -> bytes:
+        """Return the page in Prometheus' text format; whatever cannot be had now, there is an answer."""
+        loop = asyncio.get_running_loop()
+        if not self._leads():
+            return self._instruments.text()
+        if self._refreshing is None and loop.time() >= self._due_at:
+            self._refreshing = asyncio.create_task(self._refresh(), name="metrics")
+        if self._refreshing is not None:
+            await asyncio.wait({self._refreshing}, timeout=WAIT_SECONDS)
+        return self._text + families_text(self._of_snapshot(loop.time())) + self._instruments.text()
+
+    async def close(self) -> None:
+        """End what is under way."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            await asyncio.gather(self._refreshing, return_exceptions=True)
+
+    async def _refresh(self) -> None:
+        """Look at database and cluster once; a fault costs freshness only."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            await self._read(began)
+            families = list(self._families())
+            # A thread, so that watches and probes have their turns in between.
+            self._text = await asyncio.to_thread(families_text, families)
+        except Exception as error:  # noqa: BLE001 - a bug must not cost the metrics that do work
+            _log.error("metrics failed", exc_info=error)
+            # Old figures must not pass for fresh ones.
+            self._text = b""
+        finally:
+            self._due_at = began + FRESH_SECONDS
+            self._refreshing = None
+
+    async def _read(self, began: float) -> None:
+        self._up = False
+        with contextlib.suppress(DatabaseUnavailableError):
+            self._look = await self._database.call(lambda connection: Look.at(connection, self._namespaces))
+            self._up, self._looked_at = True, began
+
+    def _families(self) -> Iterator[Metric]:
+        nodes = list(self._nodes())
+        yield from queue_families(self._queues())
+        if self._look is None:
+            yield from node_families(nodes)
+            return
+        farms = self._look.farms
+        yield from task_families(farms.totals, farms.ticks)
+        yield from node_families(nodes, farms.polls)
+        yield from cluster_families(farms.clusters, nodes)
+        yield from self._tenants(self._look)
+
+    def _tenants(self, look: Look) -> Iterator[Metric]:
+        """Yield the tenants' families; farms in several namespaces are told apart by one more label."""
+        if len(self._namespaces) == 1:
+            yield from tenant_families(look.secrets[self._namespaces[0]])
+            return
+        merged: dict[tuple[str, str], Metric] = {}
+        for namespace, secrets in look.secrets.items():
+            for family in tenant_families(secrets):
+                whole = merged.setdefault((family.name, family.type), family)
+                added = [sample._replace(labels={"namespace": namespace, **sample.labels}) for sample in family.samples]
+                whole.samples = added if whole is family else [*whole.samples, *added]
+        yield from merged.values()
+
+    def _nodes(self) -> Iterator[NodeSample]:
+        numbers = {} if self._look is None else self._look.farms.nodes
+        for namespace in self._namespaces:
+            for key, manifest in self._store.in_namespace(NODE, namespace):
+                yield node_sample(manifest, numbers.get(key))
+
+    def _queues(self) -> Iterator[QueueSample]:
+        now = datetime.now(UTC)
+        for namespace in self._namespaces:
+            jobs = [job for _, job in self._store.in_namespace(JOB, namespace)]
+            for key, manifest in self._store.in_namespace(QUEUE, namespace):
+                sample = self._queue(key, manifest, jobs, now)
+                if sample is not None:
+                    yield sample
+
+    def _queue(self, key: Key, manifest: Manifest, jobs: Iterable[Manifest], now: datetime) -> QueueSample | None:
+        spec = parse_spec(BBBQueueSpec, manifest)
+        if isinstance(spec, Block):
+            return None
+        cron_job = self._store.get(CRON_JOB, Key(key.namespace, cron_job_name(key.name)))
+        facts = QueueFacts(
+            spec=spec,
+            generation=manifest["metadata"]["generation"],
+            cron_job=cron_job,
+            jobs=owned_jobs(jobs, cron_job),
+        )
+        enqueued = EnqueuedRuns() if self._look is None else self._look.farms.enqueued.get(key, EnqueuedRuns())
+        return queue_sample(
+            facts,
+            namespace=key.namespace,
+            queue=key.name,
+            old=manifest.get("status") or {},
+            now=now,
+            enqueued=enqueued,
+        )
+
+    def _of_snapshot(self, now: float) -> Iterator[Metric]:
+        # A look that still goes on made this scrape wait in vain.
+        up = self._up and self._refreshing is None
+        yield GaugeMetricFamily("b3lb_database_up", "Whether the database could be read in time", value=float(up))
+        age = GaugeMetricFamily("b3lb_snapshot_age_seconds", "How long ago the database was last read")
+        if self._look is not None:
+            age.add_metric((), now - self._looked_at)
+        yield age
+
+
+class _Families(Collector):
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = list(families)
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
+
+
+def families_text(families: Iterable[Metric]) -> bytes:
+    """Return families in Prometheus' text format."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Families(families))
+    return generate_latest(registry)

@@ -1,0 +1,298 @@
+"""Enqueued runs: released as their BBBQueues say, each attempt in a Job of its own, and ended when their pods cannot.
+
+Everything follows from rows and Jobs: an attempt is written into its row before its Job is made, and the Job's name
+follows from run and attempt, so that an operator that died in between is carried on by the next one.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+
+import structlog
+
+from b3lb.db.run_history import forget_old_runs
+from b3lb.db.task_attempts import AttemptEnd, end_attempt
+from b3lb.db.task_queue import (
+    EnqueuedRun,
+    QueueContent,
+    forget_job,
+    mark_released,
+    read_content,
+    read_spent_until,
+    record_job,
+)
+from b3lb.db.task_runs import TaskState, fail_silent_runs
+from b3lb.release import Release, ReleasePolicy, RetryPolicy, WaitingRun, parse_rate, release, retry_after
+from b3lb.resources import BBBQueueSpec
+from b3lb.retention import HistoryPolicy
+from b3lb_operator.database import Database, DatabaseUnavailableError
+from b3lb_operator.kinds import JOB, POD, QUEUE, Key, Manifest, is_deleting, is_owned_by
+from b3lb_operator.kube import ConflictError, ForbiddenError, Kube, KubeError, NotFoundError, RefusedError
+from b3lb_operator.manifests.cronjob import (
+    RUN_LABEL,
+    JobDefaults,
+    QueueIdentity,
+    RunIdentity,
+    build_run_job,
+    run_job_name,
+)
+from b3lb_operator.manifests.facts import Block
+from b3lb_operator.manifests.run_end import JobEnd, has_failed, job_end
+from b3lb_operator.reconcilers.queue import task_block
+from b3lb_operator.resolve import parse_spec
+from b3lb_operator.store import Store
+
+RECHECK_SECONDS = 10.0
+RETRY_SECONDS = 2.0
+LEAST_SECONDS = 0.05
+FORGET_SECONDS = 3600.0
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class RunReconciler:
+    """Looks at all enqueued runs of a namespace: those in flight, then those that wait."""
+
+    def __init__(
+        self,
+        *,
+        kube: Kube,
+        store: Store,
+        database: Database,
+        defaults: JobDefaults,
+        history: HistoryPolicy | None = None,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        """Take the parts; ``defaults`` go into every Job, ``history`` says how long finished runs are kept."""
+        self._kube = kube
+        self._store = store
+        self._database = database
+        self._defaults = defaults
+        self._history = history or HistoryPolicy()
+        self._chance = chance
+        self._forget_at: dict[str, float] = {}
+        self._silent: dict[str, frozenset[str]] = {}
+
+    async def reconcile(self, namespace: str) -> float:
+        """Bring the runs of a namespace on; return after how many seconds to look again at the latest."""
+        try:
+            await self._forget(namespace)
+            await self._note_silent_pods(namespace)
+            content = await self._database.call(lambda connection: read_content(connection, namespace))
+            delays = [await self._tend(namespace, run) for run in content.runs if run.in_flight]
+            delays += [await self._release(key, content) for key in self._waiting_queues(namespace, content)]
+        except DatabaseUnavailableError:
+            return RETRY_SECONDS
+        return max(LEAST_SECONDS, min(delays, default=RECHECK_SECONDS))
+
+    async def _forget(self, namespace: str) -> None:
+        """Delete old history, every so often."""
+        if time.monotonic() < self._forget_at.get(namespace, 0.0):
+            return
+        count = await self._database.call(lambda connection: forget_old_runs(connection, namespace, self._history))
+        self._forget_at[namespace] = time.monotonic() + (RETRY_SECONDS if count else FORGET_SECONDS)
+        if count:
+            _log.info("old task runs deleted", namespace=namespace, runs=count)
+
+    async def _note_silent_pods(self, namespace: str) -> None:
+        """Note the ends of a schedule's runs whose pods died without a word; each failed Job is looked at once."""
+        failed = {
+            job["metadata"]["uid"]: key.name
+            for key, job in self._store.in_namespace(JOB, namespace)
+            if RUN_LABEL not in job["metadata"].get("labels", {}) and has_failed(job)
+        }
+        known = self._silent.get(namespace, frozenset())
+        new = [name for uid, name in failed.items() if uid not in known]
+        if new:
+            error = "the pod died without a word: its Job failed"
+            await self._database.call(lambda connection: fail_silent_runs(connection, namespace, new, error=error))
+        self._silent[namespace] = frozenset(failed)
+
+    async def _tend(self, namespace: str, run: EnqueuedRun) -> float:
+        """Bring one run in flight on; one's trouble does not keep the others waiting."""
+        try:
+            await self._follow(namespace, run)
+        except KubeError as error:
+            _log.warning("an enqueued run waits", namespace=namespace, run=str(run.id), error=str(error))
+            return RETRY_SECONDS
+        return RECHECK_SECONDS
+
+    async def _follow(self, namespace: str, run: EnqueuedRun) -> None:
+        key = Key(namespace, run_job_name(RunIdentity(run.id, run.attempt)))
+        job = await self._job(key)
+        if run.state is TaskState.REVOKED:
+            await self._revoke(run, key, job)
+        elif job is not None and run.job_uid in {None, job["metadata"]["uid"]}:
+            await self._observe(namespace, run, job)
+        elif run.job_uid is not None:
+            await self._end(run, AttemptEnd(state=TaskState.REVOKED, error="its Job was deleted"))
+        else:
+            await self._create(namespace, run)
+
+    async def _job(self, key: Key) -> Manifest | None:
+        """Return a Job; that it is not there is asked of the API server itself, for a watch may be late."""
+        known = self._store.get(JOB, key)
+        if known is not None:
+            return known
+        try:
+            return await self._kube.get(JOB, key)
+        except NotFoundError:
+            return None
+
+    async def _revoke(self, run: EnqueuedRun, key: Key, job: Manifest | None) -> None:
+        """Take the Job of a revoked run away; when it and its pods are gone, its place in the queue is free."""
+        if job is None or run.job_uid not in {None, job["metadata"]["uid"]}:
+            await self._database.call(
+                lambda connection: forget_job(connection, run.id, attempt=run.attempt),
+            )
+        elif not is_deleting(job):
+            try:
+                await self._kube.delete_with_dependents(JOB, key, uid=job["metadata"]["uid"])
+            except (NotFoundError, ConflictError):
+                return
+            _log.info("Job of a revoked run deleted", namespace=key.namespace, run=str(run.id))
+
+    async def _observe(self, namespace: str, run: EnqueuedRun, job: Manifest) -> None:
+        """Take the run's own Job over if that is not noted yet, and note its end if its pod did not."""
+        uid = job["metadata"]["uid"]
+        if run.job_uid is None:
+            queue = self._store.get(QUEUE, Key(namespace, run.queue))
+            if queue is not None and not is_owned_by(job, queue["metadata"]["uid"]):
+                error = f"there is a Job {job['metadata']['name']} already that is not this queue's"
+                await self._end(run, AttemptEnd(state=TaskState.FAILURE, error=error))
+                return
+            await self._note_job(run, uid)
+        pods = await self._pods(namespace, job) if has_failed(job) else []
+        end = job_end(job, pods)
+        if end is not None:
+            await self._end(run, self._attempt_end(namespace, run, end))
+
+    async def _pods(self, namespace: str, job: Manifest) -> list[Manifest]:
+        selector = f"batch.kubernetes.io/controller-uid={job['metadata']['uid']}"
+        return await self._kube.list_all(POD, namespace, label_selector=selector)
+
+    def _attempt_end(self, namespace: str, run: EnqueuedRun, end: JobEnd) -> AttemptEnd:
+        """Return what becomes of a run whose pod ended without noting that."""
+        if not end.passing:
+            return AttemptEnd(state=TaskState.FAILURE, error=end.error)
+        manifest = self._store.get(QUEUE, Key(namespace, run.queue))
+        spec = None if manifest is None else parse_spec(BBBQueueSpec, manifest)
+        policy = RetryPolicy() if spec is None or isinstance(spec, Block) else _retry_policy(spec)
+        pause = retry_after(run.attempt, policy, chance=self._chance())
+        if pause is None:
+            error = f"{end.error} (attempt {run.attempt}, the last one)"
+            return AttemptEnd(state=TaskState.FAILURE, error=error)
+        return AttemptEnd(state=TaskState.RETRY, retry_seconds=pause, error=end.error)
+
+    async def _end(self, run: EnqueuedRun, end: AttemptEnd) -> None:
+        written = await self._database.call(
+            lambda connection: end_attempt(connection, run.id, attempt=run.attempt, end=end)
+        )
+        if written:
+            _log.info("enqueued run ended", run=str(run.id), task=run.task, state=str(end.state), reason=end.error)
+
+    async def _note_job(self, run: EnqueuedRun, uid: str) -> None:
+        await self._database.call(
+            lambda connection: record_job(connection, run.id, attempt=run.attempt, job_uid=uid),
+        )
+
+    async def _create(self, namespace: str, run: EnqueuedRun) -> None:
+        """Make the Job of an attempt, or take over the one that is there already."""
+        manifest = self._store.get(QUEUE, Key(namespace, run.queue))
+        spec = None if manifest is None or is_deleting(manifest) else parse_spec(BBBQueueSpec, manifest)
+        if manifest is None or spec is None:
+            await self._end(run, AttemptEnd(state=TaskState.REVOKED, error=f"there is no BBBQueue {run.queue}"))
+            return
+        if isinstance(spec, Block):
+            return
+        try:
+            desired = build_run_job(
+                spec, identity=_identity(manifest), defaults=self._defaults, run=RunIdentity(run.id, run.attempt)
+            )
+            job = await self._kube.create(JOB, desired)
+        except ConflictError:
+            key = Key(namespace, run_job_name(RunIdentity(run.id, run.attempt)))
+            await self._observe(namespace, run, await self._kube.get(JOB, key))
+            return
+        except (ValueError, RefusedError) as error:
+            await self._end(run, AttemptEnd(state=TaskState.FAILURE, error=f"its Job cannot be made: {error}"))
+            return
+        except ForbiddenError as error:
+            # A quota that is used up, mostly: that passes, and the attempt goes on waiting for its Job.
+            _log.warning("a Job is not admitted", namespace=namespace, run=str(run.id), error=str(error))
+            return
+        await self._note_job(run, job["metadata"]["uid"])
+
+    def _waiting_queues(self, namespace: str, content: QueueContent) -> Iterable[Key]:
+        names = {run.queue for run in content.runs if not run.in_flight}
+        return (key for key, _ in self._store.in_namespace(QUEUE, namespace) if key.name in names)
+
+    async def _release(self, key: Key, content: QueueContent) -> float:
+        """Release what a queue allows now; return after how many seconds it allows more."""
+        manifest = self._store.get(QUEUE, key)
+        spec = None if manifest is None or is_deleting(manifest) else parse_spec(BBBQueueSpec, manifest)
+        if manifest is None or spec is None or isinstance(spec, Block) or not self._may_start(key, manifest, spec):
+            return RECHECK_SECONDS
+        decision = await self._decide(key, spec, content)
+        delays = [RECHECK_SECONDS]
+        if decision.runs:
+            released = await self._database.call(
+                partial(
+                    mark_released,
+                    namespace=key.namespace,
+                    queue=key.name,
+                    runs=decision.runs,
+                    spent_until=decision.spent_until,
+                )
+            )
+            delays += [await self._tend(key.namespace, run) for run in released]
+        if decision.look_again_at is not None:
+            delays.append((decision.look_again_at - content.now).total_seconds())
+        return min(delays)
+
+    def _may_start(self, key: Key, manifest: Manifest, spec: BBBQueueSpec) -> bool:
+        others = (queue for other, queue in self._store.in_namespace(QUEUE, key.namespace) if other != key)
+        has_image = bool(spec.image or self._defaults.image)
+        return has_image and not spec.suspend and task_block(manifest, spec, others) is None
+
+    async def _decide(self, key: Key, spec: BBBQueueSpec, content: QueueContent) -> Release:
+        runs = [run for run in content.runs if run.queue == key.name]
+        rate = None if spec.rate_limit is None else parse_rate(spec.rate_limit)
+        spent_until = None
+        if rate is not None:
+            spent_until = await self._database.call(
+                lambda connection: read_spent_until(connection, key.namespace, key.name)
+            )
+        return release(
+            [_waiting(run, spec.priority) for run in runs if not run.in_flight],
+            [run.tenant for run in runs if run.in_flight],
+            ReleasePolicy(concurrency=spec.concurrency, rate=rate),
+            spent_until=spent_until,
+            now=content.now,
+        )
+
+
+def _waiting(run: EnqueuedRun, priority: int) -> WaitingRun:
+    return WaitingRun(
+        id=run.id,
+        enqueued_at=run.enqueued_at,
+        priority=priority if run.priority is None else run.priority,
+        tenant=run.tenant,
+        not_before=run.not_before,
+    )
+
+
+def _retry_policy(spec: BBBQueueSpec) -> RetryPolicy:
+    return RetryPolicy(
+        max_retries=spec.retry.max_retries,
+        backoff_seconds=spec.retry.backoff_seconds,
+        maximum_seconds=spec.retry.maximum_seconds,
+    )
+
+
+def _identity(manifest: Manifest) -> QueueIdentity:
+    metadata = manifest["metadata"]
+    return QueueIdentity(namespace=metadata["namespace"], name=metadata["name"], uid=metadata["uid"])

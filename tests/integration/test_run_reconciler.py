@@ -1,0 +1,244 @@
+"""The operator's way with enqueued runs, on real rows and a fake API server: one Job per attempt, always an end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+from uuid import UUID
+
+import pytest
+import sqlalchemy as sa
+
+from b3lb.db.engine import transaction
+from b3lb.db.run_history import TaskRun
+from b3lb.db.task_attempts import AttemptEnd, begin_attempt, end_attempt
+from b3lb.db.task_queue import revoke
+from b3lb.db.task_runs import TaskState
+from b3lb_operator.database import Database, DatabaseUnavailableError
+from b3lb_operator.kinds import JOB, QUEUE, Manifest, key_of
+from b3lb_operator.kube import ForbiddenError, RefusedError, UnavailableError
+from b3lb_operator.manifests.cronjob import JobDefaults, RunIdentity, run_job_name
+from b3lb_operator.reconcilers.runs import RECHECK_SECONDS, RETRY_SECONDS, RunReconciler
+from b3lb_operator.store import Store
+from tests.integration.enqueued_runs import get, put
+from tests.unit.operator_fakes import NAMESPACE, FakeKube, manifest_of
+
+pytestmark = pytest.mark.integration
+
+T = TypeVar("T")
+DEFAULTS = JobDefaults(image="b3lb:test", database_secret="db", encryption_secret="keys")
+
+
+class FakeDatabase:
+    """Transactions in the test's own thread."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self.engine = engine
+        self.away = False
+
+    async def call(self, function: Callable[[sa.Connection], T]) -> T:
+        if self.away:
+            raise DatabaseUnavailableError("away")
+        with transaction(self.engine, timeout_seconds=10) as connection:
+            return function(connection)
+
+
+class Fixture:
+    """A queue `core` with the task `check-nodes`, which every program knows."""
+
+    def __init__(self, engine: sa.Engine, **spec: Any) -> None:
+        self.engine = engine
+        self.kube = FakeKube()
+        self.store = Store(lambda _: None)
+        self.database = FakeDatabase(engine)
+        self.declare(**spec)
+        self.start()
+
+    def start(self) -> None:
+        """Begin anew, as an operator that knows nothing."""
+        self.reconciler = RunReconciler(
+            kube=self.kube,
+            store=self.store,
+            database=cast("Database", self.database),
+            defaults=DEFAULTS,
+            chance=lambda: 1.0,
+        )
+
+    def declare(self, **spec: Any) -> None:
+        fields = {"tasks": ["check-nodes"], "schedule": "* * * * *", **spec}
+        self.store.observe(QUEUE, "MODIFIED", self.kube.put(QUEUE, manifest_of(QUEUE, "core", fields)))
+
+    async def look(self) -> float:
+        return await self.reconciler.reconcile(NAMESPACE)
+
+    def put(self, **values: Any) -> UUID:
+        return put(self.engine, NAMESPACE, queue="core", task="check-nodes", **values)
+
+    def row(self, run_id: UUID) -> TaskRun:
+        return get(self.engine, NAMESPACE, run_id)
+
+    def job(self, run_id: UUID, attempt: int = 1) -> Manifest | None:
+        return self.kube.objects.get(JOB.path(NAMESPACE, run_job_name(RunIdentity(run_id, attempt))))
+
+    def jobs(self) -> list[str]:
+        return [path for path in self.kube.objects if "/jobs/" in path]
+
+    def fail(self, run_id: UUID, reason: str = "BackoffLimitExceeded", attempt: int = 1) -> None:
+        """Let a Job end as one whose pod was killed, and let the watch show it."""
+        job = self.job(run_id, attempt)
+        assert job is not None
+        conditions = [{"type": "Failed", "status": "True", "reason": reason}]
+        self.store.observe(JOB, "MODIFIED", self.kube.put(JOB, {**job, "status": {"conditions": conditions}}))
+
+    def remove(self, run_id: UUID, attempt: int = 1) -> None:
+        """Let a Job be gone."""
+        job = self.job(run_id, attempt)
+        assert job is not None
+        del self.kube.objects[JOB.path(*key_of(job))]
+        self.store.observe(JOB, "DELETED", {**job, "metadata": {**job["metadata"], "resourceVersion": "999999"}})
+
+    def end(self, run_id: UUID, attempt: int = 1) -> None:
+        """Let the pod succeed."""
+        with transaction(self.engine, timeout_seconds=10) as connection:
+            begin_attempt(connection, run_id, attempt=attempt, pod="pod")
+            end_attempt(connection, run_id, attempt=attempt, end=AttemptEnd(state=TaskState.SUCCESS))
+
+
+@pytest.fixture
+def fixture(engine: sa.Engine) -> Fixture:
+    return Fixture(engine)
+
+
+async def test_looking_twice_makes_one_job_and_ends_nothing(fixture: Fixture) -> None:
+    run_id = fixture.put()
+    for _ in range(3):
+        await fixture.look()
+    assert len(fixture.jobs()) == 1
+    assert fixture.job(run_id) is not None
+    assert (fixture.row(run_id).state, fixture.row(run_id).attempts) == ("PENDING", 1)
+
+
+async def test_only_as_many_as_the_concurrency_are_at_work(fixture: Fixture) -> None:
+    fixture.declare(concurrency=2)
+    runs = [fixture.put() for _ in range(4)]
+    await fixture.look()
+    assert len(fixture.jobs()) == 2
+    fixture.end(runs[0])
+    await fixture.look()
+    assert [fixture.job(run_id) is not None for run_id in runs] == [True, True, True, False]
+
+
+async def test_a_job_that_was_made_although_the_answer_was_lost_is_taken_over(fixture: Fixture) -> None:
+    run_id = fixture.put()
+    create = fixture.kube._create
+
+    def made_but_silent(path: str, body: Manifest) -> Manifest:
+        create(path, body)
+        raise UnavailableError("the answer is lost")
+
+    fixture.kube._create = made_but_silent  # type: ignore[method-assign]  # the fault of the test
+    await fixture.look()
+    fixture.kube._create = create  # type: ignore[method-assign]  # back
+    fixture.start()
+    await fixture.look()
+    assert len(fixture.jobs()) == 1
+    assert fixture.row(run_id).attempts == 1
+    fixture.remove(run_id)
+    await fixture.look()
+    assert (fixture.row(run_id).state, fixture.row(run_id).error) == ("REVOKED", "its Job was deleted")
+
+
+async def test_somebody_elses_job_of_that_name_is_never_taken(fixture: Fixture) -> None:
+    run_id = fixture.put()
+    name = run_job_name(RunIdentity(run_id, 1))
+    fixture.kube.put(JOB, manifest_of(JOB, name))
+    await fixture.look()
+    await fixture.look()
+    assert fixture.row(run_id).state == "FAILURE"
+    assert "that is not this queue's" in str(fixture.row(run_id).error)
+
+
+async def test_a_killed_pod_is_tried_again_after_a_pause_and_then_has_failed(fixture: Fixture) -> None:
+    fixture.declare(retry={"maxRetries": 1, "backoffSeconds": 1})
+    run_id = fixture.put()
+    await fixture.look()
+    fixture.fail(run_id)
+    assert await fixture.look() == RECHECK_SECONDS
+    assert fixture.row(run_id).state == "RETRY"
+    assert 0 < await fixture.look() <= 1.0
+    with fixture.engine.begin() as connection:
+        connection.execute(sa.text("UPDATE task_runs SET not_before = now()"))
+    await fixture.look()
+    fixture.fail(run_id, attempt=2)
+    await fixture.look()
+    assert fixture.row(run_id).state == "FAILURE"
+    assert "attempt 2, the last one" in str(fixture.row(run_id).error)
+
+
+async def test_what_the_pod_noted_itself_stands_although_its_job_failed(fixture: Fixture) -> None:
+    run_id = fixture.put()
+    await fixture.look()
+    fixture.end(run_id)
+    fixture.fail(run_id)
+    await fixture.look()
+    assert fixture.row(run_id).state == "SUCCESS"
+
+
+async def test_the_job_of_a_revoked_run_is_deleted_and_its_place_is_free_only_when_it_is_gone(
+    fixture: Fixture,
+) -> None:
+    first, second = fixture.put(), fixture.put()
+    await fixture.look()
+    with transaction(fixture.engine, timeout_seconds=10) as connection:
+        revoke(connection, NAMESPACE, first, why="by hand")
+    fixture.kube.failure = lambda method, _path: UnavailableError("later") if method == "DELETE" else None
+    await fixture.look()
+    assert fixture.job(second) is None
+    fixture.remove(first)
+    await fixture.look()
+    await fixture.look()
+    assert fixture.job(second) is not None
+
+
+@pytest.mark.parametrize("spec", [{"suspend": True}, {"tasks": ["check-nodes", "nonsense"]}])
+async def test_a_queue_that_runs_nothing_releases_nothing(fixture: Fixture, spec: dict[str, Any]) -> None:
+    fixture.declare(**spec)
+    run_id = fixture.put()
+    await fixture.look()
+    assert (fixture.jobs(), fixture.row(run_id).attempts) == ([], 0)
+
+
+async def test_a_refused_job_is_a_failure_and_one_that_a_quota_forbids_waits(fixture: Fixture) -> None:
+    run_id = fixture.put()
+    fixture.kube.failure = lambda method, _path: ForbiddenError("exceeded quota") if method == "POST" else None
+    await fixture.look()
+    assert fixture.row(run_id).state == "PENDING"
+    fixture.kube.failure = lambda method, _path: RefusedError("no such class") if method == "POST" else None
+    await fixture.look()
+    assert (fixture.row(run_id).state, fixture.row(run_id).error) == (
+        "FAILURE",
+        "its Job cannot be made: no such class",
+    )
+
+
+async def test_without_a_database_nothing_happens_and_it_looks_again_soon(fixture: Fixture) -> None:
+    fixture.put()
+    fixture.database.away = True
+    assert await fixture.look() == RETRY_SECONDS
+    assert fixture.jobs() == []
+
+
+async def test_a_rate_is_kept_across_a_restart_of_the_operator(fixture: Fixture) -> None:
+    fixture.declare(concurrency=10, rateLimit="10/m")
+    for _ in range(3):
+        fixture.put()
+    assert 5 < await fixture.look() <= 6
+    fixture.start()
+    await fixture.look()
+    assert len(fixture.jobs()) == 1
+
+
+async def test_nothing_to_do_costs_no_request(fixture: Fixture) -> None:
+    await fixture.look()
+    assert await fixture.look() == RECHECK_SECONDS
+    assert fixture.kube.requests == []

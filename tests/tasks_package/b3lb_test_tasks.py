@@ -1,0 +1,50 @@
+"""The task ``work``: as long as it is told, and with the end that it is told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from b3lb_jobs.errors import PermanentError, SoftTimeLimitError, TransientError
+from b3lb_jobs.on_demand import OnDemandTask, RunContext
+
+
+class WorkArguments(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    seconds: float = Field(default=0.0, ge=0)
+    end: Literal["success", "transient", "permanent", "bug", "memory", "stubborn", "hog"] = "success"
+    countdown: float | None = None
+    catch: bool = False
+    recover_at: int = 1_000_000
+
+
+def work(context: RunContext, arguments: WorkArguments) -> Mapping[str, Any]:
+    began = time.monotonic()
+    try:
+        time.sleep(arguments.seconds)
+    except SoftTimeLimitError:
+        if arguments.end == "stubborn":
+            time.sleep(arguments.seconds)
+        if not arguments.catch:
+            raise
+        return {"partial": True, "seconds": time.monotonic() - began}
+    if arguments.end == "transient" and context.attempt < arguments.recover_at:
+        raise TransientError("the other side is away", countdown=arguments.countdown)
+    if arguments.end == "permanent":
+        raise PermanentError("the archive is damaged")
+    if arguments.end == "bug":
+        raise RuntimeError("token=geheim")
+    if arguments.end == "hog":
+        held = b"x" * 1_000_000_000
+        time.sleep(60)
+        return {"bytes": len(held)}
+    if arguments.end == "memory":
+        raise MemoryError
+    return {"attempt": context.attempt, "left": context.seconds_left() > 0}
+
+
+WORK = OnDemandTask(function=work, arguments=WorkArguments)
