@@ -28,7 +28,6 @@ from tests.integration.operator_cluster import (
     bbb_secret,
     bbb_tenant,
     execute,
-    new_plane,
 )
 
 # The first use of the control plane's programs builds them.
@@ -39,21 +38,16 @@ WAITING = 150
 
 
 @pytest.fixture(scope="module")
-def plane(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    running = new_plane(tmp_path_factory.mktemp("plane"), assets)
-    yield running
-    running.stop()
-
-
-@pytest.fixture(scope="module")
 def farm() -> Iterator[Farm]:
     with Farm(nodes=1, meetings=2, attendees=3, frozen=True) as running:
         yield running
 
 
 @pytest.fixture
-def cluster(plane: ControlPlane, postgres_server: Postgres, tmp_path: Path) -> Iterator[OperatorCluster]:
-    with OperatorCluster(plane, postgres_server, tmp_path) as running:
+def cluster(
+    plane_with_definitions: ControlPlane, postgres_server: Postgres, tmp_path: Path
+) -> Iterator[OperatorCluster]:
+    with OperatorCluster(plane_with_definitions, postgres_server, tmp_path) as running:
         yield running
     assert running.problems() == []
 
