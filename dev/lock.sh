@@ -15,5 +15,5 @@ sed -n 's/^\([a-z0-9-]*==[^ ;]*\).*/\1/p' requirements/dev.txt >"$tested"
 lock requirements/image.txt pyproject.toml --extra operator --extra jobs --extra cli --constraint "$tested"
 echo setuptools | lock requirements/build.txt - --constraint "$tested"
 sed -i '/^pydantic/d; /^cryptography/d' "$tested"
-lock requirements/image-pypy.txt pyproject.toml --extra jobs --extra cli --constraint "$tested" \
+lock requirements/image-pypy.txt pyproject.toml --extra jobs --constraint "$tested" \
   --override requirements/pypy-overrides.txt
