@@ -34,7 +34,6 @@ from b3lb_operator.status import StatusWriter
 from b3lb_operator.store import Store
 from b3lb_operator.sync import Sync
 from b3lb_operator.view import View
-from b3lb_operator.watchers import WatcherMonitor
 from b3lb_operator.workqueue import WorkQueue
 
 EXIT_OK = 0
@@ -79,7 +78,6 @@ class Operator:
         self._tasks: list[asyncio.Task[None]] = []
         self._loop_monitor = LoopMonitor(clock)
         self._watch_monitor = WatchMonitor(clock)
-        self._watcher_monitor = WatcherMonitor()
         self._lease = LeaseRenewer(kube, self._watch_monitor, namespace=self.namespaces[0], identity=settings.identity)
         self._store = Store(Dispatcher(self).dispatch)
         self._database = self._new_database(settings, fence)
@@ -171,7 +169,7 @@ class Operator:
     @property
     def live_checks(self) -> tuple[Check, ...]:
         """What ``/livez`` asks: whether a restart would help."""
-        return self._loop_monitor.problem, self._watch_monitor.problem, self._watcher_monitor.problem
+        return self._loop_monitor.problem, self._watch_monitor.problem
 
     @property
     def ready_checks(self) -> tuple[Check, ...]:
@@ -197,7 +195,6 @@ class Operator:
 
     def start(self) -> None:
         """Start all tasks."""
-        self._watcher_monitor.install()
         runs: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
             "loop monitor": self._loop_monitor.run,
             "lease": self._lease.run,

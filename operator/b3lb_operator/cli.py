@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import logging
 import os
 import sys
@@ -93,7 +94,7 @@ def _run() -> int:
     # Imports of a second that --help and keygen can do without.
     from b3lb_operator import quiet  # noqa: PLC0415
     from b3lb_operator.kube import KubeConfigError  # noqa: PLC0415
-    from b3lb_operator.main import run  # noqa: PLC0415
+    from b3lb_operator.main import WatchLostError, run  # noqa: PLC0415
     from b3lb_operator.settings import load_operator_settings  # noqa: PLC0415
 
     try:
@@ -103,7 +104,10 @@ def _run() -> int:
     logs.configure(settings.log_format, settings.log_level)
     quiet.install()
     try:
-        code = asyncio.run(run(settings))
+        code = None
+        while code is None:
+            with contextlib.suppress(WatchLostError):
+                code = asyncio.run(run(settings))
     except KubeConfigError as error:
         return _fail(str(error), EXIT_SETTINGS)
     except OSError as error:

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 import kopf
+from kopf._cogs.clients.errors import APINotFoundError
 
 from b3lb.bbb.client import NodeClient
 from b3lb_operator.app import EXIT_OK, Operator
@@ -35,6 +36,10 @@ LOGIN_SECONDS = 1.0
 _NEVER = timedelta(days=3650)
 
 REGISTRY = kopf.OperatorRegistry()
+
+
+class WatchLostError(Exception):
+    """The API server serves a watched kind no more; everything is to begin anew, and waits for the definitions then."""
 
 
 class Backoffs:
@@ -161,14 +166,26 @@ async def _run(settings: OperatorSettings, kube: Kube, instruments: Instruments)
         async with serve(app, address=settings.http_address, port=settings.http_port), _stopping(operator, elector):
             ready = await _unless_stopped(operator.stop_flag, _true_after(operator.wait_for_definitions()))
             if ready and await _lead(operator, elector):
-                await kopf.operator(
-                    registry=REGISTRY,
-                    settings=kopf_settings(),
-                    namespaces=list(settings.namespaces),
-                    memo=kopf.Memo(operator=operator),
-                    stop_flag=operator.stop_flag,
-                )
+                await _run_kopf(operator, settings)
         return operator.exit_code
+
+
+async def _run_kopf(operator: Operator, settings: OperatorSettings) -> None:
+    """Run kopf until the operator is told to stop.
+
+    Raises:
+        WatchLostError: A definition was deleted while it was watched, which ends kopf as a whole.
+    """
+    try:
+        await kopf.operator(
+            registry=REGISTRY,
+            settings=kopf_settings(),
+            namespaces=list(settings.namespaces),
+            memo=kopf.Memo(operator=operator),
+            stop_flag=operator.stop_flag,
+        )
+    except APINotFoundError as error:
+        raise WatchLostError from error
 
 
 def _elector(settings: OperatorSettings, kube: Kube) -> Elector:

@@ -7,8 +7,12 @@ import re
 import time
 from collections.abc import Callable
 
+# The error of kopf's own client; what a watch ends with stands in no interface, so a test holds it.
+from kopf._cogs.clients.errors import APINotFoundError
+
 REPEAT_SECONDS = 30.0
 
+_WATCH = re.compile(r"^Watcher for (\S+) has failed: ")
 _ATTEMPT = re.compile(r"^Request attempt #\S+ (failed; .*?): (\w+ \S+?)(?:\?\S*)?(?: -> (.*))?$", re.DOTALL)
 
 
@@ -36,9 +40,26 @@ class RepeatedFailures(logging.Filter):
         return True
 
 
+def watches_lost(record: logging.LogRecord) -> bool:
+    """Let the end of a watch whose definition went through as one warning, and none of what follows from it.
+
+    kopf gives up as a whole then, and the operator begins anew.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    if not isinstance(error, APINotFoundError):
+        return True
+    match = _WATCH.match(record.getMessage())
+    if match is None:
+        return False
+    record.msg, record.args = f"{match[1]} is not served any more: all watches begin anew", ()
+    record.levelno, record.levelname, record.exc_info, record.exc_text = logging.WARNING, "WARNING", None, None
+    return True
+
+
 def install() -> None:
     """Filter what all handlers of the root logger write, and drop kopf's line about each event."""
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     quiet = RepeatedFailures()
     for handler in logging.getLogger().handlers:
         handler.addFilter(quiet)
+        handler.addFilter(watches_lost)

@@ -51,6 +51,7 @@ TEXTS: dict[str, st.SearchStrategy[Any]] = {
     "tasks": st.lists(st.sampled_from(["check-nodes", "t" * 63]), min_size=1, max_size=2, unique=True),
     "resources": st.just({}),
     "timeZone": st.just("Europe/Berlin"),
+    "rateLimit": st.sampled_from(["1/h", "99999/s"]),
     "image": st.just("b3lb:test"),
     "slug": st.just("UNI"),
     "tenantRef": st.just({"name": "uni"}),

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
 import logging
+from io import StringIO
 
-from b3lb_operator.quiet import RepeatedFailures
+import pytest
+from kopf._cogs.aiokits import aiotasks
+from kopf._cogs.clients.errors import APINotFoundError
+from kopf._core.reactor import orchestration
+
+from b3lb_operator.quiet import RepeatedFailures, watches_lost
 
 _WATCH = "GET https://10.0.0.1/apis/b3lb.io/v1alpha1/namespaces/farm/bbbnodes?watch=true&resourceVersion="
 _ERROR = " -> ClientConnectorError(ConnectionRefusedError(111))"
@@ -40,3 +48,39 @@ def test_everything_else_passes_as_it_is() -> None:
         assert quiet.filter(item)
         assert quiet.filter(item)
         assert item.levelno == logging.ERROR
+
+
+async def test_a_watch_whose_definition_went_is_one_warning_by_kopfs_own_names() -> None:
+    text = StringIO()
+    handler = logging.StreamHandler(text)
+    handler.addFilter(watches_lost)
+    loggers = [orchestration.logger, logging.getLogger("asyncio")]
+    for logger in loggers:
+        logger.addHandler(handler)
+    try:
+        await _fail("watcher for bbbnodes.v1alpha1.b3lb.io@b3lb")
+        await _fail("multidimensional multitasker")
+        gc.collect()
+        await asyncio.sleep(0)
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+    assert text.getvalue() == "bbbnodes.v1alpha1.b3lb.io@b3lb is not served any more: all watches begin anew\n"
+
+
+async def _fail(name: str) -> None:
+    """End a task of kopf's as a definition that is gone does; nobody looks at its exception."""
+
+    async def work() -> None:
+        raise APINotFoundError(None, status=404, headers={})
+
+    await asyncio.wait([aiotasks.create_guarded_task(coro=work(), name=name, logger=orchestration.logger)])
+
+
+@pytest.mark.parametrize(
+    "message", ["Watcher for bbbnodes has failed: 403 forbidden", "Task exception was never retrieved"]
+)
+def test_every_other_end_of_a_task_stays_an_error(message: str) -> None:
+    item = record(message)
+    assert watches_lost(item)
+    assert (item.levelno, item.getMessage()) == (logging.ERROR, message)
