@@ -16,6 +16,7 @@ from psycopg import sql
 from b3lb.db.engine import create_engine
 from b3lb.db.migrate import migrate
 from dev.postgres import Postgres
+from dev.prometheus import prometheus_programs
 from dev.toolchain import ToolchainError, assets_directory, helm_path
 
 TEMPLATE = "b3lb_template"
@@ -66,6 +67,17 @@ def helm_program() -> Path:
         if os.environ.get("B3LB_REQUIRE_CLUSTER"):
             raise
         pytest.skip(f"no Helm: {error}")
+
+
+@pytest.fixture(scope="session")
+def prometheus() -> Path:
+    """The directory of Prometheus and promtool; without them a test is skipped, unless it must not be."""
+    try:
+        return prometheus_programs()
+    except ToolchainError as error:
+        if os.environ.get("B3LB_REQUIRE_CLUSTER"):
+            raise
+        pytest.skip(f"no Prometheus: {error}")
 
 
 @pytest.fixture(scope="session")
