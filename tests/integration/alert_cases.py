@@ -1,6 +1,6 @@
 """When each alert fires, with the summary that somebody reads, and when it does not.
 
-Series have a sample a minute, in the notation of
+Series are in the notation of
 https://prometheus.io/docs/prometheus/2.42/configuration/unit_testing_rules/#series.
 """
 
@@ -36,19 +36,20 @@ class Firing:
 
 @dataclass(frozen=True)
 class Case:
-    """Series, and what of an alert fires at which minute."""
+    """Series with a sample every ``interval`` minutes, and what of an alert fires at which minute."""
 
     alert: str
     title: str
     series: Series
     at: dict[int, tuple[Firing, ...]]
+    interval: int = 1
 
     @property
     def test(self) -> dict[str, Any]:
         """A test group for ``promtool test rules``."""
         return {
             "name": f"{self.alert}: {self.title}",
-            "interval": "1m",
+            "interval": f"{self.interval}m",
             "input_series": [{"series": name, "values": values} for name, values in self.series.items()],
             "alert_rule_test": [
                 {
@@ -96,8 +97,8 @@ def _backlog() -> list[Case]:
 
     return [
         Case(alert, "101 for 10 minutes", {length: "0 101x30"}, {10: (), 11: waiting(101, WARNING)}),
-        Case(alert, "100", {length: "100x30"}, {30: ()}),
-        Case(alert, "1000", {length: "1000x30"}, {30: waiting(1000, WARNING)}),
+        Case(alert, "100", {length: "100x30"}, {20: ()}),
+        Case(alert, "1000", {length: "1000x30"}, {20: waiting(1000, WARNING)}),
         Case(alert, "1001 for 10 minutes", {length: "1001x30"}, {9: (), 10: waiting(1001, WARNING, CRITICAL)}),
     ]
 
@@ -111,17 +112,17 @@ def _slow() -> list[Case]:
     half = {"s5": "0+2x40", "s10": "0+4x40", "s60": "0+4x40", "inf": "0+4x40"}
     return [
         Case(alert, "half of the ticks above 5 s", buckets(TICK, **half), {10: (), 11: slow(WARNING)}),
-        Case(alert, "4 % above 5 s", buckets(TICK, s5="0+96x40", s10="0+99x40", inf="0+100x40"), {40: ()}),
+        Case(alert, "4 % above 5 s", buckets(TICK, s5="0+96x40", s10="0+99x40", inf="0+100x40"), {30: ()}),
         Case(
-            alert, "p95 just below 60 s", buckets(TICK, s30="0x40", s60="0+96x40", inf="0+100x40"), {40: slow(WARNING)}
+            alert, "p95 just below 60 s", buckets(TICK, s30="0x40", s60="0+96x40", inf="0+100x40"), {30: slow(WARNING)}
         ),
         Case(
             alert,
             "6 % above 60 s",
             buckets(TICK, s30="0x40", s60="0+94x40", inf="0+100x40"),
-            {40: slow(WARNING, CRITICAL)},
+            {30: slow(WARNING, CRITICAL)},
         ),
-        Case(alert, "a rendering", buckets(RENDER, s60="0x40", inf="0+1x40"), {40: ()}),
+        Case(alert, "a rendering", buckets(RENDER, s60="0x40", inf="0+1x40"), {30: ()}),
     ]
 
 
@@ -132,8 +133,8 @@ def _tasks() -> list[Case]:
     return [
         Case(alert, "every run", {failure: "0+1x60", success: "9x60"}, {9: (), 12: failing}),
         Case(alert, "runs that never succeeded", {failure: "_ _ 1+1x60"}, {14: failing}),
-        Case(alert, "every second run", {failure: "0+1x60", success: "0+1x60"}, {60: ()}),
-        Case(alert, "no run at all", {failure: "7x60", success: "9x60"}, {60: ()}),
+        Case(alert, "every second run", {failure: "0+1x60", success: "0+1x60"}, {50: ()}),
+        Case(alert, "no run at all", {failure: "7x60", success: "9x60"}, {50: ()}),
     ]
 
 
@@ -148,11 +149,11 @@ def _recordings() -> list[Case]:
     succeeded = f'b3lb_task_total{{{RENDER},state="SUCCESS"}}'
     late = (Firing(WARNING, "A recording of farm farm has been waiting for 6h 0m 1s", OF_RECORD),)
     return [
-        Case(alert, "the first failure ever", {up: "1x200", failure: "_x90 1x100"}, {85: (), 95: failed, 160: ()}),
-        Case(alert, "one more failure", {up: "1x200", failure: "3x90 4x100"}, {85: (), 95: failed, 160: ()}),
-        Case(alert, "another pod of the operator", {up: "1x200", first: "3x90 stale", second: "_x90 3x90"}, {100: ()}),
-        Case(alert, "an old failure seen for the first time", {up: "1x200", failure: "3x200"}, {20: (), 100: ()}),
-        Case(alert, "a success", {up: "1x200", succeeded: "_x90 1x100"}, {95: ()}),
+        Case(alert, "the first failure ever", {up: "1x20", failure: "_x9 1x10"}, {80: (), 90: failed, 160: ()}, 10),
+        Case(alert, "one more failure", {up: "1x20", failure: "3x8 4x10"}, {80: (), 90: failed, 160: ()}, 10),
+        Case(alert, "another pod of the operator", {up: "1x20", first: "3x8 stale", second: "_x9 3x9"}, {100: ()}, 10),
+        Case(alert, "an old failure seen for the first time", {up: "1x20", failure: "3x20"}, {20: (), 100: ()}, 10),
+        Case(alert, "a success", {up: "1x20", succeeded: "_x9 1x10"}, {90: ()}, 10),
         Case("B3LBRenderWaiting", "longer than 6 hours", {oldest: "21601x20"}, {9: (), 10: late}),
         Case("B3LBRenderWaiting", "6 hours", {oldest: "21600x20"}, {20: ()}),
     ]

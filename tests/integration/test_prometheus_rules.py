@@ -16,7 +16,6 @@ from tests.integration.alert_cases import CASES, QUEUE, TICK
 pytestmark = pytest.mark.integration
 
 RULES = CHART / "files" / "prometheus-rules.yaml"
-ALERTS = sorted({case.alert for case in CASES})
 
 
 def rules() -> Iterator[dict[str, Any]]:
@@ -26,7 +25,7 @@ def rules() -> Iterator[dict[str, Any]]:
 
 def promtool(programs: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [programs / "promtool", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
 
 
 def run(programs: Path, directory: Path, tests: list[dict[str, Any]], source: str) -> None:
@@ -41,8 +40,9 @@ def run(programs: Path, directory: Path, tests: list[dict[str, Any]], source: st
 
 
 def with_summaries_only() -> str:
-    """Return the rules without the annotations that no case repeats."""
+    """Return the rules without the annotations that no case repeats, and without the old names, for speed."""
     whole = yaml.safe_load(RULES.read_text(encoding="utf-8"))
+    whole["groups"] = [group for group in whole["groups"] if group["name"] != "b3lb.celery"]
     for group in whole["groups"]:
         for rule in group["rules"]:
             if "alert" in rule:
@@ -55,10 +55,10 @@ def test_prometheus_takes_the_file_as_it_is(prometheus: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-@pytest.mark.parametrize("alert", ALERTS)
-def test_an_alert_fires_when_it_should_and_only_then(prometheus: Path, tmp_path: Path, alert: str) -> None:
-    tests = [case.test for case in CASES if case.alert == alert]
-    run(prometheus, tmp_path, tests, with_summaries_only())
+# Some 60 cases, of a tenth of a second each on an idle machine.
+@pytest.mark.timeout(120)
+def test_each_alert_fires_when_it_should_and_only_then(prometheus: Path, tmp_path: Path) -> None:
+    run(prometheus, tmp_path, [case.test for case in CASES], with_summaries_only())
 
 
 def test_every_alert_is_seen_firing_and_not_firing_in_each_of_its_severities() -> None:
