@@ -69,7 +69,7 @@ def test_the_conditions_to_be_watched_exist() -> None:
 
 
 def test_the_settings_of_kube_state_metrics_name_a_definition() -> None:
-    (block,) = re.findall(r"```yaml\n(.*?)```", section("docs/production.md", "Monitoring"), re.DOTALL)
+    _, block = re.findall(r"```yaml\n(.*?)```", section("docs/production.md", "Monitoring"), re.DOTALL)
     settings = yaml.safe_load(block)
     (resource,) = settings["customResourceState"]["config"]["spec"]["resources"]
     (rule,) = settings["rbac"]["extraRules"]
