@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,3 +99,13 @@ def test_the_old_names_have_the_old_labels_beside_the_new_ones(prometheus: Path,
     series = [{"series": name, "values": values} for name, values in given.items()]
     test = {"interval": "1m", "input_series": series, "promql_expr_test": expected}
     run(prometheus, tmp_path, [test], RULES.read_text(encoding="utf-8"))
+
+
+def test_a_prometheus_without_its_operator_takes_the_documented_settings(prometheus: Path, tmp_path: Path) -> None:
+    text = (CHART.parents[1] / "docs" / "metrics.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    shutil.copy(RULES, tmp_path)
+    (tmp_path / "prometheus.yaml").write_text(block, encoding="utf-8")
+    result = promtool(prometheus, "check", "config", tmp_path / "prometheus.yaml")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert f"{len(list(rules()))} rules found" in result.stdout
