@@ -1,7 +1,7 @@
 """Prometheus and promtool for tests: those of the PATH, or of Debian's package, which is unpacked and not installed.
 
 Installing the package would start a server on the machine. The programs are kept in ``$XDG_CACHE_HOME/b3lb`` (or
-``~/.cache/b3lb``).
+``~/.cache/b3lb``). ``python -m dev.prometheus`` prints their directory.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -152,3 +153,17 @@ class Prometheus:
             return 0, ""
         finally:
             connection.close()
+
+
+def main() -> int:
+    """Print the directory of the programs, fetched where they are missing; 1 if they cannot be had."""
+    try:
+        print(prometheus_programs())
+    except ToolchainError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -13,10 +13,11 @@ import pytest
 import yaml
 
 from dev.helm import CHART
-from tests.integration.alert_cases import CASES, QUEUE, TICK
+from tests.integration.alert_cases import CASES, QUEUE, TICK, Case
 
 pytestmark = pytest.mark.integration
 
+_METRIC = re.compile(r"\b(?:b3lb_|namespace_\w+:)[\w:]+")
 RULES = CHART / "files" / "prometheus-rules.yaml"
 
 
@@ -57,10 +58,42 @@ def test_prometheus_takes_the_file_as_it_is(prometheus: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-# Some 60 cases, of a tenth of a second each on an idle machine.
+def metrics_of(alert: str) -> set[str]:
+    """Return the metrics that an alert depends on, itself or by what is recorded."""
+    names: set[str] = set()
+    for rule in rules():
+        if rule.get("alert") == alert:
+            names |= set(_METRIC.findall(rule["expr"]))
+    recorded = {rule["record"]: set(_METRIC.findall(rule["expr"])) for rule in rules() if "record" in rule}
+    return names.union(*(recorded.get(name, set()) for name in names))
+
+
+def bundles() -> list[dict[str, Any]]:
+    """Return all cases as few tests, each with a database of its own: those without a common metric share one."""
+    found: list[tuple[int, set[str], list[Case]]] = []
+    for case in CASES:
+        metrics = metrics_of(case.alert)
+        for interval, used, cases in found:
+            if interval == case.interval and not used & metrics:
+                used.update(metrics)
+                cases.append(case)
+                break
+        else:
+            found.append((case.interval, metrics, [case]))
+    return [
+        {
+            "name": "; ".join(case.test["name"] for case in cases),
+            "interval": f"{interval}m",
+            "input_series": [series for case in cases for series in case.test["input_series"]],
+            "alert_rule_test": [item for case in cases for item in case.test["alert_rule_test"]],
+        }
+        for interval, _, cases in found
+    ]
+
+
 @pytest.mark.timeout(120)
 def test_each_alert_fires_when_it_should_and_only_then(prometheus: Path, tmp_path: Path) -> None:
-    run(prometheus, tmp_path, [case.test for case in CASES], with_summaries_only())
+    run(prometheus, tmp_path, bundles(), with_summaries_only())
 
 
 def test_every_alert_is_seen_firing_and_not_firing_in_each_of_its_severities() -> None:
