@@ -40,6 +40,17 @@ class Rate:
         return max(1, self.count // self.seconds)
 
 
+def scaled(demand: int, *, least: int, most: int) -> int:
+    """Return how many pods a queue that scales itself may have at once: one for each run, within its limits.
+
+    Args:
+        demand: Runs that wait or are at work; with those that wait alone, the last places would stay empty.
+        least: So many it may have in any case.
+        most: Never more.
+    """
+    return max(least, min(demand, most))
+
+
 def parse_rate(text: str) -> Rate:
     """Return the rate that is written as ``10/m``: a count per second (s), minute (m) or hour (h).
 
@@ -50,6 +61,19 @@ def parse_rate(text: str) -> Rate:
     if unit not in _UNITS or not count.isdecimal() or not count.isascii() or not 1 <= int(count[:6]) < 10**5:
         raise ValueError("a rate is written as a count per second, minute or hour: 5/s, 10/m, 100/h")
     return Rate(int(count), _UNITS[unit])
+
+
+@dataclass(frozen=True, slots=True)
+class RunCounts:
+    """The enqueued runs of a queue that are not over: those that wait for a Job, and those that have one."""
+
+    waiting: int = 0
+    in_flight: int = 0
+
+    @property
+    def demand(self) -> int:
+        """How many pods would leave none waiting."""
+        return self.waiting + self.in_flight
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,6 +50,14 @@ class Schedule:
             if self._is_due(day):
                 yield from (slot for slot in self._slots(day) if slot <= moment)
 
+    def after(self, moment: datetime) -> Iterator[datetime]:
+        """Yield the slots that are due after ``moment``, from the earliest on, UTC."""
+        today = moment.astimezone(self.zone).date()
+        for ahead in range(LONGEST_LOOK_BACK_DAYS):
+            day = today + timedelta(days=ahead)
+            if self._is_due(day):
+                yield from (slot for slot in reversed(list(self._slots(day))) if slot > moment)
+
     def period(self, moment: datetime) -> timedelta | None:
         """Return the longest time between slots around ``moment``, None for a schedule that is never due."""
         slots = list(islice(self.before(moment), _GAPS + 1))

@@ -20,7 +20,7 @@ from b3lb.db.node_states import notify
 from b3lb.db.statements import dump
 from b3lb.db.tables import release_rates, task_runs
 from b3lb.db.task_runs import JSON_BYTES, TaskState, stored_error
-from b3lb.release import GREATEST_PRIORITY, LEAST_PRIORITY
+from b3lb.release import GREATEST_PRIORITY, LEAST_PRIORITY, RunCounts
 
 MOST_LOOKED_AT = 500
 """So many waiting runs of a queue are looked at by priority, and as many by age; the rest has its turn later."""
@@ -52,10 +52,15 @@ class EnqueuedRun:
 
 @dataclass(frozen=True, slots=True)
 class QueueContent:
-    """The enqueued runs of a namespace that are not over, at ``now`` by the database's clock."""
+    """The enqueued runs of a namespace that are not over, at ``now`` by the database's clock.
+
+    ``counts`` has the exact numbers by queue, also where not every run that waits is among ``runs``; a queue without
+    runs is not in it.
+    """
 
     now: datetime
     runs: Sequence[EnqueuedRun] = field(default_factory=tuple)
+    counts: Mapping[str, RunCounts] = field(default_factory=dict)
 
 
 _T = task_runs.c
@@ -148,13 +153,14 @@ _ranked = (
         _T.job_uid,
         _place(_by_priority).label("by_priority"),
         _place(_by_age).label("by_age"),
+        sa.func.count().over(partition_by=(_T.queue, _T.in_flight)).label("alike"),
     )
     .where(_T.namespace == _namespace, _T.enqueued, sa.or_(_T.finished_at.is_(None), _T.in_flight))
     .subquery("ranked")
 )
 _clock = sa.select(sa.func.clock_timestamp().label("now")).subquery("clock")
 _CONTENT = (
-    sa.select(_clock.c.now, *(_ranked.c[name] for name in (*_NAMES, "job_uid")))
+    sa.select(_clock.c.now, *(_ranked.c[name] for name in (*_NAMES, "job_uid", "alike")))
     .select_from(
         _clock.outerjoin(
             _ranked,
@@ -172,7 +178,10 @@ _CONTENT = (
 def read_content(connection: sa.Connection, namespace: str) -> QueueContent:
     """Return what waits and what is in flight in ``namespace``: one statement, bounded for what waits."""
     rows = connection.execute(_CONTENT, {"for_namespace": namespace}).all()
-    return QueueContent(rows[0].now, tuple(_run(row) for row in rows if row.id is not None))
+    found = [row for row in rows if row.id is not None]
+    alike = {(row.queue, row.in_flight): row.alike for row in found}
+    counts = {queue: RunCounts(alike.get((queue, False), 0), alike.get((queue, True), 0)) for queue, _ in alike}
+    return QueueContent(rows[0].now, tuple(map(_run, found)), counts)
 
 
 def _run(row: Any) -> EnqueuedRun:

@@ -43,7 +43,7 @@ API_EXAMPLE = "e.g. https://bbb1.example.org/bigbluebutton/api"
 
 NODE_COLUMNS = ["NAME", "STATE", "READY", "SCHEDULABLE", "LOAD", "CPU", "MEETINGS", "ATTENDEES", "REASON", "AGE"]
 CLUSTER_COLUMNS = ["NAME", "NODES", "MEETINGS", "ATTENDEES", "HEADROOM", "MASS", "FAILURE", "READY", "REASON", "AGE"]
-QUEUE_COLUMNS = ["NAME", "SCHEDULE", "TICK", "SUSPEND", "ACTIVE", "LAST", "SUCCESS", "READY", "REASON", "AGE"]
+QUEUE_COLUMNS = ["NAME", "SCHEDULE", "TICK", "SUSPEND", "DEPTH", "ACTIVE", "LAST", "SUCCESS", "READY", "REASON", "AGE"]
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +60,11 @@ def url(address: str) -> dict[str, Any]:
 def at(schedule: str, **spec: Any) -> dict[str, Any]:
     """Return a queue with a task that may have any schedule."""
     return changed(QUEUE, without="tickSeconds", tasks=["another"], schedule=schedule, **spec)
+
+
+def on_demand(**spec: Any) -> dict[str, Any]:
+    """Return a queue without a schedule."""
+    return {**QUEUE, "spec": {"tasks": ["render"], **spec}}
 
 
 def test_the_definitions_are_accepted_as_structural(cluster: Cluster) -> None:
@@ -147,6 +152,8 @@ def test_defaults_appear_in_what_is_stored(cluster: Cluster) -> None:
         changed(QUEUE, resources={"requests": {"cpu": 1, "memory": "1.5Gi"}, "limits": {"ephemeral-storage": "1e9"}}),
         changed(QUEUE, name="q" * 40),
         {**QUEUE, "spec": {"tasks": ["render"], "rateLimit": "10/m", "priority": 9, "concurrency": 4}},
+        {**QUEUE, "spec": {"tasks": ["render"], "autoscaling": {"minReplicas": 3, "maxReplicas": 10}}},
+        {**QUEUE, "spec": {"tasks": ["render"], "autoscaling": {"maxReplicas": 1}}},
     ],
     ids=lambda manifest: json.dumps(manifest["spec"])[:60],
 )
@@ -222,6 +229,12 @@ def test_what_is_valid_is_taken_by_the_api_server_and_by_the_types(cluster: Clus
         (changed(QUEUE, rateLimit="10/d"), "spec.rateLimit"),
         (changed(QUEUE, priority=10), "spec.priority"),
         (changed(QUEUE, concurrency=0), "spec.concurrency"),
+        (changed(QUEUE, concurrency=4), "concurrency must be 1 beside a schedule"),
+        (changed(QUEUE, autoscaling={"maxReplicas": 4}), "autoscaling must stand alone: leave out schedule"),
+        (on_demand(autoscaling={"maxReplicas": 4}, concurrency=2), "and leave out concurrency"),
+        (on_demand(autoscaling={"minReplicas": 5, "maxReplicas": 4}), "minReplicas must not be more than maxReplicas"),
+        (on_demand(autoscaling={"minReplicas": 0, "maxReplicas": 4}), "spec.autoscaling.minReplicas"),
+        (on_demand(autoscaling={"minReplicas": 3}), "spec.autoscaling.maxReplicas: Required value"),
         (changed(QUEUE, retry={"maxRetries": -1}), "spec.retry.maxRetries"),
         (changed(QUEUE, softTimeLimitSeconds=300), "softTimeLimitSeconds must be less than timeLimitSeconds"),
         (changed(QUEUE, schedule="every minute"), "schedule must have the five fields of cron"),

@@ -17,6 +17,7 @@ from b3lb.release import (
     parse_rate,
     release,
     retry_after,
+    scaled,
 )
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -98,6 +99,20 @@ def test_within_an_hour_priority_alone_decides_and_then_age(entries: list[tuple[
     chosen = decide(waiting, [], ReleasePolicy(concurrency=99)).runs
     expected = sorted(waiting, key=lambda item: (-item.priority, item.enqueued_at, item.id))
     assert chosen == tuple(item.id for item in expected)
+
+
+@given(st.integers(0, 5000), st.integers(1, 1000), st.integers(0, 999))
+def test_a_queue_that_scales_itself_stays_within_its_limits_and_grows_with_its_runs(
+    demand: int, least: int, spread: int
+) -> None:
+    places = scaled(demand, least=least, most=least + spread)
+    assert least <= places <= least + spread
+    assert places == demand or places in {least, least + spread}
+    assert scaled(demand + 1, least=least, most=least + spread) - places in {0, 1}
+
+
+def test_three_to_ten_places_as_the_autoscaler_of_three_to_ten_processes_has_them() -> None:
+    assert [scaled(demand, least=3, most=10) for demand in (0, 3, 4, 10, 50)] == [3, 3, 4, 10, 10]
 
 
 def test_of_five_that_wait_the_last_one_with_priority_nine_is_next() -> None:
