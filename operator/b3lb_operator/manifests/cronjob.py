@@ -17,8 +17,10 @@ from b3lb_operator.manifests.job_template import JobTemplate, merge_pod
 
 NAME_PREFIX = "b3lb-"
 CONTAINER = "job"
+_PROGRAM = "b3lb-job"
 QUEUE_LABEL = f"{GROUP}/queue"
 RUN_LABEL = f"{GROUP}/run"
+WORKER_COUNT = "B3LB_CONCURRENCY"
 RUN_AS = 65532
 """User and group of the pods: the "nonroot" of common base images; the images read nothing that belongs to it."""
 
@@ -91,6 +93,11 @@ def run_job_name(run: RunIdentity) -> str:
     return f"{NAME_PREFIX}run-{run.id.hex}-{run.attempt}"
 
 
+def pod_selector(queue: str) -> str:
+    """Return the label selector of all pods of a queue, those of its schedule and those of enqueued runs."""
+    return f"app.kubernetes.io/name={_PROGRAM},app.kubernetes.io/instance={cron_job_name(queue)}"
+
+
 def build_cronjob(spec: BBBQueueSpec, *, identity: QueueIdentity, defaults: JobDefaults) -> dict[str, Any]:
     """Return the whole CronJob; the spec's image, where given, goes before the default.
 
@@ -141,7 +148,7 @@ def build_run_job(
     pod = _pod(spec, identity, defaults)
     (container,) = pod["containers"]
     # A tick's pace is the schedule's matter.
-    environment = [*container["env"], *_run_environment(spec, run)]
+    environment = [*container["env"], *_run_environment(spec, run), _worker_count(spec)]
     pod = {**pod, "containers": [{**container, "args": ["--run", str(run.id)], "env": environment}]}
     template = {
         "metadata": _pod_metadata(labels, defaults.template, identity.name),
@@ -183,6 +190,19 @@ def _run_environment(spec: BBBQueueSpec, run: RunIdentity) -> list[dict[str, Any
     return [{"name": name, "value": str(value)} for name, value in values.items()]
 
 
+def _worker_count(spec: BBBQueueSpec) -> dict[str, Any]:
+    """Return how much a pod may do side by side: as much as it has CPUs, one thing where nothing limits it.
+
+    Without a limit the downward API tells the CPUs of the whole node, for which the pod's memory is not made
+    (https://kubernetes.io/docs/concepts/workloads/pods/downward-api/#fallback-information-for-resource-limits).
+    """
+    limited = spec.resources is not None and "cpu" in spec.resources.limits
+    if not limited:
+        return {"name": WORKER_COUNT, "value": "1"}
+    reference = {"containerName": CONTAINER, "resource": "limits.cpu", "divisor": "1"}
+    return {"name": WORKER_COUNT, "valueFrom": {"resourceFieldRef": reference}}
+
+
 def _pace(schedule: str) -> _Pace:
     """Return the pace of a schedule: each minute, several times within an hour, or at most once in an hour."""
     fields = schedule.split()
@@ -195,7 +215,7 @@ def _pace(schedule: str) -> _Pace:
 def _labels(identity: QueueIdentity, defaults: JobDefaults) -> dict[str, str]:
     """Return the recommended labels (https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/)."""
     return {
-        "app.kubernetes.io/name": "b3lb-job",
+        "app.kubernetes.io/name": _PROGRAM,
         "app.kubernetes.io/instance": cron_job_name(identity.name),
         "app.kubernetes.io/component": "jobs",
         "app.kubernetes.io/part-of": "b3lb",
@@ -247,7 +267,7 @@ def _container(spec: BBBQueueSpec, identity: QueueIdentity, defaults: JobDefault
         "name": CONTAINER,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["b3lb-job"],
+        "command": [_PROGRAM],
         "args": list(spec.tasks),
         "env": _environment(spec, identity, defaults),
         "resources": _resources(spec),
