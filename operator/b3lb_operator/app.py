@@ -41,6 +41,9 @@ EXIT_OK = 0
 EXIT_FAILURE = 1
 EXIT_TRANSIENT = 75
 DEFINITIONS_SECONDS = 2.0
+RECOUNT_SECONDS = 2.0
+"""Runs come, begin and end together mostly, and numbers may be written once a minute only."""
+
 _LEAD = "lead"
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -102,12 +105,21 @@ class Operator:
             leads=lambda: float(bool(self._tasks)),
         )
         self._nodes = WorkQueue("nodes", NodeReconciler(kube, self._store, self._view).reconcile)
+        runs = RunReconciler(
+            kube=kube,
+            store=self._store,
+            database=self._database,
+            defaults=settings.job_defaults,
+            on_counts=self.recount_queue,
+        )
+        self._runs = WorkQueue("enqueued runs", runs.reconcile)
         queues = QueueReconciler(
             kube=kube,
             store=self._store,
             writer=writer,
             defaults=settings.job_defaults,
             row_block=self._sync.queue_block,
+            run_counts=runs.counts,
         )
         self._queues = WorkQueue("queues", queues.reconcile)
         secrets = ApiSecretReconciler(
@@ -117,8 +129,6 @@ class Operator:
             on_problem=lambda key: self.mirror(key.namespace),
         )
         self._api_secrets = WorkQueue("API secrets", secrets.reconcile)
-        runs = RunReconciler(kube=kube, store=self._store, database=self._database, defaults=settings.job_defaults)
-        self._runs = WorkQueue("enqueued runs", runs.reconcile)
         self._mirrors = {
             namespace: self._new_mirror(namespace, writer=writer, secrets=secrets) for namespace in self.namespaces
         }
@@ -245,6 +255,10 @@ class Operator:
     def reconcile_queue(self, key: Key) -> None:
         """See ``Sinks``."""
         self._queues.add(key)
+
+    def recount_queue(self, key: Key) -> None:
+        """See ``Sinks``."""
+        self._queues.add_after(key, RECOUNT_SECONDS)
 
     def reconcile_queues(self, namespace: str) -> None:
         """See ``Sinks``."""

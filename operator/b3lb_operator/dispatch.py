@@ -39,6 +39,9 @@ class Sinks(Protocol):
     def reconcile_queue(self, key: Key) -> None:
         """A queue's CronJob or status may have to change."""
 
+    def recount_queue(self, key: Key) -> None:
+        """The numbers of a queue's status may have to change; more of that may follow."""
+
     def reconcile_queues(self, namespace: str) -> None:
         """The same for all queues of a namespace."""
 
@@ -128,6 +131,8 @@ class Dispatcher:
             for owner in (manifest or {}).get("metadata", {}).get("ownerReferences", ()):
                 if owner.get("kind") in {QUEUE.name, CRON_JOB.name}:
                     self._sinks.release(change.key.namespace)
+                if owner.get("kind") == QUEUE.name:
+                    self._sinks.recount_queue(Key(change.key.namespace, owner["name"]))
                 if owner.get("kind") == CRON_JOB.name:
                     self._sinks.reconcile_queue(Key(change.key.namespace, owner["name"].removeprefix(NAME_PREFIX)))
 

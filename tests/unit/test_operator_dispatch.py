@@ -32,6 +32,9 @@ class Woken:
     def reconcile_queue(self, name: Key) -> None:
         self.calls.append(("queue", name.name))
 
+    def recount_queue(self, name: Key) -> None:
+        self.calls.append(("recount", name.name))
+
     def reconcile_queues(self, namespace: str) -> None:
         self.calls.append(("queues", namespace))
 
@@ -162,10 +165,10 @@ def test_a_queue_wakes_all_queues_for_they_share_the_tasks(store: Store, woken: 
     ]
 
 
-def test_the_job_of_an_enqueued_run_lets_the_next_one_begin(store: Store, woken: Woken) -> None:
+def test_the_job_of_an_enqueued_run_lets_the_next_one_begin_and_is_counted(store: Store, woken: Woken) -> None:
     owners = [{"kind": "BBBQueue", "name": "record", "uid": "x"}]
     store.observe(JOB, "ADDED", manifest_of(JOB, "b3lb-run-1-1", ownerReferences=owners))
-    assert woken.take() == [("release", "farm")]
+    assert woken.take() == [("release", "farm"), ("recount", "record")]
 
 
 @pytest.mark.parametrize(("kind", "manifest"), [(CLUSTER, cluster_manifest()), (QUEUE, queue_manifest())])

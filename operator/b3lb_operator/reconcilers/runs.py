@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 import structlog
@@ -25,7 +26,7 @@ from b3lb.db.task_queue import (
     record_job,
 )
 from b3lb.db.task_runs import TaskState, fail_silent_runs
-from b3lb.release import Release, ReleasePolicy, RetryPolicy, WaitingRun, parse_rate, release, retry_after
+from b3lb.release import Release, ReleasePolicy, RetryPolicy, RunCounts, WaitingRun, parse_rate, release, retry_after
 from b3lb.resources import BBBQueueSpec
 from b3lb.retention import HistoryPolicy
 from b3lb_operator.database import Database, DatabaseUnavailableError
@@ -44,6 +45,9 @@ from b3lb_operator.manifests.run_end import JobEnd, has_failed, job_end
 from b3lb_operator.reconcilers.queue import task_block
 from b3lb_operator.resolve import parse_spec
 from b3lb_operator.store import Store
+
+IDLE_SECONDS = 60.0
+"""How often to look where nothing waits and nothing is at work: whatever changes that is told, this is for the rest."""
 
 RECHECK_SECONDS = 10.0
 RETRY_SECONDS = 2.0
@@ -65,16 +69,34 @@ class RunReconciler:
         defaults: JobDefaults,
         history: HistoryPolicy | None = None,
         chance: Callable[[], float] = random.random,
+        on_counts: Callable[[Key], None] = lambda _: None,
     ) -> None:
-        """Take the parts; ``defaults`` go into every Job, ``history`` says how long finished runs are kept."""
+        """Take the parts.
+
+        Args:
+            kube: Where the Jobs are made.
+            store: The live objects.
+            database: Where the runs are.
+            defaults: What goes into every Job.
+            history: How long finished runs are kept.
+            chance: Random numbers from 0 to 1, for pauses.
+            on_counts: Called with every queue whose `counts` changed.
+        """
         self._kube = kube
         self._store = store
         self._database = database
         self._defaults = defaults
         self._history = history or HistoryPolicy()
         self._chance = chance
+        self._on_counts = on_counts
+        self._counts: dict[str, Mapping[str, RunCounts]] = {}
         self._forget_at: dict[str, float] = {}
         self._silent: dict[str, frozenset[str]] = {}
+
+    def counts(self, key: Key) -> RunCounts | None:
+        """Return the numbers of a queue's runs as last seen, None before the first look."""
+        known = self._counts.get(key.namespace)
+        return None if known is None else known.get(key.name, RunCounts())
 
     async def reconcile(self, namespace: str) -> float:
         """Bring the runs of a namespace on; return after how many seconds to look again at the latest."""
@@ -83,10 +105,24 @@ class RunReconciler:
             await self._note_silent_pods(namespace)
             content = await self._database.call(lambda connection: read_content(connection, namespace))
             delays = [await self._tend(namespace, run) for run in content.runs if run.in_flight]
-            delays += [await self._release(key, content) for key in self._waiting_queues(namespace, content)]
+            released: Counter[str] = Counter()
+            delays += [await self._release(key, content, released) for key in self._waiting_queues(namespace, content)]
         except DatabaseUnavailableError:
             return RETRY_SECONDS
-        return max(LEAST_SECONDS, min(delays, default=RECHECK_SECONDS))
+        self._note_counts(namespace, content.counts, released)
+        return max(LEAST_SECONDS, min(delays, default=IDLE_SECONDS))
+
+    def _note_counts(self, namespace: str, read: Mapping[str, RunCounts], released: Mapping[str, int]) -> None:
+        """Keep the numbers as they are after the release, and tell of those that changed."""
+        before, known = self._counts.get(namespace, {}), namespace in self._counts
+        now = {
+            queue: RunCounts(counts.waiting - released.get(queue, 0), counts.in_flight + released.get(queue, 0))
+            for queue, counts in read.items()
+        }
+        self._counts[namespace] = now
+        for key, _ in self._store.in_namespace(QUEUE, namespace):
+            if not known or before.get(key.name, RunCounts()) != now.get(key.name, RunCounts()):
+                self._on_counts(key)
 
     async def _forget(self, namespace: str) -> None:
         """Delete old history, every so often."""
@@ -230,12 +266,13 @@ class RunReconciler:
         names = {run.queue for run in content.runs if not run.in_flight}
         return (key for key, _ in self._store.in_namespace(QUEUE, namespace) if key.name in names)
 
-    async def _release(self, key: Key, content: QueueContent) -> float:
-        """Release what a queue allows now; return after how many seconds it allows more."""
+    async def _release(self, key: Key, content: QueueContent, counter: Counter[str]) -> float:
+        """Release what a queue allows now, count that, and return after how many seconds it allows more."""
         manifest = self._store.get(QUEUE, key)
         spec = None if manifest is None or is_deleting(manifest) else parse_spec(BBBQueueSpec, manifest)
         if manifest is None or spec is None or isinstance(spec, Block) or not self._may_start(key, manifest, spec):
-            return RECHECK_SECONDS
+            # What it lacks comes with an event.
+            return IDLE_SECONDS
         decision = await self._decide(key, spec, content)
         delays = [RECHECK_SECONDS]
         if decision.runs:
@@ -248,6 +285,7 @@ class RunReconciler:
                     spent_until=decision.spent_until,
                 )
             )
+            counter[key.name] += len(released)
             delays += [await self._tend(key.namespace, run) for run in released]
         if decision.look_again_at is not None:
             delays.append((decision.look_again_at - content.now).total_seconds())
@@ -260,6 +298,7 @@ class RunReconciler:
 
     async def _decide(self, key: Key, spec: BBBQueueSpec, content: QueueContent) -> Release:
         runs = [run for run in content.runs if run.queue == key.name]
+        demand = content.counts.get(key.name, RunCounts()).demand
         rate = None if spec.rate_limit is None else parse_rate(spec.rate_limit)
         spent_until = None
         if rate is not None:
@@ -269,7 +308,7 @@ class RunReconciler:
         return release(
             [_waiting(run, spec.priority) for run in runs if not run.in_flight],
             [run.tenant for run in runs if run.in_flight],
-            ReleasePolicy(concurrency=spec.concurrency, rate=rate),
+            ReleasePolicy(concurrency=spec.replicas(demand), rate=rate),
             spent_until=spent_until,
             now=content.now,
         )
