@@ -107,9 +107,11 @@ def _is_pod(process: psutil.Process, run_id: str) -> bool:
 
 
 def test_a_run_goes_from_pending_to_success_and_its_result_is_read_back(runs: Runs) -> None:
-    runs.declare_queue()
+    """The pod also knows its CPU limit, rounded up, as what it may do side by side."""
+    runs.declare_queue(resources={"limits": {"cpu": "1500m", "memory": "1Gi"}})
     out = json.loads(runs.installation.b3lb("run", "work", "--wait", "--timeout", "60", "-o", "json"))
     assert (out["state"], out["result"]["attempt"], out["queue"]) == ("SUCCESS", 1, "work")
+    assert out["result"]["side_by_side"] == "2"
     (name,) = runs.job_names()
     job = runs.get("job", name.partition("/")[2])
     assert job["metadata"]["ownerReferences"][0]["kind"] == "BBBQueue"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -44,7 +45,8 @@ def work(context: RunContext, arguments: WorkArguments) -> Mapping[str, Any]:
         return {"bytes": len(held)}
     if arguments.end == "memory":
         raise MemoryError
-    return {"attempt": context.attempt, "left": context.seconds_left() > 0}
+    side_by_side = os.environ.get("B3LB_CONCURRENCY")
+    return {"attempt": context.attempt, "left": context.seconds_left() > 0, "side_by_side": side_by_side}
 
 
 WORK = OnDemandTask(function=work, arguments=WorkArguments)
