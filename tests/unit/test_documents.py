@@ -48,6 +48,15 @@ def test_every_capability_names_a_test_that_exists() -> None:
         assert test["name"] in functions(test["path"]), row["capability"]
 
 
+def test_every_field_of_a_queue_names_a_test_that_exists() -> None:
+    rows = re.findall(r"^\| .* \| (`tests/.*`) \|$", read("docs/queues.md"), re.MULTILINE)
+    assert len(rows) >= 15
+    for row in rows:
+        test = _TEST.fullmatch(row)
+        assert test, row
+        assert test["name"] in functions(test["path"]), row
+
+
 def test_every_capability_level_has_capabilities_and_stands_in_its_order() -> None:
     titles = re.findall(r"^## (.+)$", read("docs/capabilities.md"), re.MULTILINE)
     assert titles == [
