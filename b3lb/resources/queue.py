@@ -267,7 +267,7 @@ class BBBQueueStatus(Status):
         default=None, ge=0, description="Enqueued runs that wait for a Job, and slots of the schedule without a Job."
     )
     active: int | None = Field(
-        default=None, ge=0, description="Jobs that run now, those of the schedule and those of enqueued runs."
+        default=None, ge=0, description="Jobs of the schedule that run now, and enqueued runs that are at work."
     )
     replicas: int | None = Field(
         default=None, ge=0, description="How many enqueued runs may be at work now: by concurrency or autoscaling."
@@ -309,7 +309,7 @@ QUEUE = Resource(
         Column("Tick", ".spec.tickSeconds", "integer", description="Seconds between ticks."),
         Column("Suspend", ".spec.suspend", "boolean"),
         Column("Depth", ".status.depth", "integer", description="Runs that wait, and slots without a run."),
-        Column("Active", ".status.active", "integer", description="Jobs that run now."),
+        Column("Active", ".status.active", "integer", description="Jobs of the schedule and runs at work now."),
         Column("Replicas", ".status.replicas", "integer", 1, "Enqueued runs that may be at work now."),
         # As text: kubectl shows dates by their age, and this one is still to come.
         Column("Next", ".status.nextScheduleTime", priority=1, description="When the schedule starts the next Job."),

@@ -13,13 +13,13 @@ from uuid import UUID
 import pytest
 import sqlalchemy as sa
 
+from b3lb.db import task_queue
 from b3lb.db.engine import transaction
 from b3lb.db.task_attempts import AttemptEnd, begin_attempt, end_attempt
-from b3lb.db.task_queue import purge
 from b3lb.db.task_runs import TaskState
 from dev.controlplane import ControlPlane, KubectlError
 from dev.postgres import Postgres
-from tests.integration.enqueued_runs import PACKAGE, put
+from tests.integration.enqueued_runs import PACKAGE
 from tests.integration.operator_cluster import API_VERSION, OperatorCluster, bbb_queue
 
 # The first use of the control plane's programs builds them.
@@ -75,8 +75,11 @@ def declare(cluster: OperatorCluster, **spec: Any) -> None:
     cluster.expect("its numbers are shown", lambda: "depth" in cluster.get("bbbqueue", "work")["status"], within=10)
 
 
-def enqueue(cluster: OperatorCluster, count: int) -> list[UUID]:
-    return [put(cluster.engine, cluster.namespace) for _ in range(count)]
+def enqueue(cluster: OperatorCluster, count: int) -> None:
+    """Enqueue runs, all in the same moment."""
+    with transaction(cluster.engine, timeout_seconds=10) as connection:
+        for _ in range(count):
+            task_queue.enqueue(connection, namespace=cluster.namespace, queue="work", task="work")
 
 
 def jobs(cluster: OperatorCluster) -> list[str]:
@@ -123,7 +126,7 @@ def test_fifty_runs_get_ten_places_within_fifteen_seconds_and_three_when_they_ar
     assert scale_of(cluster)["status"] == {"replicas": 10, "selector": SELECTOR}
     assert len(jobs(cluster)) == len(in_flight(cluster)) == 10
     with transaction(cluster.engine, timeout_seconds=10) as connection:
-        purge(connection, cluster.namespace, "work", why="enough")
+        task_queue.purge(connection, cluster.namespace, "work", why="enough")
     end(cluster, in_flight(cluster))
     cluster.expect("the least is left", lambda: scale_of(cluster)["status"]["replicas"] == 3, within=20)
 

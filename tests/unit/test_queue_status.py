@@ -115,8 +115,9 @@ def on_demand(**fields: Any) -> dict[str, Any]:
 SCALING = on_demand(autoscaling={"minReplicas": 3, "maxReplicas": 10})
 
 
-def test_jobs_of_enqueued_runs_are_active_and_what_waits_is_the_depth() -> None:
-    jobs = [job("run-1"), job("run-2"), job("run-3", "Complete"), job("run-4", "Failed")]
+def test_enqueued_runs_with_a_job_are_active_and_what_waits_is_the_depth() -> None:
+    # The watch has not shown the second Job yet.
+    jobs = [job("run-1"), job("run-3", "Complete"), job("run-4", "Failed")]
     status = build(runs=RunCounts(waiting=7, in_flight=2), run_jobs=jobs, **on_demand(concurrency=2))
     assert (status["depth"], status["active"], status["replicas"]) == (7, 2, 2)
     # What is kept, and failed last, concerns the schedule.
@@ -140,6 +141,11 @@ def test_while_the_database_is_unknown_the_numbers_of_its_runs_stay_as_they_were
     assert build(known, runs=None, **SCALING) == known
     assert {"depth", "replicas"}.isdisjoint(build(runs=None, **SCALING))
     assert build(known, runs=None, **on_demand(concurrency=4))["replicas"] == 4
+
+
+def test_while_the_database_is_unknown_the_live_jobs_of_runs_are_active() -> None:
+    jobs = [job("run-1"), job("run-2"), job("run-3", "Complete"), job("run-4", "Failed")]
+    assert build(runs=None, run_jobs=jobs, jobs=[job("a")])["active"] == 3
 
 
 def test_slots_without_a_job_are_depth_too() -> None:

@@ -32,8 +32,9 @@ class QueueFacts:
 
     ``block`` says why the CronJob is not as the queue says (UnknownTask, TaskInOtherQueue, ImageMissing, Refused of
     ``QueueReason``). ``cron_job`` is the live CronJob, None while there is none; ``jobs`` are its live Jobs, those of
-    ``kubectl create job --from`` included, ``run_jobs`` those of its enqueued runs. ``runs`` counts these runs, None
-    while the database was not read. ``missing_secrets`` are the core Secrets without which no pod starts.
+    ``kubectl create job --from`` included. ``runs`` counts its enqueued runs, None while the database was not read;
+    then ``run_jobs``, the Jobs of these runs, tell of those at work. ``missing_secrets`` are the core Secrets without
+    which no pod starts.
     """
 
     spec: BBBQueueSpec
@@ -76,13 +77,17 @@ def build_queue_status(facts: QueueFacts, *, queue: str, old: Mapping[str, Any],
     return {
         "observedGeneration": facts.generation,
         **_numbers(facts, old, now),
-        "active": sum(finish_time(job) is None for job in (*facts.jobs, *facts.run_jobs)),
+        "active": _live(facts.jobs) + (_live(facts.run_jobs) if facts.runs is None else facts.runs.in_flight),
         "selector": pod_selector(queue),
         "succeeded": len(succeeded),
         "failed": len(failed),
         **{key: value for key, value in times.items() if value is not None},
         "conditions": conditions,
     }
+
+
+def _live(jobs: Iterable[Mapping[str, Any]]) -> int:
+    return sum(finish_time(job) is None for job in jobs)
 
 
 def _numbers(facts: QueueFacts, old: Mapping[str, Any], now: datetime) -> dict[str, int]:
