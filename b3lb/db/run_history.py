@@ -20,7 +20,11 @@ MOST_FORGOTTEN = 5_000
 
 @dataclass(frozen=True, slots=True)
 class TaskRun:
-    """A task run as people read it; an enqueued one may have arguments and a result, and waits until it is released."""
+    """A task run as people read it; an enqueued one may have arguments and a result, and waits until it is released.
+
+    ``workflow`` says of which kind a workflow is that has ``steps`` steps; ``place`` is that of a step of the workflow
+    ``parent``, from 0 on. ``progress_percent`` and ``progress_message`` are what the task said last.
+    """
 
     id: UUID
     namespace: str
@@ -39,6 +43,12 @@ class TaskRun:
     not_before: datetime | None
     started_at: datetime | None
     finished_at: datetime | None
+    workflow: str | None
+    steps: int | None
+    parent: UUID | None
+    place: int | None
+    progress_percent: float | None
+    progress_message: str | None
 
 
 _T = task_runs.c
@@ -60,24 +70,36 @@ def read_runs(
     queue: str | None = None,
     task: str | None = None,
     state: str | None = None,
+    parent: UUID | None = None,
     most: int = 50,
 ) -> list[TaskRun]:
-    """Return the newest runs, newest first; None chooses all queues, tasks or states."""
+    """Return the newest runs, newest first; None chooses all queues, tasks, states or workflows (``parent``)."""
     chosen = sa.select(*_COLUMNS).where(_T.namespace == _namespace)
-    for column, value in ((_T.queue, queue), (_T.task, task), (_T.state, state)):
+    chosen_values: tuple[tuple[sa.Column[Any], object], ...] = (
+        (_T.queue, queue),
+        (_T.task, task),
+        (_T.state, state),
+        (_T.parent, parent),
+    )
+    for column, value in chosen_values:
         if value is not None:
             chosen = chosen.where(column == value)
-    statement = chosen.order_by(_T.created_at.desc(), _T.id).limit(most)
+    statement = chosen.order_by(_T.created_at.desc(), _T.place, _T.id).limit(most)
     return [TaskRun(**row) for row in connection.execute(statement, {"namespace": namespace}).mappings()]
 
 
+_open_workflows = task_runs.alias("open_workflows")
+_of_open_workflow = sa.and_(
+    _T.parent.is_not(None),
+    sa.select(sa.literal(1)).where(_open_workflows.c.id == _T.parent, _open_workflows.c.finished_at.is_(None)).exists(),
+)
 _finished = (
     sa.select(
         _T.id,
         _T.finished_at,
         sa.func.row_number().over(partition_by=_T.task, order_by=(_T.finished_at.desc(), _T.id.desc())).label("place"),
     )
-    .where(_T.namespace == _namespace, _T.finished_at.is_not(None), sa.not_(_T.in_flight))
+    .where(_T.namespace == _namespace, _T.finished_at.is_not(None), sa.not_(_T.in_flight), sa.not_(_of_open_workflow))
     .subquery("finished")
 )
 _CANDIDATES = (

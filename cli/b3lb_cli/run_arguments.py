@@ -21,13 +21,18 @@ _RUN_EPILOG = """\
 examples:
   b3lb run check-nodes                      poll all nodes once more
   b3lb run check-nodes --priority 9 --wait  before all others, and say how it ended
+  b3lb run --file chain.yaml --wait         several runs that belong together
 """
 
 
 def add_commands(add_parser: AddParser) -> None:
     """Add the commands to those of a command line by its ``add_parser``."""
     run = _command(add_parser, "run", "enqueue a run of a task", _RUN, epilog=_RUN_EPILOG)
-    run.add_argument("task", metavar="TASK", help="name of the task")
+    what = run.add_mutually_exclusive_group(required=True)
+    what.add_argument("task", nargs="?", metavar="TASK", help="name of the task")
+    what.add_argument(
+        "-f", "--file", metavar="FILE", help="a chain, a group or chunks in YAML instead; - is the standard input"
+    )
     run.add_argument(
         "--arguments", type=_json_object, default={}, metavar="JSON", help="the task's arguments, a JSON object"
     )
@@ -39,6 +44,7 @@ def add_commands(add_parser: AddParser) -> None:
     runs = _command(add_parser, "runs", "list task runs, the newest first", "List task runs, the newest first.")
     runs.add_argument("--queue", metavar="QUEUE", help="only those of this queue")
     runs.add_argument("--task", metavar="TASK", help="only those of this task")
+    runs.add_argument("--of", type=_run_id, metavar="ID", help="only the steps of this chain, group or these chunks")
     runs.add_argument("--state", metavar="STATE", help="only those in this state, e.g. FAILURE")
     runs.add_argument(
         "--limit",

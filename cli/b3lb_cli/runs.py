@@ -22,6 +22,7 @@ from b3lb.db.task_runs import TaskState
 from b3lb_cli.database import ask
 from b3lb_cli.outcome import CommandError, ExitCode
 from b3lb_cli.table import ago, shown, table
+from b3lb_cli.workflow_file import put_workflow, read_workflow
 
 POLL_SECONDS = 1.0
 
@@ -78,12 +79,31 @@ def as_json(run: TaskRun) -> dict[str, Any]:
         "notBefore": _time(run.not_before),
         "startedAt": _time(run.started_at),
         "finishedAt": _time(run.finished_at),
+        "progress": None
+        if run.progress_percent is None
+        else {"percent": run.progress_percent, "message": run.progress_message or ""},
+        "workflow": run.workflow,
+        "steps": run.steps,
+        "parent": None if run.parent is None else str(run.parent),
+        "step": None if run.place is None else run.place + 1,
     }
 
 
 def _run(url: str, namespace: str, options: argparse.Namespace) -> None:
+    workflow = None if options.file is None else read_workflow(options.file)
+
     def put(connection: sa.Connection) -> TaskRun:
-        queue = queue_with(options.task, read_queues(connection, namespace), namespace)
+        queues = read_queues(connection, namespace)
+        if workflow is not None:
+            run_id = put_workflow(
+                connection,
+                namespace,
+                workflow,
+                queue_of=lambda task: queue_with(task, queues, namespace),
+                priority=options.priority,
+            )
+            return _existing(connection, namespace, run_id)
+        queue = queue_with(options.task, queues, namespace)
         try:
             run_id = enqueue(
                 connection,
@@ -122,7 +142,13 @@ def _runs(url: str, namespace: str, options: argparse.Namespace) -> None:
 
     def read(connection: sa.Connection) -> tuple[list[TaskRun], datetime]:
         found = read_runs(
-            connection, namespace, queue=options.queue, task=options.task, state=state, most=options.limit
+            connection,
+            namespace,
+            queue=options.queue,
+            task=options.task,
+            state=state,
+            parent=options.of,
+            most=options.limit,
         )
         if not found and options.queue is not None:
             _check_queue(connection, namespace, options.queue)
@@ -203,7 +229,8 @@ def _line(run: TaskRun, now: datetime) -> tuple[str, ...]:
     priority = "" if run.priority is None else str(run.priority)
     names = (shown(run.task, _NAME_COLUMNS), shown(run.queue, _NAME_COLUMNS))
     error = shown(run.error or "", _ERROR_COLUMNS)
-    return (str(run.id), *names, run.state, priority, str(run.attempts), ago(now - run.created_at), duration, error)
+    state = run.state if run.progress_percent is None or run.finished_at else f"{run.state} {run.progress_percent:.0f}%"
+    return (str(run.id), *names, state, priority, str(run.attempts), ago(now - run.created_at), duration, error)
 
 
 def _dumped(content: object) -> str:

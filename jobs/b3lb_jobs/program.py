@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID, uuid4
 
 from b3lb import logs
 from b3lb.settings import SettingsError, load_settings
 from b3lb_jobs import termination
+from b3lb_jobs.batch import BatchOptions, run_batch
 from b3lb_jobs.dry_run import dry_run
 from b3lb_jobs.enqueued import EnqueuedOptions, run_enqueued
 from b3lb_jobs.errors import Outcome
@@ -76,17 +79,35 @@ def options_from(flags: Flags, settings: JobSettings) -> RunOptions:
 
 
 def _run_enqueued(run_id: UUID, flags: Flags, settings: JobSettings) -> ExitCode:
+    if settings.job_name is not None:
+        return _run_batch(settings.job_name, flags, settings)
     options = EnqueuedOptions(
         run_id=run_id,
         attempt=settings.attempt,
         soft_seconds=settings.soft_time_limit_seconds,
         retry=settings.retry_policy,
         run=options_from(flags, settings),
+        chunk=settings.chunk,
     )
     ending = run_enqueued(options)
-    (_log.info if ending.outcome.error is None else _log.warning)("run ended", **ending.summary)
-    termination.write(ending.summary)
-    return ending.outcome.exit_code
+    return _ended(ending.outcome, ending.summary)
+
+
+def _run_batch(job_name: str, flags: Flags, settings: JobSettings) -> ExitCode:
+    options = BatchOptions(
+        job_name=job_name,
+        side_by_side=settings.concurrency,
+        hard_seconds=settings.time_limit_seconds,
+        retry=settings.retry_policy,
+        run=options_from(flags, settings),
+    )
+    return _ended(*run_batch(options))
+
+
+def _ended(outcome: Outcome, summary: Mapping[str, Any]) -> ExitCode:
+    (_log.info if outcome.error is None else _log.warning)("run ended", **summary)
+    termination.write(summary)
+    return outcome.exit_code
 
 
 def _dry_run(options: RunOptions) -> ExitCode:
@@ -98,6 +119,4 @@ def _dry_run(options: RunOptions) -> ExitCode:
 
 def _conclude(outcome: Outcome, reports: list[TaskReport], options: RunOptions) -> None:
     """Leave the run's summary as a log line and as the termination message."""
-    summary = summary_of(outcome, reports, namespace=options.namespace, queue=options.queue, pod=options.pod)
-    (_log.info if outcome.error is None else _log.warning)("run ended", **summary)
-    termination.write(summary)
+    _ended(outcome, summary_of(outcome, reports, namespace=options.namespace, queue=options.queue, pod=options.pod))

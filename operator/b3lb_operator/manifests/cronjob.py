@@ -43,10 +43,15 @@ class QueueIdentity:
 
 @dataclass(frozen=True, slots=True)
 class RunIdentity:
-    """One attempt, from 1 on, of an enqueued run."""
+    """One attempt, from 1 on, of an enqueued run.
+
+    ``chunks`` is the number of chunks of a run that has them; ``shared`` when its Job works on other runs as well.
+    """
 
     id: UUID
     attempt: int
+    chunks: int | None = None
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

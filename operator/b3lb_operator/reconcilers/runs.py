@@ -26,6 +26,7 @@ from b3lb.db.task_queue import (
     record_job,
 )
 from b3lb.db.task_runs import TaskState, fail_silent_runs
+from b3lb.db.workflows import carry_on_workflows
 from b3lb.release import Release, ReleasePolicy, RetryPolicy, RunCounts, WaitingRun, parse_rate, release, retry_after
 from b3lb.resources import BBBQueueSpec
 from b3lb.retention import HistoryPolicy
@@ -103,7 +104,7 @@ class RunReconciler:
         try:
             await self._forget(namespace)
             await self._note_silent_pods(namespace)
-            content = await self._database.call(lambda connection: read_content(connection, namespace))
+            content = await self._content(namespace)
             delays = [await self._tend(namespace, run) for run in content.runs if run.in_flight]
             released: Counter[str] = Counter()
             delays += [await self._release(key, content, released) for key in self._waiting_queues(namespace, content)]
@@ -123,6 +124,16 @@ class RunReconciler:
         for key, _ in self._store.in_namespace(QUEUE, namespace):
             if not known or before.get(key.name, RunCounts()) != now.get(key.name, RunCounts()):
                 self._on_counts(key)
+
+    async def _content(self, namespace: str) -> QueueContent:
+        """Carry chains and groups on, if there are any, and return what waits and what is in flight."""
+        content = await self._database.call(lambda connection: read_content(connection, namespace))
+        if not content.has_workflows:
+            return content
+        moved = await self._database.call(lambda connection: carry_on_workflows(connection, namespace))
+        if moved:
+            content = await self._database.call(lambda connection: read_content(connection, namespace))
+        return content
 
     async def _forget(self, namespace: str) -> None:
         """Delete old history, every so often."""
