@@ -185,6 +185,21 @@ class BBBQueueSpec(Schema):
         ". Ticks do not overlap: one whose time passed more than a second before the end of the last is left out. "
         "Absent: the task's own default.",
     )
+    max_ticks: int | None = Field(
+        default=None,
+        ge=1,
+        le=12,
+        description="After so many ticks a pod of the schedule ends; the next slot starts a new one. Absent: at the "
+        "end of its minute.",
+    )
+    max_memory_growth_mib: int | None = Field(
+        default=None,
+        alias="maxMemoryGrowthMiB",
+        ge=1,
+        le=1048576,
+        description="A pod of the schedule ends after the tick at whose end it has so many MiB more in memory than at "
+        "its beginning; the next slot starts a new one. Absent: only its memory limit counts.",
+    )
     max_in_flight: int = Field(
         default=100,
         ge=1,
@@ -204,6 +219,13 @@ class BBBQueueSpec(Schema):
         default=None,
         description="In place of a fixed concurrency: as many enqueued runs as there are, those at work included, "
         "within these limits; status.replicas has the number.",
+    )
+    batch_size: int = Field(
+        default=1,
+        ge=1,
+        le=100,
+        description="How many enqueued runs a pod takes at once, to work on as many side by side as it has CPUs; "
+        "1 spreads work evenly, more starts fewer pods. concurrency counts pods.",
     )
     priority: int = Field(
         default=DEFAULT_PRIORITY,

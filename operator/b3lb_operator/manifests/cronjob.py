@@ -14,6 +14,7 @@ from uuid import UUID
 from b3lb.resources.base import API_VERSION, GROUP
 from b3lb.resources.queue import EVERY_MINUTE, BBBQueueSpec
 from b3lb_operator.manifests.job_template import JobTemplate, merge_pod
+from b3lb_operator.manifests.run_jobs import batch_environment, batched_job, chunk_environment, chunked_job
 
 NAME_PREFIX = "b3lb-"
 CONTAINER = "job"
@@ -45,12 +46,14 @@ class QueueIdentity:
 class RunIdentity:
     """One attempt, from 1 on, of an enqueued run.
 
-    ``chunks`` is the number of chunks of a run that has them; ``shared`` when its Job works on other runs as well.
+    ``chunks`` is the number of chunks of a run that has them, of which ``pods`` are worked on side by side; ``shared``
+    when the Job works on other runs as well.
     """
 
     id: UUID
     attempt: int
     chunks: int | None = None
+    pods: int = 1
     shared: bool = False
 
 
@@ -96,6 +99,12 @@ def cron_job_name(queue: str) -> str:
 def run_job_name(run: RunIdentity) -> str:
     """Return the name of the Job of an attempt of an enqueued run."""
     return f"{NAME_PREFIX}run-{run.id.hex}-{run.attempt}"
+
+
+def first_of_job(name: str) -> RunIdentity:
+    """Return the run after which a Job that several runs share is called."""
+    run_id, _, attempt = name.removeprefix(f"{NAME_PREFIX}run-").partition("-")
+    return RunIdentity(UUID(run_id), int(attempt), shared=True)
 
 
 def pod_selector(queue: str) -> str:
@@ -154,11 +163,20 @@ def build_run_job(
     (container,) = pod["containers"]
     # A tick's pace is the schedule's matter.
     environment = [*container["env"], *_run_environment(spec, run), _worker_count(spec)]
+    if run.chunks is not None:
+        environment += chunk_environment()
+    if run.shared:
+        environment += batch_environment(spec, run_job_name(run))
     pod = {**pod, "containers": [{**container, "args": ["--run", str(run.id)], "env": environment}]}
     template = {
         "metadata": _pod_metadata(labels, defaults.template, identity.name),
         "spec": merge_pod(pod, defaults.template, identity.name),
     }
+    job = {**_job(template, active=spec.time_limit_seconds), "podReplacementPolicy": "Failed"}
+    if run.chunks is not None:
+        job = chunked_job(job, spec, chunks=run.chunks, pods=run.pods)
+    if run.shared:
+        job = batched_job(job, spec)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -168,7 +186,7 @@ def build_run_job(
             "labels": labels,
             "ownerReferences": [_owner(identity)],
         },
-        "spec": {**_job(template, active=spec.time_limit_seconds), "podReplacementPolicy": "Failed"},
+        "spec": job,
     }
 
 
@@ -288,7 +306,12 @@ def _container(spec: BBBQueueSpec, identity: QueueIdentity, defaults: JobDefault
 
 
 def _environment(spec: BBBQueueSpec, identity: QueueIdentity, defaults: JobDefaults) -> list[dict[str, Any]]:
-    ticks = [] if spec.tick_seconds is None else [{"name": "B3LB_TICK_SECONDS", "value": str(spec.tick_seconds)}]
+    limits = {
+        "B3LB_TICK_SECONDS": spec.tick_seconds,
+        "B3LB_MAX_TICKS": spec.max_ticks,
+        "B3LB_MAX_MEMORY_GROWTH_MIB": spec.max_memory_growth_mib,
+    }
+    ticks = [{"name": name, "value": str(value)} for name, value in limits.items() if value is not None]
     return [
         _from_secret("B3LB_DATABASE_URL", defaults.database_secret, "url"),
         _from_secret("B3LB_ENCRYPTION_KEYS", defaults.encryption_secret, "keys"),

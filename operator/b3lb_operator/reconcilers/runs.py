@@ -12,22 +12,32 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
+import sqlalchemy as sa
 import structlog
 
+from b3lb.db.chunks import end_chunked_run
 from b3lb.db.run_history import forget_old_runs
 from b3lb.db.task_attempts import AttemptEnd, end_attempt
 from b3lb.db.task_queue import (
     EnqueuedRun,
     QueueContent,
     forget_job,
-    mark_released,
     read_content,
     read_spent_until,
     record_job,
+    revoke_steps,
 )
 from b3lb.db.task_runs import TaskState, fail_silent_runs
 from b3lb.db.workflows import carry_on_workflows
-from b3lb.release import Release, ReleasePolicy, RetryPolicy, RunCounts, WaitingRun, parse_rate, release, retry_after
+from b3lb.release import (
+    Release,
+    ReleasePolicy,
+    RetryPolicy,
+    RunCounts,
+    parse_rate,
+    release,
+    retry_after,
+)
 from b3lb.resources import BBBQueueSpec
 from b3lb.retention import HistoryPolicy
 from b3lb_operator.database import Database, DatabaseUnavailableError
@@ -37,13 +47,12 @@ from b3lb_operator.manifests.cronjob import (
     RUN_LABEL,
     JobDefaults,
     QueueIdentity,
-    RunIdentity,
     build_run_job,
-    run_job_name,
 )
 from b3lb_operator.manifests.facts import Block
 from b3lb_operator.manifests.run_end import JobEnd, has_failed, job_end
 from b3lb_operator.reconcilers.queue import task_block
+from b3lb_operator.reconcilers.releases import job_name, release_batches, run_identity, tenants_of_pods, waiting
 from b3lb_operator.resolve import parse_spec
 from b3lb_operator.store import Store
 
@@ -93,6 +102,7 @@ class RunReconciler:
         self._counts: dict[str, Mapping[str, RunCounts]] = {}
         self._forget_at: dict[str, float] = {}
         self._silent: dict[str, frozenset[str]] = {}
+        self._needed: dict[str, set[str | None]] = {}
 
     def counts(self, key: Key) -> RunCounts | None:
         """Return the numbers of a queue's runs as last seen, None before the first look."""
@@ -105,6 +115,9 @@ class RunReconciler:
             await self._forget(namespace)
             await self._note_silent_pods(namespace)
             content = await self._content(namespace)
+            self._needed[namespace] = {
+                run.job_name for run in content.runs if run.in_flight and run.state is not TaskState.REVOKED
+            }
             delays = [await self._tend(namespace, run) for run in content.runs if run.in_flight]
             released: Counter[str] = Counter()
             delays += [await self._release(key, content, released) for key in self._waiting_queues(namespace, content)]
@@ -168,7 +181,7 @@ class RunReconciler:
         return RECHECK_SECONDS
 
     async def _follow(self, namespace: str, run: EnqueuedRun) -> None:
-        key = Key(namespace, run_job_name(RunIdentity(run.id, run.attempt)))
+        key = Key(namespace, job_name(run))
         job = await self._job(key)
         if run.state is TaskState.REVOKED:
             await self._revoke(run, key, job)
@@ -195,6 +208,9 @@ class RunReconciler:
             await self._database.call(
                 lambda connection: forget_job(connection, run.id, attempt=run.attempt),
             )
+        elif run.job_name is not None and run.job_name in self._needed.get(key.namespace, ()):
+            # The pod itself stops this one; the Job's other runs go on.
+            return
         elif not is_deleting(job):
             try:
                 await self._kube.delete_with_dependents(JOB, key, uid=job["metadata"]["uid"])
@@ -214,8 +230,16 @@ class RunReconciler:
             await self._note_job(run, uid)
         pods = await self._pods(namespace, job) if has_failed(job) else []
         end = job_end(job, pods)
-        if end is not None:
+        if end is None:
+            return
+        if run.chunks is None:
             await self._end(run, self._attempt_end(namespace, run, end))
+            return
+        state = await self._database.call(
+            lambda connection: end_chunked_run(connection, run.id, attempt=run.attempt, why=end.error)
+        )
+        if state is not None:
+            _log.info("enqueued run ended", run=str(run.id), task=run.task, state=str(state), chunks=run.chunks)
 
     async def _pods(self, namespace: str, job: Manifest) -> list[Manifest]:
         selector = f"batch.kubernetes.io/controller-uid={job['metadata']['uid']}"
@@ -235,9 +259,13 @@ class RunReconciler:
         return AttemptEnd(state=TaskState.RETRY, retry_seconds=pause, error=end.error)
 
     async def _end(self, run: EnqueuedRun, end: AttemptEnd) -> None:
-        written = await self._database.call(
-            lambda connection: end_attempt(connection, run.id, attempt=run.attempt, end=end)
-        )
+        def write(connection: sa.Connection) -> bool:
+            done = end_attempt(connection, run.id, attempt=run.attempt, end=end)
+            if done and run.chunks is not None:
+                revoke_steps(connection, run.id, why=f"the run has ended: {end.error}")
+            return done
+
+        written = await self._database.call(write)
         if written:
             _log.info("enqueued run ended", run=str(run.id), task=run.task, state=str(end.state), reason=end.error)
 
@@ -257,11 +285,11 @@ class RunReconciler:
             return
         try:
             desired = build_run_job(
-                spec, identity=_identity(manifest), defaults=self._defaults, run=RunIdentity(run.id, run.attempt)
+                spec, identity=_identity(manifest), defaults=self._defaults, run=run_identity(run, spec)
             )
             job = await self._kube.create(JOB, desired)
         except ConflictError:
-            key = Key(namespace, run_job_name(RunIdentity(run.id, run.attempt)))
+            key = Key(namespace, job_name(run))
             await self._observe(namespace, run, await self._kube.get(JOB, key))
             return
         except (ValueError, RefusedError) as error:
@@ -287,15 +315,7 @@ class RunReconciler:
         decision = await self._decide(key, spec, content)
         delays = [RECHECK_SECONDS]
         if decision.runs:
-            released = await self._database.call(
-                partial(
-                    mark_released,
-                    namespace=key.namespace,
-                    queue=key.name,
-                    runs=decision.runs,
-                    spent_until=decision.spent_until,
-                )
-            )
+            released = await self._database.call(partial(release_batches, key=key, decision=decision))
             counter[key.name] += len(released)
             delays += [await self._tend(key.namespace, run) for run in released]
         if decision.look_again_at is not None:
@@ -309,7 +329,8 @@ class RunReconciler:
 
     async def _decide(self, key: Key, spec: BBBQueueSpec, content: QueueContent) -> Release:
         runs = [run for run in content.runs if run.queue == key.name]
-        demand = content.counts.get(key.name, RunCounts()).demand
+        further = sum(run.chunks - 1 for run in runs if run.chunks is not None)
+        demand = content.counts.get(key.name, RunCounts()).demand + further
         rate = None if spec.rate_limit is None else parse_rate(spec.rate_limit)
         spent_until = None
         if rate is not None:
@@ -317,22 +338,12 @@ class RunReconciler:
                 lambda connection: read_spent_until(connection, key.namespace, key.name)
             )
         return release(
-            [_waiting(run, spec.priority) for run in runs if not run.in_flight],
-            [run.tenant for run in runs if run.in_flight],
-            ReleasePolicy(concurrency=spec.replicas(demand), rate=rate),
+            [waiting(run, spec) for run in runs if not run.in_flight],
+            tenants_of_pods(runs, spec),
+            ReleasePolicy(concurrency=spec.replicas(demand), rate=rate, batch_size=spec.batch_size),
             spent_until=spent_until,
             now=content.now,
         )
-
-
-def _waiting(run: EnqueuedRun, priority: int) -> WaitingRun:
-    return WaitingRun(
-        id=run.id,
-        enqueued_at=run.enqueued_at,
-        priority=priority if run.priority is None else run.priority,
-        tenant=run.tenant,
-        not_before=run.not_before,
-    )
 
 
 def _retry_policy(spec: BBBQueueSpec) -> RetryPolicy:
