@@ -18,8 +18,8 @@ from b3lb_jobs.enqueued import EnqueuedOptions, run_enqueued
 from b3lb_jobs.errors import Outcome
 from b3lb_jobs.exit_codes import ExitCode
 from b3lb_jobs.options import RunOptions
-from b3lb_jobs.report import TaskReport, summary_of
-from b3lb_jobs.runner import run
+from b3lb_jobs.report import summary_of
+from b3lb_jobs.runner import Ending, run
 from b3lb_jobs.settings import JobSettings
 from b3lb_jobs.task_table import TaskEntry
 
@@ -56,7 +56,7 @@ def execute(flags: Flags) -> ExitCode:
     if flags.dry_run:
         return _dry_run(options)
     ending = asyncio.run(run(options))
-    _conclude(ending.outcome, list(ending.reports), options)
+    _conclude(ending, options)
     return ending.outcome.exit_code
 
 
@@ -75,6 +75,8 @@ def options_from(flags: Flags, settings: JobSettings) -> RunOptions:
         tick_seconds=flags.tick_seconds or settings.tick_seconds,
         max_in_flight=flags.max_in_flight or settings.max_in_flight,
         once=flags.once or flags.dry_run,
+        max_ticks=settings.max_ticks,
+        max_memory_growth_mib=settings.max_memory_growth_mib,
     )
 
 
@@ -117,6 +119,10 @@ def _dry_run(options: RunOptions) -> ExitCode:
     return outcome.exit_code
 
 
-def _conclude(outcome: Outcome, reports: list[TaskReport], options: RunOptions) -> None:
+def _conclude(ending: Ending, options: RunOptions) -> None:
     """Leave the run's summary as a log line and as the termination message."""
-    _ended(outcome, summary_of(outcome, reports, namespace=options.namespace, queue=options.queue, pod=options.pod))
+    summary = summary_of(
+        ending.outcome, ending.reports, namespace=options.namespace, queue=options.queue, pod=options.pod
+    )
+    early = {} if ending.ended_early is None else {"ended_early": ending.ended_early}
+    _ended(ending.outcome, {**summary, **early})

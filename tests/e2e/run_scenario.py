@@ -87,7 +87,7 @@ class Runs(Scenario):
 
 def _is_pod(process: psutil.Process, run_id: str) -> bool:
     words = process.info["cmdline"] or []
-    return "--run" in words and run_id in words and any("b3lb-job" in word for word in words)
+    return "--run" in words and run_id in words and any("b3lb-job" in word or word == "b3lb_jobs" for word in words)
 
 
 def environment_of(process: psutil.Process) -> dict[str, str]:

@@ -88,7 +88,7 @@ def test_a_thousand_items_by_a_hundred_are_each_worked_on_once_although_index_se
 
 
 def test_runs_that_share_a_pod_have_their_own_ends_limits_and_crashes(runs: Runs) -> None:
-    runs.declare_queue(suspend=True, batchSize=10, timeLimitSeconds=30, retry={"maxRetries": 0})
+    runs.declare_queue(suspend=True, batchSize=10, retry={"maxRetries": 0})
     fine = [runs.put(number=number) for number in (1, 2)]
     damaged, killed, revoked = runs.put(end="permanent"), runs.put(seconds=300), runs.put(seconds=300)
     runs.patch("bbbqueue", "work", {"suspend": False})

@@ -15,7 +15,9 @@ from b3lb.db.run_history import TaskRun
 from b3lb.db.task_attempts import AttemptEnd, begin_attempt, end_attempt
 from b3lb.db.task_queue import revoke
 from b3lb.db.task_runs import TaskState
+from b3lb.db.workflows import enqueue_workflow
 from b3lb.release import RunCounts
+from b3lb.workflows import parse_workflow
 from b3lb_operator.database import Database, DatabaseUnavailableError
 from b3lb_operator.kinds import JOB, QUEUE, Key, Manifest, key_of
 from b3lb_operator.kube import ForbiddenError, RefusedError, UnavailableError
@@ -242,6 +244,65 @@ async def test_a_rate_is_kept_across_a_restart_of_the_operator(fixture: Fixture)
     fixture.start()
     await fixture.look()
     assert len(fixture.jobs()) == 1
+
+
+async def test_runs_are_claimed_in_batches_of_one_job_each_that_any_operator_makes_the_same(fixture: Fixture) -> None:
+    fixture.declare(schedule=None, concurrency=2, batchSize=3)
+    runs = [fixture.put() for _ in range(7)]
+    fixture.kube.failure = lambda method, _path: UnavailableError("later") if method == "POST" else None
+    await fixture.look()
+    fixture.kube.failure = lambda _method, _path: None
+    fixture.start()
+    await fixture.look()
+    assert [fixture.job(run_id) is not None for run_id in runs] == [True, False, False, True, False, False, False]
+    job = fixture.job(runs[0])
+    assert job is not None
+    assert job["spec"]["activeDeadlineSeconds"] == 3 * 300
+    environment = {
+        entry["name"]: entry.get("value") for entry in job["spec"]["template"]["spec"]["containers"][0]["env"]
+    }
+    assert environment["B3LB_JOB_NAME"] == job["metadata"]["name"]
+    fixture.end(runs[0])
+    fixture.end(runs[1])
+    fixture.fail(runs[0])
+    await fixture.look()
+    assert [fixture.row(run_id).state for run_id in runs[:3]] == ["SUCCESS", "SUCCESS", "RETRY"]
+    assert fixture.row(runs[6]).attempts == 0
+    await fixture.look()
+    assert fixture.job(runs[6]) is not None
+
+
+async def test_the_job_of_a_batch_is_deleted_only_when_all_its_runs_are_revoked(fixture: Fixture) -> None:
+    fixture.declare(schedule=None, batchSize=2)
+    runs = [fixture.put() for _ in range(2)]
+    await fixture.look()
+    for run_id, deleted in zip(runs, (False, True), strict=True):
+        with transaction(fixture.engine, timeout_seconds=10) as connection:
+            revoke(connection, NAMESPACE, run_id, why="by hand")
+        await fixture.look()
+        assert any(method == "DELETE" for method, _, _ in fixture.kube.requests) == deleted
+
+
+async def test_chunks_have_one_indexed_job_whose_pods_count_against_the_concurrency(fixture: Fixture) -> None:
+    fixture.declare(schedule=None, concurrency=4)
+    content = {"task": "check-nodes", "items": list(range(10)), "size": 1}
+    with transaction(fixture.engine, timeout_seconds=10) as connection:
+        run_id = enqueue_workflow(
+            connection, namespace=NAMESPACE, workflow=parse_workflow({"chunks": content}), queues=["core"] * 10
+        )
+    other = fixture.put()
+    await fixture.look()
+    job = fixture.job(run_id)
+    assert job is not None
+    spec = job["spec"]
+    assert (spec["completions"], spec["parallelism"], spec["completionMode"]) == (10, 4, "Indexed")
+    assert (spec["backoffLimitPerIndex"], "backoffLimit" in spec) == (3, False)
+    assert fixture.job(other) is None
+    fixture.fail(run_id, "FailedIndexes")
+    await fixture.look()
+    assert fixture.row(run_id).state == "FAILURE"
+    await fixture.look()
+    assert fixture.job(other) is not None
 
 
 async def test_nothing_to_do_costs_no_request_and_a_look_a_minute(fixture: Fixture) -> None:
