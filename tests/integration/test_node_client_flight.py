@@ -25,7 +25,7 @@ def slow(seconds: float) -> Behaviour:
 
 async def test_a_hundred_that_hang_do_not_keep_two_hundred_from_answering_well_within_the_budget() -> None:
     hanging, good = FakeNode(hangs(), hangs()), FakeNode(sends(http(ONE)))
-    async with running(hanging, good), NodeClient(max_in_flight=100) as client:
+    async with running(hanging, good), NodeClient(max_in_flight=200) as client:
         targets = [hanging.target(timeout=4)] * 100 + [good.target(timeout=4)] * 200
         finished: list[float] = []
         begun = time.monotonic()
