@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -69,6 +69,20 @@ def read_runs(
             chosen = chosen.where(column == value)
     statement = chosen.order_by(_T.created_at.desc(), _T.id).limit(most)
     return [TaskRun(**row) for row in connection.execute(statement, {"namespace": namespace}).mappings()]
+
+
+_LATEST = (
+    sa.select(*_COLUMNS)
+    .where(_T.namespace == sa.any_(sa.bindparam("namespaces", type_=sa.ARRAY(sa.Text))))
+    .order_by(_T.created_at.desc(), _T.id)
+    .limit(sa.bindparam("most", type_=sa.Integer))
+)
+
+
+def read_latest_runs(connection: sa.Connection, namespaces: Sequence[str], *, most: int) -> list[TaskRun]:
+    """Return the newest runs of some namespaces, newest first: one statement."""
+    rows = connection.execute(_LATEST, {"namespaces": list(namespaces), "most": most}).mappings()
+    return [TaskRun(**row) for row in rows]
 
 
 _finished = (

@@ -13,6 +13,8 @@ from b3lb.crypto import KeyRing
 from b3lb.db.configuration import Action, Changed
 from b3lb.db.configuration import Kind as RowKind
 from b3lb.db.schema import SchemaMismatchError
+from b3lb.db.work import read_work
+from b3lb_operator.control.farms import Farms
 from b3lb_operator.database import Database
 from b3lb_operator.dispatch import Dispatcher
 from b3lb_operator.events import EventRecorder
@@ -30,6 +32,7 @@ from b3lb_operator.reconcilers.queue import QueueReconciler
 from b3lb_operator.reconcilers.runs import RunReconciler
 from b3lb_operator.reconcilers.secret import ApiSecretReconciler
 from b3lb_operator.settings import OperatorSettings
+from b3lb_operator.sight import Sight
 from b3lb_operator.status import StatusWriter
 from b3lb_operator.store import Store
 from b3lb_operator.sync import Sync
@@ -94,6 +97,18 @@ class Operator:
             namespaces=self.namespaces,
             instruments=instruments,
             leads=lambda: bool(self._tasks),
+        )
+        self.farms = Farms(
+            namespaces=self.namespaces,
+            store=self._store,
+            database=self._database,
+            kube=kube,
+            live=self.live_checks,
+            ready=self.ready_checks,
+            leads=lambda: bool(self._tasks),
+            loop_lag=self._loop_monitor.longest_lag,
+            sight=self.metrics.sight,
+            works=Sight(self._database, lambda connection: read_work(connection, self.namespaces)),
         )
         instruments.observe(
             loop_lag_seconds=self._loop_monitor.longest_lag,
@@ -230,6 +245,7 @@ class Operator:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
         await self.metrics.close()
+        await self.farms.works.close()
         self._database.close()
         # kopf waits for its own waiter on this flag before it lets the process go.
         self.stop_flag.set()

@@ -19,6 +19,7 @@ import kopf
 
 from b3lb.bbb.client import NodeClient
 from b3lb_operator.app import EXIT_OK, Operator
+from b3lb_operator.control.routes import add_control
 from b3lb_operator.credentials import Credentials
 from b3lb_operator.http import Check, application, serve
 from b3lb_operator.instruments import Instruments
@@ -155,12 +156,12 @@ async def _run(settings: OperatorSettings, kube: Kube, instruments: Instruments)
                 fence=elector.problem,
                 instruments=instruments,
             )
-        app = application(
-            live=operator.live_checks, ready=_ready_checks(operator, elector), metrics=operator.metrics.text
-        )
+        ready = _ready_checks(operator, elector)
+        app = application(live=operator.live_checks, ready=ready, metrics=operator.metrics.text)
+        add_control(app, token=_control_token(settings), farms=dataclasses.replace(operator.farms, ready=ready))
         async with serve(app, address=settings.http_address, port=settings.http_port), _stopping(operator, elector):
-            ready = await _unless_stopped(operator.stop_flag, _true_after(operator.wait_for_definitions()))
-            if ready and await _lead(operator, elector):
+            defined = await _unless_stopped(operator.stop_flag, _true_after(operator.wait_for_definitions()))
+            if defined and await _lead(operator, elector):
                 await kopf.operator(
                     registry=REGISTRY,
                     settings=kopf_settings(),
@@ -169,6 +170,10 @@ async def _run(settings: OperatorSettings, kube: Kube, instruments: Instruments)
                     stop_flag=operator.stop_flag,
                 )
         return operator.exit_code
+
+
+def _control_token(settings: ProgramSettings) -> str | None:
+    return None if settings.control_token is None else settings.control_token.get_secret_value()
 
 
 def _elector(settings: OperatorSettings, kube: Kube) -> Elector:
