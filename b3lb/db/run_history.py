@@ -42,14 +42,22 @@ class TaskRun:
 
 
 _T = task_runs.c
+_LARGE = frozenset({"arguments", "result"})
 _COLUMNS = tuple(_T[name] for name in TaskRun.__dataclass_fields__)
 _namespace: sa.BindParameter[str] = sa.bindparam("namespace", type_=sa.Text)
-_RUN = sa.select(*_COLUMNS).where(_T.namespace == _namespace, _T.id == sa.bindparam("run_id", type_=sa.Uuid))
+_namespaces: sa.BindParameter[Any] = sa.bindparam("namespaces", type_=sa.ARRAY(sa.Text))
+_ours = _T.namespace == sa.any_(_namespaces)
+_RUN = sa.select(*_COLUMNS).where(_ours, _T.id == sa.bindparam("run_id", type_=sa.Uuid))
 
 
 def read_run(connection: sa.Connection, namespace: str, run_id: UUID) -> TaskRun | None:
     """Return the run of that ID, None if there is none."""
-    row = connection.execute(_RUN, {"namespace": namespace, "run_id": run_id}).mappings().one_or_none()
+    return find_run(connection, [namespace], run_id)
+
+
+def find_run(connection: sa.Connection, namespaces: Sequence[str], run_id: UUID) -> TaskRun | None:
+    """Return the run of that ID in one of some namespaces, None if there is none."""
+    row = connection.execute(_RUN, {"namespaces": list(namespaces), "run_id": run_id}).mappings().one_or_none()
     return None if row is None else TaskRun(**row)
 
 
@@ -63,26 +71,46 @@ def read_runs(
     most: int = 50,
 ) -> list[TaskRun]:
     """Return the newest runs, newest first; None chooses all queues, tasks or states."""
-    chosen = sa.select(*_COLUMNS).where(_T.namespace == _namespace)
+    return latest_runs(connection, [namespace], queue=queue, task=task, state=state, most=most)
+
+
+def latest_runs(
+    connection: sa.Connection,
+    namespaces: Sequence[str],
+    *,
+    queue: str | None = None,
+    task: str | None = None,
+    state: str | None = None,
+    most: int = 50,
+    largest: int | None = None,
+) -> list[TaskRun]:
+    """Return the newest runs of some namespaces, newest first: one statement.
+
+    Args:
+        connection: To the database.
+        namespaces: Where to look.
+        queue: Only those of this queue; None: of all.
+        task: Only those of this task; None: of all.
+        state: Only those in this state; None: in any.
+        most: How many at most.
+        largest: Arguments and results of more bytes are left in the database; a remark says how large they are. None:
+            all are read.
+    """
+    columns = _COLUMNS if largest is None else [_capped(column, largest) for column in _COLUMNS]
+    chosen = sa.select(*columns).where(_ours)
     for column, value in ((_T.queue, queue), (_T.task, task), (_T.state, state)):
         if value is not None:
             chosen = chosen.where(column == value)
     statement = chosen.order_by(_T.created_at.desc(), _T.id).limit(most)
-    return [TaskRun(**row) for row in connection.execute(statement, {"namespace": namespace}).mappings()]
+    return [TaskRun(**row) for row in connection.execute(statement, {"namespaces": list(namespaces)}).mappings()]
 
 
-_LATEST = (
-    sa.select(*_COLUMNS)
-    .where(_T.namespace == sa.any_(sa.bindparam("namespaces", type_=sa.ARRAY(sa.Text))))
-    .order_by(_T.created_at.desc(), _T.id)
-    .limit(sa.bindparam("most", type_=sa.Integer))
-)
-
-
-def read_latest_runs(connection: sa.Connection, namespaces: Sequence[str], *, most: int) -> list[TaskRun]:
-    """Return the newest runs of some namespaces, newest first: one statement."""
-    rows = connection.execute(_LATEST, {"namespaces": list(namespaces), "most": most}).mappings()
-    return [TaskRun(**row) for row in rows]
+def _capped(column: sa.Column[Any], largest: int) -> sa.ColumnElement[Any]:
+    if column.name not in _LARGE:
+        return column
+    size = sa.func.octet_length(sa.cast(column, sa.Text))
+    remark = sa.func.jsonb_build_object("truncated", sa.true(), "bytes", size, type_=postgresql.JSONB)
+    return sa.case((size > largest, remark), else_=column).label(column.name)
 
 
 _finished = (

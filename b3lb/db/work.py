@@ -10,11 +10,14 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from b3lb.db.run_history import TaskRun, read_latest_runs
+from b3lb.db.run_history import TaskRun, latest_runs
 from b3lb.db.task_runs import SILENT_DAYS, TaskState
 
 MOST_OPEN = 1_000
 """So many runs at work are read at most, and as many that wait; one more tells that there are more."""
+
+LARGEST_SHOWN = 2_048
+"""Arguments and results of more bytes are not in a list; whoever asks for the run gets them."""
 
 RECENT = 50
 """So many of the latest runs are read."""
@@ -138,7 +141,7 @@ def read_work(connection: sa.Connection, namespaces: Sequence[str]) -> Work:
         waiting=[run for run in found if run.state != TaskState.STARTED],
         ends=[_task_ends(row) for row in rows if row["hour"] is None],
         hours=[_hour_ends(row) for row in rows if row["hour"] is not None],
-        recent=read_latest_runs(connection, given, most=RECENT),
+        recent=latest_runs(connection, given, most=RECENT, largest=LARGEST_SHOWN),
     )
 
 

@@ -137,6 +137,7 @@ async def _completed(settings: ProgramSettings, kube: Kube, instruments: Instrum
         return instruments.text()
 
     app = application(live=(), ready=(credentials.problem,), metrics=own_metrics)
+    add_control(app, token=_control_token(settings), farms=None, waiting=credentials.problem)
     stop_flag = asyncio.Event()
     _stop_by_signals(stop_flag)
     async with serve(app, address=settings.http_address, port=settings.http_port):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 import sqlalchemy as sa
@@ -27,6 +28,8 @@ class Sight(Generic[T]):
         """What was last seen, None before the first time."""
         self.seen_at = 0.0
         """When the last look that succeeded began."""
+        self.as_of: datetime | None = None
+        """The same by the clock on the wall, None before the first time."""
         self.error = ""
         """Why the last look failed, empty when it did not."""
 
@@ -60,9 +63,11 @@ class Sight(Generic[T]):
 
     async def _look(self, began: float) -> None:
         self._tried_at, self._up = began, False
+        as_of = datetime.now(UTC)
         try:
             self.last = await self._database.call(self._read)
             self._up, self.seen_at, self.error = True, began, ""
+            self.as_of = as_of
         except DatabaseUnavailableError as error:
             self.error = str(error)
         finally:

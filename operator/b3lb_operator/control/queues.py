@@ -1,4 +1,4 @@
-"""``/queues``: every BBBQueue with what it says of itself, what waits and what became of its runs."""
+"""``/queues`` and ``/active-queues``: what each BBBQueue says of itself, what waits, and who works on it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from b3lb.db.work import Work
 from b3lb.resources.conditions import ConditionStatus, QueueCondition, find_condition
 from b3lb.schedule import parse_schedule
 from b3lb.views.queues import Ends
-from b3lb.views.values import Document, from_epoch, listing, timestamp
-from b3lb_operator.control.farms import Farms, as_of
+from b3lb.views.values import Document, from_epoch, timestamp
+from b3lb_operator.control.farms import Farms
 from b3lb_operator.control.questions import Question
 from b3lb_operator.samples import SampledQueue, queue_samples
 
@@ -19,11 +19,27 @@ _NOTHING_KNOWN = dict.fromkeys(Ends().as_json())
 async def queues(farms: Farms, question: Question) -> Document:
     """Return the queues; without a database what the cluster knows of them."""
     namespaces = question.namespaces(farms.namespaces)
-    look, work = await farms.look(), await farms.work()
-    now = datetime.now(UTC)
-    sampled = queue_samples(farms.store, namespaces, None if look is None else look.farms, now=now)
-    items = [queue_item(queue, work, now=now) for queue in sampled]
-    return listing("QueueList", items, as_of=as_of(look), databaseUp=farms.sight.up)
+    metrics, work, now = await farms.farm_metrics(), await farms.work(), datetime.now(UTC)
+    sampled = queue_samples(farms.store, namespaces, metrics, now=now)
+    return farms.listing("QueueList", [queue_item(queue, work, now=now) for queue in sampled])
+
+
+async def active_queues(farms: Farms, question: Question) -> Document:
+    """Return the queues with who works on them."""
+    namespaces = question.namespaces(farms.namespaces)
+    sampled = queue_samples(farms.store, namespaces, await farms.farm_metrics(), now=datetime.now(UTC))
+    items = [
+        {
+            "namespace": queue.key.namespace,
+            "queue": queue.key.name,
+            "tasks": list(queue.spec.tasks),
+            "consumers": queue.sample.active,
+            "concurrency": queue.spec.concurrency,
+            "suspended": queue.spec.suspend,
+        }
+        for queue in sampled
+    ]
+    return farms.listing("ActiveQueueList", items)
 
 
 def queue_item(queue: SampledQueue, work: Work | None, *, now: datetime) -> Document:

@@ -13,10 +13,16 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from b3lb_operator.control.farms import Farms
+from b3lb_operator.control.nodes import clusters, nodes
+from b3lb_operator.control.overview import overview
 from b3lb_operator.control.ping import ping
 from b3lb_operator.control.questions import ControlError, Question, check_parameters
-from b3lb_operator.control.queues import queues
+from b3lb_operator.control.queues import active_queues, queues
+from b3lb_operator.control.runs import active, run, runs, scheduled
+from b3lb_operator.control.tasks import registered, stats
+from b3lb_operator.control.tenants import accounting, meetings, tenant_metrics, tenants
 from b3lb_operator.control.token import HEADER, opens
+from b3lb_operator.http import Check
 
 PREFIX = "/control"
 _VERSION = "/v1"
@@ -43,12 +49,33 @@ class Route:
 ROUTES: tuple[Route, ...] = (
     Route("/ping", ping, of_standby=True),
     Route("/queues", queues),
+    Route("/active-queues", active_queues),
+    Route("/active", active),
+    Route("/scheduled", scheduled),
+    Route("/registered", registered),
+    Route("/stats", stats),
+    Route("/runs", runs, ("namespace", "queue", "task", "state", "limit")),
+    Route("/runs/{id}", run),
+    Route("/nodes", nodes),
+    Route("/clusters", clusters),
+    Route("/tenants", tenants),
+    Route("/tenants/{slug}/metrics", tenant_metrics),
+    Route("/accounting", accounting, ("namespace", "tenant", "month")),
+    Route("/meetings", meetings, ("namespace", "secret")),
+    Route("/overview", overview),
 )
 """Every document that there is."""
 
 
-def add_control(app: web.Application, *, token: str | None, farms: Farms) -> None:
-    """Serve the documents; without a token nothing is there."""
+def add_control(app: web.Application, *, token: str | None, farms: Farms | None, waiting: Check = lambda: None) -> None:
+    """Serve the documents; without a token nothing is there.
+
+    Args:
+        app: Where.
+        token: What whoever asks has to know.
+        farms: What the documents are made of; None while the operator does not work yet.
+        waiting: Says for what it waits then.
+    """
     if token is None:
         closed = web.Application()
         closed.router.add_route("*", "/{path:.*}", _closed)
@@ -56,7 +83,8 @@ def add_control(app: web.Application, *, token: str | None, farms: Farms) -> Non
         return
     control = web.Application(middlewares=[_middleware(token)])
     for route in ROUTES:
-        control.router.add_get(_VERSION + route.path, _handler(route, farms))
+        handler = _waiting_handler(waiting) if farms is None else _handler(route, farms)
+        control.router.add_get(_VERSION + route.path, handler)
     control.router.add_route("*", "/{path:.*}", _nothing)
     app.add_subapp(PREFIX, control)
 
@@ -64,16 +92,23 @@ def add_control(app: web.Application, *, token: str | None, farms: Farms) -> Non
 def _handler(route: Route, farms: Farms) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         if not route.of_standby and not farms.leads():
-            return _idle(farms)
+            return _not_working(farms.ready)
         query = check_parameters(request.query.items(), route.parameters)
         return answer(await route.document(farms, Question(dict(request.match_info), query)))
 
     return handle
 
 
-def _idle(farms: Farms) -> web.Response:
+def _waiting_handler(waiting: Check) -> Handler:
+    async def handle(_: web.Request) -> web.StreamResponse:
+        return _not_working([waiting])
+
+    return handle
+
+
+def _not_working(checks: Sequence[Check]) -> web.Response:
     """Return why an operator that does not work has nothing to show."""
-    problem = next((problem for check in farms.ready if (problem := check()) is not None), None)
+    problem = next((problem for check in checks if (problem := check()) is not None), None)
     if problem is not None:
         return answer({"message": f"this operator does not work yet: {problem}"}, HTTPStatus.SERVICE_UNAVAILABLE)
     message = "this operator stands by and another one works: ask again"
