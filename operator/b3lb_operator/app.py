@@ -29,8 +29,10 @@ from b3lb_operator.objects import ObjectApplier
 from b3lb_operator.probe import Prober
 from b3lb_operator.reconcilers.node import NodeReconciler
 from b3lb_operator.reconcilers.queue import QueueReconciler
+from b3lb_operator.reconcilers.requests import RequestReconciler
 from b3lb_operator.reconcilers.runs import RunReconciler
 from b3lb_operator.reconcilers.secret import ApiSecretReconciler
+from b3lb_operator.request_outcomes import RequestOutcomes
 from b3lb_operator.settings import OperatorSettings
 from b3lb_operator.sight import Sight
 from b3lb_operator.status import StatusWriter
@@ -98,6 +100,7 @@ class Operator:
             instruments=instruments,
             leads=lambda: bool(self._tasks),
         )
+        outcomes = RequestOutcomes(clock)
         self.farms = Farms(
             namespaces=self.namespaces,
             store=self._store,
@@ -108,6 +111,7 @@ class Operator:
             leads=lambda: bool(self._tasks),
             loop_lag=self._loop_monitor.longest_lag,
             sight=self.metrics.sight,
+            outcomes=outcomes,
             works=Sight(self._database, lambda connection: read_work(connection, self.namespaces)),
         )
         instruments.observe(
@@ -132,6 +136,10 @@ class Operator:
             on_problem=lambda key: self.mirror(key.namespace),
         )
         self._api_secrets = WorkQueue("API secrets", secrets.reconcile)
+        requests = RequestReconciler(
+            kube=kube, store=self._store, database=self._database, events=self._events, outcomes=outcomes
+        )
+        self._requests = WorkQueue("requests", requests.reconcile)
         runs = RunReconciler(kube=kube, store=self._store, database=self._database, defaults=settings.job_defaults)
         self._runs = WorkQueue("enqueued runs", runs.reconcile)
         self._mirrors = {
@@ -225,6 +233,7 @@ class Operator:
             "queues": self._queues.run,
             "API secrets": self._api_secrets.run,
             "enqueued runs": self._runs.run,
+            "requests": self._requests.run,
             **{f"mirror of {namespace}": mirror.run for namespace, mirror in self._mirrors.items()},
         }
         for name, run in runs.items():
@@ -275,6 +284,10 @@ class Operator:
         """See ``Sinks``; namespaces of other operators that share the database are none of ours."""
         if namespace in self._mirrors:
             self._runs.add(namespace)
+
+    def take_requests(self, key: Key) -> None:
+        """See ``Sinks``."""
+        self._requests.add(key)
 
     def mirror(self, namespace: str) -> None:
         """See ``Sinks``; namespaces of other operators that share the database are none of ours."""

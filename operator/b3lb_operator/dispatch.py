@@ -22,6 +22,7 @@ from b3lb_operator.kinds import (
     is_deleting,
 )
 from b3lb_operator.manifests.cronjob import NAME_PREFIX
+from b3lb_operator.manifests.requests import has_requests
 from b3lb_operator.references import Ref, ReferenceIndex, targets_of
 from b3lb_operator.resolve import gives_way
 from b3lb_operator.store import Change
@@ -44,6 +45,9 @@ class Sinks(Protocol):
 
     def release(self, namespace: str) -> None:
         """Enqueued runs of a namespace may begin, or one may have ended."""
+
+    def take_requests(self, key: Key) -> None:
+        """A queue carries requests."""
 
     def reconcile_api_secret(self, key: Key) -> None:
         """A generated API secret may be missing."""
@@ -93,6 +97,8 @@ class Dispatcher:
         old, new = _substance(change.old), _substance(change.new)
         if kind == NODE and change.new is not None and (new != old or _tended(change.old) != _tended(change.new)):
             self._sinks.reconcile_node(key)
+        if kind == QUEUE and change.new is not None and has_requests(change.new):
+            self._sinks.take_requests(key)
         if old == new:
             return
         known = new or old

@@ -16,6 +16,7 @@ from b3lb_operator.control.routes import add_control
 from b3lb_operator.control.token import HEADER
 from b3lb_operator.database import DatabaseUnavailableError
 from b3lb_operator.metrics import Look
+from b3lb_operator.request_outcomes import RequestOutcomes
 from b3lb_operator.sight import Sight
 from b3lb_operator.store import Store
 from tests.unit.operator_fakes import NAMESPACE, NOW, FakeKube
@@ -50,7 +51,9 @@ class Desk:
         self.works = Answers(lambda: self.work)
         self.database = Answers(lambda: None)
         self.leads = True
+        self.now = 0.0
         self.problem: str | None = None
+        self.outcomes = RequestOutcomes(lambda: self.now)
         self.farms = Farms(
             namespaces=namespaces or (NAMESPACE,),
             store=self.store,
@@ -61,6 +64,7 @@ class Desk:
             leads=lambda: self.leads,
             loop_lag=lambda: 0.25,
             sight=Sight(self.looks, lambda _: Look(self.metrics)),  # type: ignore[arg-type]  # only what is here is used
+            outcomes=self.outcomes,
             works=Sight(self.works, lambda _: self.work),  # type: ignore[arg-type]  # only what is here is used
         )
 

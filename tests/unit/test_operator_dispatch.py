@@ -41,6 +41,9 @@ class Woken:
     def release(self, namespace: str) -> None:
         self.calls.append(("release", namespace))
 
+    def take_requests(self, name: Key) -> None:
+        self.calls.append(("requests", name.name))
+
     def mirror(self, namespace: str) -> None:
         self.calls.append(("mirror", namespace))
 

@@ -17,6 +17,7 @@ from b3lb_operator.database import Database, DatabaseUnavailableError
 from b3lb_operator.http import Check
 from b3lb_operator.kube import Kube
 from b3lb_operator.metrics import Look
+from b3lb_operator.request_outcomes import RequestOutcomes
 from b3lb_operator.sight import Sight
 from b3lb_operator.store import Store
 
@@ -41,7 +42,7 @@ class Farms:
 
     ``live`` and ``ready`` are what ``/livez`` and ``/readyz`` ask, ``leads`` is whether this operator works and does
     not stand by, ``loop_lag`` how late the event loop was (seconds). ``sight`` is shared with ``/metrics``, ``works``
-    is read for documents only.
+    is read for documents only. ``outcomes`` says what became of requests.
     """
 
     namespaces: Sequence[str]
@@ -54,6 +55,7 @@ class Farms:
     loop_lag: Callable[[], float]
     sight: Sight[Look]
     works: Sight[Work]
+    outcomes: RequestOutcomes
 
     async def look(self) -> Look | None:
         """Return what the database says of queues, nodes and tenants, at worst as last seen; None before that."""

@@ -28,7 +28,7 @@ async def nodes(farms: Farms, question: Question) -> Document:
 
 
 def node_item(manifest: Manifest, sample: NodeSample, *, now: datetime) -> Document:
-    """Return what is shown of a node; its load only while it is Ready, other numbers as the last good poll found them."""
+    """Return what is shown of a node; load only while it is Ready, other numbers of the last good poll."""
     ready = _condition(manifest, NodeCondition.READY)
     schedulable = _condition(manifest, NodeCondition.SCHEDULABLE)
     return {

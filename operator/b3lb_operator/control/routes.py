@@ -18,6 +18,7 @@ from b3lb_operator.control.overview import overview
 from b3lb_operator.control.ping import ping
 from b3lb_operator.control.questions import ControlError, Question, check_parameters
 from b3lb_operator.control.queues import active_queues, queues
+from b3lb_operator.control.requests import request_outcome
 from b3lb_operator.control.runs import active, run, runs, scheduled
 from b3lb_operator.control.tasks import registered, stats
 from b3lb_operator.control.tenants import accounting, meetings, tenant_metrics, tenants
@@ -62,6 +63,7 @@ ROUTES: tuple[Route, ...] = (
     Route("/tenants/{slug}/metrics", tenant_metrics),
     Route("/accounting", accounting, ("namespace", "tenant", "month")),
     Route("/meetings", meetings, ("namespace", "secret")),
+    Route("/requests/{id}", request_outcome),
     Route("/overview", overview),
 )
 """Every document that there is."""
@@ -101,7 +103,7 @@ def _handler(route: Route, farms: Farms) -> Handler:
 
 def _waiting_handler(waiting: Check) -> Handler:
     async def handle(_: web.Request) -> web.StreamResponse:
-        return _not_working([waiting])
+        return _not_working([lambda: waiting() or "it has only just started"])
 
     return handle
 
