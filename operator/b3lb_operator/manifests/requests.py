@@ -116,11 +116,15 @@ def _content(text: str) -> _Content:
     if len(text.encode(errors="replace")) > LARGEST:
         raise _RefusedError(f"a request has at most {LARGEST} bytes")
     try:
-        return _Content.model_validate(json.loads(text, parse_constant=_no_constant))
+        found = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise _RefusedError("a request is a JSON object")
+    try:
+        return _Content.model_validate(found)
     except ValidationError as error:
         raise _RefusedError(_problem(error)) from None
-    except (ValueError, RecursionError):
-        raise _RefusedError("a request is a JSON object") from None
 
 
 def _action(content: _Content, tasks: Sequence[str]) -> RunRequest | RevokeRequest | PurgeRequest:
@@ -138,7 +142,7 @@ def _problem(error: ValidationError) -> str:
     """Return the first of pydantic's errors in a line."""
     first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in first["loc"])[:_TASK_LENGTH]
-    return f"{where or 'a request'}: {first['msg']}"
+    return f"{where}: {first['msg']}"
 
 
 def _no_constant(name: str) -> object:
