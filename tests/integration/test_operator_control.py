@@ -92,7 +92,7 @@ def tick(cluster: OperatorCluster) -> None:
     names = ("B3LB_DATABASE_URL", "B3LB_ENCRYPTION_KEYS")
     environment = {name: cluster._environment[name] for name in names}
     more = {"PATH": os.environ["PATH"], "B3LB_NAMESPACE": cluster.namespace}
-    command = [sys.executable, "-m", "b3lb_jobs.cli", "core", "--once"]
+    command = [sys.executable, "-m", "b3lb_jobs", "core", "--once"]
     done = subprocess.run(command, env={**environment, **more}, capture_output=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
 

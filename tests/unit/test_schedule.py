@@ -56,3 +56,15 @@ def test_what_is_no_schedule_is_refused(text: str) -> None:
 def test_an_unknown_time_zone_is_refused_by_its_name() -> None:
     with pytest.raises(ValueError, match="Mars/Base"):
         parse_schedule("* * * * *", "Mars/Base")
+
+
+def test_the_next_slots_come_in_order_also_over_a_change_of_summer_time() -> None:
+    schedule = parse_schedule("30 2 * * *", "Europe/Berlin")
+    moment = datetime(2026, 3, 28, 1, 30, tzinfo=UTC)
+    # On the 29th there is no half past two.
+    assert list(islice(schedule.after(moment), 2)) == [
+        datetime(2026, 3, 30, 0, 30, tzinfo=UTC),
+        datetime(2026, 3, 31, 0, 30, tzinfo=UTC),
+    ]
+    assert next(parse_schedule("0 0 29 2 *").after(moment)) == datetime(2028, 2, 29, tzinfo=UTC)
+    assert next(parse_schedule("0 0 31 2 *").after(moment), None) is None
