@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
 
+from b3lb.settings import SettingsError, load_settings
 from b3lb_operator.control.farms import FRESH_SECONDS
-from b3lb_operator.control.routes import ROUTES
+from b3lb_operator.control.routes import ROUTES, add_control
 from b3lb_operator.control.token import HEADER, opens
 from b3lb_operator.kinds import QUEUE
+from b3lb_operator.settings import ProgramSettings
 from tests.unit.control_desk import TOKEN, Desk
 from tests.unit.operator_fakes import queue_manifest
 
@@ -95,6 +99,34 @@ async def test_an_operator_that_waits_says_for_what(desk: Desk) -> None:
     desk.leads, desk.problem = False, "the custom resource definitions are not there yet"
     message = "this operator does not work yet: the custom resource definitions are not there yet"
     assert await desk.get("/queues") == (503, {"message": message})
+
+
+async def test_an_operator_without_its_secrets_says_for_what_it_waits() -> None:
+    app = web.Application()
+    add_control(app, token=TOKEN, farms=None, waiting=lambda: "waiting for Secrets: b3lb-database")
+    async with (
+        TestClient(TestServer(app), headers={HEADER: TOKEN}) as client,
+        client.get("/control/v1/ping") as answer,
+    ):
+        assert answer.status == 503
+        message = (await answer.json())["message"]
+    assert message == "this operator does not work yet: waiting for Secrets: b3lb-database"
+
+
+@pytest.mark.parametrize("token", ["short", "a token with blanks in it", "tökentökentökentöken", "x" * 257])
+def test_a_token_that_could_be_guessed_or_does_not_fit_a_header_is_refused_and_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    monkeypatch.setenv("B3LB_CONTROL_TOKEN", token)
+    with pytest.raises(SettingsError, match=r"^B3LB_CONTROL_TOKEN: write 16 to 256 printable ASCII") as error:
+        load_settings(ProgramSettings)
+    assert token not in str(error.value)
+
+
+def test_no_text_about_the_settings_holds_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("B3LB_CONTROL_TOKEN", TOKEN)
+    settings = load_settings(ProgramSettings)
+    assert TOKEN not in repr(settings) + str(settings)
 
 
 async def test_a_bug_in_a_document_is_an_answer_too(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

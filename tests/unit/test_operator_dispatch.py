@@ -212,3 +212,14 @@ def test_the_index_forgets_what_nobody_names() -> None:
     assert index.referrers(target) == frozenset()
     assert not index._referrers
     assert not index._targets
+
+
+def test_a_request_on_a_queue_wakes_who_does_it_and_nobody_else(store: Store, woken: Woken) -> None:
+    queue = queue_manifest()
+    store.observe(QUEUE, "ADDED", queue)
+    woken.take()
+    asked = later(queue, 2, annotations={"request.b3lb.io/x": "{}"})
+    store.observe(QUEUE, "MODIFIED", asked)
+    assert woken.take() == [("requests", "core")]
+    store.observe(QUEUE, "MODIFIED", later(asked, 3, annotations={}))
+    assert woken.take() == []
