@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
+from uuid import UUID
 
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from b3lb.db.farm_metrics import FarmMetrics
+from b3lb.db.run_history import TaskRun
 from b3lb.db.work import Work
 from b3lb_operator.control.farms import Farms
 from b3lb_operator.control.routes import add_control
@@ -21,6 +23,7 @@ from b3lb_operator.sight import Sight
 from b3lb_operator.store import Store
 from tests.unit.operator_fakes import NAMESPACE, NOW, FakeKube
 
+RUN = UUID(int=7)
 TOKEN = "a-token-of-the-tests"
 Client = TestClient[web.Request, web.Application]
 
@@ -90,3 +93,19 @@ def farm_metrics(**fields: Any) -> FarmMetrics:
     """Return what a look finds in an empty database."""
     empty: dict[str, Any] = {"nodes": {}, "clusters": [], "enqueued": {}, "totals": [], "ticks": [], "polls": []}
     return FarmMetrics(**{"now": NOW, **empty, **fields})
+
+
+async def items(desk: Desk, path: str) -> list[dict[str, Any]]:
+    """Return the objects of a whole list that was made with a database."""
+    status, document = await desk.get(path)
+    assert status == 200, document
+    assert (document["databaseUp"], "truncated" in document) == (True, False)
+    found: list[dict[str, Any]] = document["items"]
+    return found
+
+
+def task_run() -> TaskRun:
+    """Return a run that succeeded."""
+    names: dict[str, Any] = dict.fromkeys(TaskRun.__dataclass_fields__)
+    values = {"id": RUN, "namespace": "farm", "state": "SUCCESS", "arguments": {}, "result": {"a": 1}}
+    return TaskRun(**{**names, **values, "created_at": NOW})
