@@ -1,8 +1,7 @@
-"""A secret's list of meetings for people and for programs. Pure: rows and times in, text out."""
+"""A secret's list of meetings as a document. Pure: rows and times in, plain values out."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -11,18 +10,6 @@ from typing import Any
 from lxml import etree
 
 from b3lb.db.listed import ListedMeeting
-from b3lb_cli.table import ago, shown, table
-
-STALE = timedelta(seconds=150)
-"""The age from which the operator, too, calls what is known stale."""
-
-AHEAD = timedelta(seconds=60)
-"""So far in the future a round of polls may be said to be; the operator, too, calls a later one stale."""
-
-_HEADINGS = ("MEETING", "NAME", "ATTENDEES", "VOICES", "VIDEOS", "MODERATORS", "AGE", "NODE")
-_NUMBERS = frozenset({"ATTENDEES", "VOICES", "VIDEOS", "MODERATORS"})
-_ID_COLUMNS = 72
-_NAME_COLUMNS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +40,10 @@ class Report:
         return sum(meeting.attendees for meeting in self.meetings)
 
 
-def as_table(report: Report) -> str:
-    """Return one line per meeting under headings, or nothing for an empty list."""
-    return table(_HEADINGS, [_line(meeting, report.now) for meeting in report.meetings], right=_NUMBERS)
-
-
-def as_json(report: Report) -> str:
-    """Return the list as one JSON object; times are ISO 8601 in UTC, ages in seconds."""
+def document(report: Report) -> dict[str, Any]:
+    """Return the list as one object; times are ISO 8601 in UTC, ages in seconds. It holds no passwords."""
     age = report.age
-    content = {
+    return {
         "namespace": report.namespace,
         "secret": report.secret,
         "version": report.version,
@@ -72,36 +54,6 @@ def as_json(report: Report) -> str:
         "totals": {"meetings": len(report.meetings), "attendees": report.attendees},
         "meetings": [_object(meeting, report.now) for meeting in report.meetings],
     }
-    return json.dumps(content, ensure_ascii=False, indent=2) + "\n"
-
-
-def summary(report: Report) -> str:
-    """Return one line about the whole: how many, how old, and why there are none if there is a reason."""
-    if report.reason:
-        state = f"the list of {report.secret} is empty: {report.reason}"
-    else:
-        meetings = len(report.meetings)
-        state = f"{meetings} meeting{'' if meetings == 1 else 's'}, {report.attendees} attending"
-    if report.age is None:
-        return f"{state}; no node has been polled yet"
-    if report.age < -AHEAD:
-        return f"{state}; as of {ago(-report.age)} in the future, which is stale: was the database's clock set back?"
-    line = f"{state}; as of {ago(max(report.age, timedelta()))} ago"
-    return f"{line}, which is stale: is the task check-nodes running?" if report.age > STALE else line
-
-
-def _line(meeting: ListedMeeting, now: datetime) -> tuple[str, ...]:
-    element = _parse(meeting)
-    return (
-        shown(_text(element, "meetingID"), _ID_COLUMNS),
-        shown(_text(element, "meetingName"), _NAME_COLUMNS),
-        str(meeting.attendees),
-        str(meeting.voices),
-        str(meeting.videos),
-        str(meeting.moderators),
-        ago(now - meeting.created_at),
-        meeting.node,
-    )
 
 
 def _object(meeting: ListedMeeting, now: datetime) -> dict[str, Any]:
