@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import PurePath
 
 from b3lb import __version__
-from b3lb_cli import completion, farm, inspection, meetings, run_commands, tenancy
+from b3lb_cli import completion, farm, inspection, meetings, run_commands, support, tenancy, top
 from b3lb_cli.arguments import Commands, Parser
 from b3lb_cli.outcome import MEANINGS, CommandError, ExitCode
 
@@ -33,11 +33,13 @@ exit codes:
 """
 
 FAMILIES: tuple[Callable[[Commands], None], ...] = (
+    top.add_commands,
     farm.add_commands,
     meetings.add_commands,
     run_commands.add_commands,
     inspection.add_commands,
     tenancy.add_commands,
+    support.add_commands,
     completion.add_commands,
 )
 """What adds commands, in the order of ``--help``; each family of commands is a module of its own."""

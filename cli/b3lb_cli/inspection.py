@@ -168,6 +168,13 @@ def _ping(options: argparse.Namespace) -> None:
 
 def ping_table(document: Item, *, wide: bool = False) -> str:
     """Return the operator's answer to a ping: itself, its problems, its queues."""
+    problems = [f"  {shown(str(problem), _PROBLEM_COLUMNS)}\n" for problem in document.get("problems") or ()]
+    queues = as_table(PING_QUEUES, {"asOf": document.get("asOf"), "items": document.get("queues")}, wide=wide)
+    return "".join([f"{operator_line(document)}\n", *problems, "\n" if queues else "", queues])
+
+
+def operator_line(document: Item) -> str:
+    """Return what the operator says of itself in one line."""
     words = [
         f"operator {shown(str(document.get('version')), _PROBLEM_COLUMNS)}",
         "live" if document.get("live") else "not live",
@@ -176,9 +183,7 @@ def ping_table(document: Item, *, wide: bool = False) -> str:
         "database up" if document.get("databaseUp") else "database down",
         f"loop lag {span(document.get('loopLagSeconds'))}",
     ]
-    problems = [f"  {shown(str(problem), _PROBLEM_COLUMNS)}\n" for problem in document.get("problems") or ()]
-    queues = as_table(PING_QUEUES, {"asOf": document.get("asOf"), "items": document.get("queues")}, wide=wide)
-    return "".join([f"{', '.join(words)}\n", *problems, "\n" if queues else "", queues])
+    return ", ".join(words)
 
 
 def _verdict(document: Item, down: int) -> str:

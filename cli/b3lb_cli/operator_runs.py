@@ -39,12 +39,15 @@ class OperatorRuns:
     def runs(self, *, queue: str | None, task: str | None, state: str | None, limit: int) -> Document:
         """Return the newest runs."""
         wanted = None if state is None else state.upper()
-        found = self._client.get("/runs", queue=queue, task=task, state=wanted, limit=limit, namespace=self._namespace)
+        query = {"queue": queue, "task": task, "state": wanted, "limit": limit, "namespace": self._namespace}
+        try:
+            found = self._client.get("/runs", **query)
+        except CommandError as error:
+            if error.code is ExitCode.NOT_FOUND:
+                self._check(queue, task)
+            raise
         if not found.get("items"):
-            if queue is not None:
-                self._queue(queue, missing_is_error=True)
-            if task is not None:
-                self._queue_with(task)
+            self._check(queue, task)
         return found
 
     def run(self, run_id: UUID) -> Document:
@@ -72,17 +75,23 @@ class OperatorRuns:
 
     def purge(self, queue: str) -> int:
         """Take back the waiting runs of a queue and return how many there were."""
-        namespace, name = self._queue(queue, missing_is_error=True)
+        namespace, name = self._queue(queue)
         outcome = self._request(namespace, name, uuid4(), {"purge": True}, refused=ExitCode.NOT_FOUND)
         return int(outcome.get("revoked") or 0)
+
+    def _check(self, queue: str | None, task: str | None) -> None:
+        if queue is not None:
+            self._queue(queue)
+        if task is not None:
+            self._queue_with(task)
 
     def _queues(self) -> list[Mapping[str, Any]]:
         return list(self._client.get("/queues", namespace=self._namespace).get("items") or ())
 
-    def _queue(self, name: str, *, missing_is_error: bool) -> tuple[str, str]:
+    def _queue(self, name: str) -> tuple[str, str]:
         queues = self._queues()
         found = [queue for queue in queues if queue["name"] == name]
-        if not found and missing_is_error:
+        if not found:
             there = f"the queues are {_names(queue['name'] for queue in queues)}" if queues else "there is none at all"
             raise CommandError(ExitCode.USAGE, f"no BBBQueue {shown(name, _NAME_COLUMNS)}{self._place()}; {there}")
         return self._only(found, f"a BBBQueue {name}")
@@ -143,7 +152,7 @@ def _annotation(request_id: UUID, text: str | None) -> Mapping[str, Any]:
 
 def _not_taken(answer: Answer, namespace: str, queue: str) -> CommandError:
     if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        return forbidden(answer, role="b3lb-control")
+        return forbidden(answer, role="b3lb-control-tasks")
     if answer.status == HTTPStatus.NOT_FOUND:
         return CommandError(ExitCode.NOT_FOUND, f"no BBBQueue {queue} in namespace {namespace} any more")
     code = ExitCode.AWAY if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR else ExitCode.USAGE

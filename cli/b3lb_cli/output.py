@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from b3lb_cli.outcome import CommandError, ExitCode
 from b3lb_cli.table import ago, shown, table
 
 Item = Mapping[str, Any]
@@ -138,14 +139,19 @@ def write_listing(listing: Listing, document: Item, output: str) -> None:
     if output not in {"table", "wide"}:
         write_document(document, output)
         return
+    if not _is_list(document):
+        raise CommandError(ExitCode.INTERNAL, f"the answer is no list of {listing.what}: is this an operator of b3lb?")
     printed = as_table(listing, document, wide=output == "wide")
     sys.stdout.write(printed)
     if not printed:
         sys.stdout.flush()
         sys.stderr.write(f"no {listing.what}\n")
-    if document.get("truncated"):
+    notes = ["there are more; these are the first ones"] if document.get("truncated") else []
+    if document.get("databaseUp") is False:
+        notes.append(f"the operator does not reach the database: as of {document.get('asOf') or 'never'}")
+    if notes:
         sys.stdout.flush()
-        sys.stderr.write("there are more; these are the first ones\n")
+        sys.stderr.writelines(f"{note}\n" for note in notes)
 
 
 def write_document(document: object, output: str) -> None:
@@ -163,6 +169,11 @@ def as_yaml(document: object) -> str:
     import yaml  # noqa: PLC0415 - only this form pays for its import
 
     return yaml.safe_dump(document, allow_unicode=True, sort_keys=False, width=120)
+
+
+def _is_list(document: Item) -> bool:
+    items = document.get("items")
+    return isinstance(items, list) and all(isinstance(item, dict) for item in items)
 
 
 def _text(value: object) -> str:
