@@ -17,6 +17,7 @@ from b3lb_cli.output import (
     names,
     percent,
     seconds,
+    span,
     text,
     yes,
 )
@@ -30,6 +31,8 @@ def _queue_state(item: Item, _now: datetime | None) -> str:
         return "suspended"
     if item.get("ready") == "False":
         return shown(str(item.get("reason")), _STATE_COLUMNS)
+    if item.get("schedule") is None:
+        return "on demand"
     up = item.get("up")
     return "unknown" if up is None else "up" if up else "down"
 
@@ -54,11 +57,11 @@ QUEUES = Listing(
         count("DEPTH", "depth"),
         count("ACTIVE", "active"),
         Column("CONCURRENCY", lambda item, _now: _effective(item), right=True),
-        seconds("OLDEST", "oldestWaitingSeconds"),
+        Column("OLDEST", lambda item, _now: span(item.get("oldestWaitingSeconds") or None), right=True),
         age("LAST SUCCESS", "lastSuccess"),
         age("NEXT RUN", "nextRun"),
         Column("1H OK/FAILED", lambda item, _now: ended(item, "1h"), right=True),
-        Column("24H OK/FAILED", lambda item, _now: ended(item, "24h"), right=True),
+        Column("24H OK/FAILED", lambda item, _now: ended(item, "24h"), right=True, wide=True),
         names("TASKS", "tasks", wide=True),
         count("PRIORITY", "priority", wide=True),
         text("RATE", "rateLimit", wide=True),

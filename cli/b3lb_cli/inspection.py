@@ -47,7 +47,7 @@ SCHEDULED = Listing(
     "runs to come",
     (
         age("WHEN", "at"),
-        text("AT", "at"),
+        text("AT", "at", wide=True),
         text("QUEUE", "queue"),
         names("TASKS", "tasks"),
         text("KIND", "kind"),

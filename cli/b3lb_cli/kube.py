@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
@@ -102,6 +103,7 @@ class Server:
         answer = request(method, url, headers=sent, body=body, _request_timeout=ANSWER_SECONDS).response
         content = answer.read(MOST_BYTES + 1, decode_content=True)
         if len(content) > MOST_BYTES:
+            answer.close()
             raise CommandError(ExitCode.INTERNAL, f"{self._what} answers with more than {MOST_BYTES >> 20} MiB")
         answer.release_conn()
         try:
@@ -135,8 +137,10 @@ def api_server(kubeconfig: str | None, context: str | None) -> Server:
         if "KUBERNETES_SERVICE_HOST" in os.environ and not named:
             load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]  # no annotations
             return Server(configuration, what=f"the API server {configuration.host}")
-        namespace = _namespace(kubeconfig, context)
-        load_kube_config(kubeconfig, context, client_configuration=configuration)  # type: ignore[no-untyped-call]  # no annotations
+        # The library would take the environment as it was when it was imported.
+        paths = kubeconfig or os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
+        namespace = _namespace(paths, context)
+        load_kube_config(paths, context, client_configuration=configuration)  # type: ignore[no-untyped-call]  # no annotations
     except ConfigException as error:
         there = "no kubeconfig" if _NO_FILE in str(error) else f"the kubeconfig cannot be used ({one_line(error)})"
         where = f" at {kubeconfig}" if kubeconfig is not None else ""
@@ -157,8 +161,8 @@ def one_line(text: object) -> str:
     return words if len(words) <= _LONGEST_REASON else f"{words[: _LONGEST_REASON - 1]}…"
 
 
-def _namespace(kubeconfig: str | None, context: str | None) -> str | None:
-    contexts, current = list_kube_config_contexts(kubeconfig)  # type: ignore[no-untyped-call]  # no annotations
+def _namespace(paths: str, context: str | None) -> str | None:
+    contexts, current = list_kube_config_contexts(paths)  # type: ignore[no-untyped-call]  # no annotations
     if context is None:
         chosen = current
     else:

@@ -95,11 +95,11 @@ def joined(values: Sequence[object] | None) -> str:
 
 
 def span(value: float | None) -> str:
-    """Return seconds for people: ``0.12s``, ``3.4s``, ``1m20s``."""
+    """Return seconds for people: ``0.127s``, ``3.4s``, ``1m20s``."""
     if value is None:
         return UNKNOWN
     if value < 10:  # noqa: PLR2004 - where a fraction still matters
-        return f"{value:.2f}s" if value < 1 else f"{value:.1f}s"
+        return f"{value:.3g}s" if value < 1 else f"{value:.1f}s"
     return ago(timedelta(seconds=value))
 
 

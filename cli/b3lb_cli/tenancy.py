@@ -10,7 +10,10 @@ from b3lb_cli.arguments import WIDE_OUTPUTS, Commands, Parser, add_command
 from b3lb_cli.inspection import printing
 from b3lb_cli.output import Column, Item, Listing, age, count, long_text, text, write_listing, yes
 from b3lb_cli.source import by_database, database, farm_namespace, operator
+from b3lb_cli.table import shown
 from b3lb_cli.values import argument, month_of, tenant_name
+
+_REASON_COLUMNS = 40
 
 _METRICS = """\
 Print a tenant's metrics in Prometheus' text format, as the statistics queue last wrote them: the part of the operator's
@@ -27,10 +30,14 @@ def _limited(heading: str, number: str, limit: str) -> Column:
     """Return a column with a number and its limit: ``312/500``."""
 
     def cell(item: Item, _now: object) -> str:
-        shown = "-" if item.get(number) is None else str(item[number])
-        return shown if not item.get(limit) else f"{shown}/{item[limit]}"
+        used = "-" if item.get(number) is None else str(item[number])
+        return used if not item.get(limit) else f"{used}/{item[limit]}"
 
     return Column(heading, cell, right=True)
+
+
+def _accepted(item: Item, _now: object) -> str:
+    return "yes" if item.get("accepted") == "True" else shown(str(item.get("reason") or "unknown"), _REASON_COLUMNS)
 
 
 TENANTS = Listing(
@@ -39,7 +46,7 @@ TENANTS = Listing(
         text("NAME", "name"),
         text("SLUG", "slug"),
         yes("ENABLED", "enabled"),
-        text("ACCEPTED", "accepted"),
+        Column("ACCEPTED", _accepted),
         _limited("MEETINGS", "meetings", "meetingLimit"),
         _limited("ATTENDEES", "attendees", "attendeeLimit"),
         yes("LIMIT REACHED", "limitReached"),
