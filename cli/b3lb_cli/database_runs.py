@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -15,34 +15,13 @@ from b3lb.db.mirror.queues import read_queues
 from b3lb.db.run_history import TaskRun, read_run, read_runs
 from b3lb.db.task_queue import InvalidRunError, enqueue, purge, revoke
 from b3lb.db.task_runs import TaskState
+from b3lb.views.runs import run_document
+from b3lb.views.values import Document, listing
 from b3lb_cli.database import ask
 from b3lb_cli.outcome import CommandError, ExitCode
 from b3lb_cli.table import shown
 
 _NAME_COLUMNS = 40
-
-
-def as_json(run: TaskRun) -> dict[str, Any]:
-    """Return a run for programs; times are ISO 8601 in UTC."""
-    return {
-        "id": str(run.id),
-        "namespace": run.namespace,
-        "queue": run.queue,
-        "task": run.task,
-        "state": run.state,
-        "enqueued": run.enqueued,
-        "priority": run.priority,
-        "attempts": run.attempts,
-        "pod": run.pod or None,
-        "arguments": dict(run.arguments),
-        "result": run.result,
-        "error": run.error,
-        "traceback": run.traceback,
-        "createdAt": _time(run.created_at),
-        "notBefore": _time(run.not_before),
-        "startedAt": _time(run.started_at),
-        "finishedAt": _time(run.finished_at),
-    }
 
 
 class DatabaseRuns:
@@ -52,7 +31,7 @@ class DatabaseRuns:
         self._url = url
         self._namespace = namespace
 
-    def runs(self, *, queue: str | None, task: str | None, state: str | None, limit: int) -> dict[str, Any]:
+    def runs(self, *, queue: str | None, task: str | None, state: str | None, limit: int) -> Document:
         """Return the newest runs."""
         wanted = None if state is None else state.upper()
         if wanted is not None and wanted not in set(TaskState):
@@ -68,14 +47,13 @@ class DatabaseRuns:
             return found, database_clock(connection)
 
         found, now = ask(self._url, read)
-        items = [as_json(run) for run in found]
-        return {"kind": "TaskRunList", "asOf": now.astimezone(UTC).isoformat(), "items": items}
+        return listing("TaskRunList", [run_document(run) for run in found], as_of=now)
 
-    def run(self, run_id: UUID) -> dict[str, Any]:
+    def run(self, run_id: UUID) -> Document:
         """Return a run."""
-        return as_json(ask(self._url, lambda connection: self._existing(connection, run_id)))
+        return run_document(ask(self._url, lambda connection: self._existing(connection, run_id)))
 
-    def enqueue(self, task: str, arguments: Mapping[str, Any], priority: int | None) -> dict[str, Any]:
+    def enqueue(self, task: str, arguments: Mapping[str, Any], priority: int | None) -> Document:
         """Enqueue a run in the queue that has the task, and return it."""
 
         def put(connection: sa.Connection) -> TaskRun:
@@ -93,9 +71,9 @@ class DatabaseRuns:
                 raise CommandError(ExitCode.USAGE, str(error)) from None
             return self._existing(connection, run_id)
 
-        return as_json(ask(self._url, put, write=True))
+        return run_document(ask(self._url, put, write=True))
 
-    def revoke(self, run_id: UUID) -> dict[str, Any]:
+    def revoke(self, run_id: UUID) -> Document:
         """Take a run back and return it."""
 
         def take_back(connection: sa.Connection) -> TaskRun:
@@ -105,7 +83,7 @@ class DatabaseRuns:
                 raise CommandError(ExitCode.NOT_FOUND, f"run {run_id} cannot be revoked: {problem}")
             return self._existing(connection, run_id)
 
-        return as_json(ask(self._url, take_back, write=True))
+        return run_document(ask(self._url, take_back, write=True))
 
     def purge(self, queue: str) -> int:
         """Take back the waiting runs of a queue and return how many there were."""
@@ -147,7 +125,3 @@ def queue_with(task: str, queues: Mapping[str, QueueMirror], namespace: str) -> 
     there = f"the tasks are {', '.join(tasks)}" if tasks else "there is no BBBQueue at all"
     message = f"no BBBQueue in namespace {namespace} has the task {shown(task, _NAME_COLUMNS)}; {there}"
     raise CommandError(ExitCode.USAGE, message)
-
-
-def _time(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
-from typing import Any
+from datetime import date, datetime
 
 import sqlalchemy as sa
 
 from b3lb.db.accounts import AccountedMonth, read_metrics, read_months, tenant_names
 from b3lb.db.engine import database_clock
+from b3lb.views.accounting import month_document
+from b3lb.views.values import Document, listing
 from b3lb_cli.database import ask
 from b3lb_cli.outcome import CommandError, ExitCode, not_found
-
-_MINUTE = 60_000
 
 
 def metrics(url: str, namespace: str, tenant: str) -> str:
@@ -35,7 +34,7 @@ def metrics(url: str, namespace: str, tenant: str) -> str:
     return ask(url, question)
 
 
-def accounting(url: str, namespace: str, *, tenant: str | None, month: date | None) -> dict[str, Any]:
+def accounting(url: str, namespace: str, *, tenant: str | None, month: date | None) -> Document:
     """Return the months of a tenant or of all.
 
     Raises:
@@ -51,24 +50,4 @@ def accounting(url: str, namespace: str, *, tenant: str | None, month: date | No
         return found, database_clock(connection)
 
     found, now = ask(url, question)
-    items = [month_document(entry) for entry in found]
-    return {"kind": "AccountedMonthList", "asOf": now.astimezone(UTC).isoformat(), "items": items}
-
-
-def month_document(month: AccountedMonth) -> dict[str, Any]:
-    """Return a month for programs: minutes rounded, milliseconds exact."""
-    return {
-        "month": f"{month.month:%Y-%m}",
-        "tenant": month.slug,
-        "timeZone": month.time_zone,
-        "participantMinutes": round(month.participant_milliseconds / _MINUTE, 3),
-        "meetingMinutes": round(month.meeting_milliseconds / _MINUTE, 3),
-        "participantMilliseconds": month.participant_milliseconds,
-        "meetingMilliseconds": month.meeting_milliseconds,
-        "peakAttendees": month.peak_attendees,
-        "peakMeetings": month.peak_meetings,
-        "recordingBytes": month.recording_bytes,
-        "startedAt": month.started_at.isoformat(),
-        "closedAt": None if month.closed_at is None else month.closed_at.isoformat(),
-        "asOf": month.written_at.isoformat(),
-    }
+    return listing("AccountedMonthList", [month_document(entry) for entry in found], as_of=now)

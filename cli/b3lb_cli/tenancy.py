@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 
+from b3lb.views.months import month_of
 from b3lb_cli import accounting
 from b3lb_cli.arguments import WIDE_OUTPUTS, Commands, Parser, add_command
 from b3lb_cli.inspection import printing
 from b3lb_cli.output import Column, Item, Listing, age, count, long_text, text, write_listing, yes
 from b3lb_cli.source import by_database, database, farm_namespace, operator
 from b3lb_cli.table import shown
-from b3lb_cli.values import argument, month_of, tenant_name
+from b3lb_cli.values import argument, tenant_name
 
 _REASON_COLUMNS = 40
 

@@ -6,7 +6,6 @@ import json
 import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable
-from datetime import date
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -17,7 +16,6 @@ LONGEST_WAIT_SECONDS = 86_400.0
 
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _OBJECT = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
-_MONTH = re.compile(r"([0-9]{4})-(0[1-9]|1[0-2])")
 _DURATION = re.compile(r"(?:([0-9]{1,2})h)?(?:([0-9]{1,4})m)?(?:([0-9]{1,6}(?:\.[0-9]{1,3})?)s?)?")
 
 
@@ -88,18 +86,6 @@ def duration(text: str) -> float:
         if total <= LONGEST_WAIT_SECONDS:
             return total
     raise ValueError(f"{text!r} is not a duration up to 24h: write seconds or e.g. 90s, 5m, 1h30m")
-
-
-def month_of(text: str) -> date:
-    """Return the first day of a month that is written as ``YYYY-MM``.
-
-    Raises:
-        ValueError: It is not.
-    """
-    found = _MONTH.fullmatch(text)
-    if found is None or found[1] == "0000":
-        raise ValueError(f"{text!r} is not a month: write YYYY-MM, such as 2026-11")
-    return date(int(found[1]), int(found[2]), 1)
 
 
 def run_id(text: str) -> UUID:

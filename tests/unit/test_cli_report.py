@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from b3lb.db.listed import ListedMeeting
-from b3lb_cli.meeting_list import Report, document
+from b3lb.views.meetings import Report
+from b3lb.views.meetings import meetings_document as document
 from b3lb_cli.meetings import summary, table_of
 from b3lb_cli.outcome import not_found
 from b3lb_cli.output import as_json, as_yaml

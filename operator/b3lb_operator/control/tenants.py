@@ -12,8 +12,9 @@ import sqlalchemy as sa
 from b3lb.db.accounts import AccountedMonth, MetricsText, read_metrics, read_months
 from b3lb.metrics.tenants import SecretMetrics
 from b3lb.resources.conditions import ConditionStatus, TenantCondition, find_condition
-from b3lb.views.accounting import month_document, month_of
+from b3lb.views.accounting import month_document
 from b3lb.views.meetings import Report, meetings_document, read_report
+from b3lb.views.months import month_of
 from b3lb.views.values import Document, listing, timestamp
 from b3lb_operator.control.farms import MOST_ITEMS, Farms
 from b3lb_operator.control.questions import BadQuestionError, Question, UnknownObjectError, shown
