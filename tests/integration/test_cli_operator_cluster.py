@@ -57,45 +57,33 @@ def cluster(
     settings = {"B3LB_CONTROL_TOKEN": TOKEN, "B3LB_HTTP_ADDRESS": "0.0.0.0"}  # noqa: S104 - the API server comes from outside
     with OperatorCluster(plane_with_definitions, postgres_server, directory, environment=settings) as running:
         running.apply(bbb_cluster(), bbb_tenant(), bbb_secret(), bbb_queue(tasks=["check-nodes"]))
-        running.apply(*service(running))
+        publish(running)
         running.expect_condition("bbbtenant", "uni", "True/Accepted", type_="Accepted", within=30)
         yield running
     assert running.problems() == []
 
 
-def service(cluster: OperatorCluster) -> list[dict[str, Any]]:
-    """Return what the chart makes of Service and Secret, and the endpoint that a pod would be."""
-    marked = {
-        "name": "b3lb-operator",
-        "labels": LABELS,
-        "annotations": {"b3lb.io/control-secret": "b3lb-control/token"},
-    }
-    port = {"name": "metrics", "port": 8080, "targetPort": cluster.port}
-    endpoint = {
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {"name": "b3lb-operator-1", "labels": {"kubernetes.io/service-name": "b3lb-operator"}},
-        "addressType": "IPv4",
-        "endpoints": [{"addresses": [address()], "conditions": {"ready": True}}],
-        "ports": [{"name": "metrics", "port": cluster.port, "protocol": "TCP"}],
-    }
-    endpoints = {
-        "apiVersion": "v1",
-        "kind": "Endpoints",
-        "metadata": {"name": "b3lb-operator"},
-        "subsets": [{"addresses": [{"ip": address()}], "ports": [{"name": "metrics", "port": cluster.port}]}],
-    }
-    return [
+def publish(cluster: OperatorCluster) -> None:
+    """Create Service and Secret as the chart does, and a pod at the operator's address: nothing else is proxied to."""
+    metadata = {"name": "b3lb-operator", "labels": LABELS}
+    marked = {**metadata, "annotations": {"b3lb.io/control-secret": "b3lb-control/token"}}
+    port = {"name": "metrics", "port": cluster.port}
+    container = {"name": "operator", "image": "b3lb:test"}
+    target = {"kind": "Pod", "name": "b3lb-operator", "namespace": cluster.namespace}
+    ip = address()
+    cluster.apply(
         {"apiVersion": "v1", "kind": "Service", "metadata": marked, "spec": {"clusterIP": "None", "ports": [port]}},
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "b3lb-control"}, "stringData": {"token": TOKEN}},
+        {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}},
         {
             "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {"name": "b3lb-control"},
-            "stringData": {"token": TOKEN},
+            "kind": "Endpoints",
+            "metadata": {"name": "b3lb-operator"},
+            "subsets": [{"addresses": [{"ip": ip, "targetRef": target}], "ports": [port]}],
         },
-        endpoint,
-        endpoints,
-    ]
+    )
+    status = json.dumps({"status": {"podIP": ip, "podIPs": [{"ip": ip}]}})
+    cluster.kubectl("patch", "pod", "b3lb-operator", "--subresource=status", "--type=merge", "-p", status)
 
 
 def person(cluster: OperatorCluster, name: str, rules: list[dict[str, Any]]) -> Path:
@@ -126,7 +114,7 @@ def test_every_list_is_a_table_and_json_of_what_the_operator_knows(command: str)
     code, _, err = b3lb(*command.split(), "-o", "wide") if command != "accounting" else b3lb(command)
     assert (code, "Traceback" in err) == (0, False), err
     code, out, err = b3lb(*command.split(), "-o", "json")
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, ""), err
     assert json.loads(out)["kind"].endswith("List")
 
 
@@ -168,7 +156,8 @@ def test_a_reader_asks_through_the_api_server_and_may_not_run(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("KUBECONFIG", str(person(cluster, "reader", READER)))
     code, out, err = b3lb("queues", "--operator-namespace", cluster.namespace)
-    assert (code, err, out.splitlines()[1].split()[0]) == (0, "", "core")
+    assert (code, err) == (0, ""), err
+    assert out.splitlines()[1].split()[0] == "core"
     code, _, err = b3lb("run", "check-nodes", "-n", cluster.namespace)
     assert (code, "bind the Role b3lb-control-tasks to you" in err) == (77, True), err
 
@@ -181,12 +170,12 @@ def test_who_may_patch_queues_runs_revokes_and_purges_without_the_database(
     monkeypatch.setenv("KUBECONFIG", str(person(cluster, "runner", [*READER, *RUNNER])))
     monkeypatch.setenv("B3LB_NAMESPACE", cluster.namespace)
     code, out, err = b3lb("run", "check-nodes", "--priority", "9", "-o", "json")
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, ""), err
     run = json.loads(out)
     assert (run["queue"], run["task"], run["priority"], run["enqueued"]) == ("core", "check-nodes", 9, True)
     assert run["id"] in b3lb("runs")[1]
     code, out, err = b3lb("revoke", run["id"], "-o", "json")
-    assert (code, err) == (0, "")
+    assert (code, err) == (0, ""), err
     code, _, err = b3lb("revoke", run["id"])
     assert (code, err.count("\n")) == (1, 1)
     assert b3lb("purge", "core")[0] == 0

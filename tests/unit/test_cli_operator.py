@@ -102,6 +102,12 @@ def test_a_table_is_as_people_read_it(command: str) -> None:
     assert (code, out) == (0, TABLES[command])
 
 
+@pytest.mark.parametrize("command", ["inspect ping", "nodes", "queues"])
+def test_the_documentation_shows_what_is_printed(command: str) -> None:
+    text = (Path(__file__).resolve().parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert f"```console\n$ b3lb {command}\n{TABLES[command]}```" in text
+
+
 @pytest.mark.usefixtures("plane")
 @pytest.mark.parametrize("command", TABLES)
 def test_json_and_yaml_are_what_the_operator_said(command: str) -> None:
