@@ -69,6 +69,10 @@ class OperatorRuns:
     def revoke(self, run_id: UUID) -> Document:
         """Take a run back and return it."""
         run = self.run(run_id)
+        if run.get("finishedAt") is not None:
+            # The operator takes a repeated request for done; who asks anew is told, as by the database.
+            problem = f"run {run_id} cannot be revoked: it is over: {run.get('state')}"
+            raise CommandError(ExitCode.NOT_FOUND, problem)
         request = {"revoke": str(run_id)}
         self._request(str(run["namespace"]), str(run["queue"]), uuid4(), request, refused=ExitCode.NOT_FOUND)
         return self.run(run_id)

@@ -80,10 +80,12 @@ def test_waiting_ends_with_the_run_and_says_by_its_exit_code_how(plane: FakePlan
 
 
 def test_a_run_is_revoked_on_its_own_queue(plane: FakePlane) -> None:
+    plane.documents[f"/runs/{RUN_ID}"] = run(state="STARTED", finishedAt=None)
     done(plane, state="REVOKED")
     code, out, _ = b3lb("revoke", RUN_ID)
     assert (code, "state       REVOKED" in out) == (0, True)
     assert requests(plane) == [(f"{QUEUE}/record", {"revoke": RUN_ID})]
+    assert b3lb("revoke", RUN_ID) == (1, "", f"b3lb: run {RUN_ID} cannot be revoked: it is over: REVOKED\n")
 
 
 def test_purging_says_how_many_there_were(plane: FakePlane) -> None:
@@ -95,6 +97,7 @@ def test_purging_says_how_many_there_were(plane: FakePlane) -> None:
 
 @pytest.mark.parametrize(("command", "code"), [(("run", "render"), 2), (("revoke", RUN_ID), 1), (("purge", "core"), 1)])
 def test_a_refusal_is_the_operators_own_line(plane: FakePlane, command: tuple[str, ...], code: int) -> None:
+    plane.documents[f"/runs/{RUN_ID}"] = run(state="STARTED", finishedAt=None)
     plane.outcome = lambda _id, _request: {"state": "refused", "message": "it is\nover"}
     assert b3lb(*command) == (code, "", "b3lb: it is over\n")
 
