@@ -161,7 +161,7 @@ def test_a_request_is_done_once_and_taken_away_and_a_refused_one_is_an_event(clu
     assert ask(cluster, f"/requests/{run}")[1]["state"] == "done"
     # The queue is suspended, so the run waits.
     cluster.expect("the run waits", lambda: first(cluster, "/queues")["waiting"] == 1, within=SECONDS)
-    assert first(cluster, "/scheduled")["id"] == run
+    cluster.expect("the run comes next", lambda: first(cluster, "/scheduled").get("id") == run, within=SECONDS)
     annotate(cluster, "core", bad, {"run": {"task": "render"}})
     cluster.expect("the refusal is an Event", lambda: ("core", "RequestRefused") in cluster.events(), within=SECONDS)
     refused = ask(cluster, f"/requests/{bad}")[1]
