@@ -14,11 +14,9 @@ from hypothesis import settings
 from psycopg import sql
 
 from b3lb.db.engine import create_engine
-from b3lb.db.migrate import migrate
 from dev.postgres import Postgres
 from dev.toolchain import ToolchainError, assets_directory, helm_path
-
-TEMPLATE = "b3lb_template"
+from tests.migrated import migrated_template
 
 # Words in the names of the files that take longest, for they wait for faults to be noticed.
 _LONGEST = ("outages", "faults", "rights")
@@ -78,10 +76,7 @@ def postgres_server() -> Iterator[Postgres]:
 @pytest.fixture(scope="session")
 def template_database(postgres_server: Postgres) -> str:
     """The name of a migrated database that nobody is connected to."""
-    engine = create_engine(postgres_server.create_database(TEMPLATE), application_name="b3lb-tests")
-    migrate(engine)
-    engine.dispose()
-    return TEMPLATE
+    return migrated_template(postgres_server)
 
 
 @pytest.fixture
@@ -125,8 +120,7 @@ def _copies(server: Postgres) -> Iterator[Callable[[str], str]]:
     def copy(template: str) -> str:
         name = f"b3lb_test_{next(_numbers)}"
         names.append(name)
-        _run(server, "CREATE DATABASE {} TEMPLATE {}", name, template)
-        return server.database_url(name)
+        return server.create_database(name, template=template)
 
     try:
         yield copy

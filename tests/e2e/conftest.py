@@ -13,6 +13,7 @@ from dev.environment import Environment, Installation
 from dev.farm.process import Farm
 from dev.scenario import NOTHING_DECLARED, SEAM_SECONDS, TICK_SECONDS, Scenario
 from tests.e2e.leaks import known_values, leaks
+from tests.migrated import create_migrated_database
 
 _NAMESPACES = itertools.count(1)
 _UNEXPECTED = re.compile(
@@ -42,7 +43,9 @@ def installation(environment: Environment, expected_errors: list[str]) -> Iterat
     At the end its logs are searched for unannounced errors, and everything but core Secrets for their values.
     """
     namespace = f"e2e-{next(_NAMESPACES)}"
-    with Installation(environment, namespace, values=NOTHING_DECLARED) as running:
+    with Installation(
+        environment, namespace, values=NOTHING_DECLARED, create_database=create_migrated_database
+    ) as running:
         yield running
         remove(running)
         found = leaks(running, known_values(running))

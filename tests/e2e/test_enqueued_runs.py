@@ -21,6 +21,7 @@ from dev.farm.process import Farm
 from dev.scenario import NOTHING_DECLARED, Scenario, queue
 from tests.e2e.conftest import assert_no_problems, remove
 from tests.integration.enqueued_runs import PACKAGE, get, put
+from tests.migrated import create_migrated_database
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
 
@@ -31,7 +32,7 @@ _VALUES = {**NOTHING_DECLARED, "operator": _PYTHONPATH, "jobs": _PYTHONPATH}
 @pytest.fixture(scope="module")
 def installed(environment: Environment) -> Iterator[Installation]:
     """A release whose operator and pods have the task `work`."""
-    with Installation(environment, "e2e-runs", values=_VALUES) as running:
+    with Installation(environment, "e2e-runs", values=_VALUES, create_database=create_migrated_database) as running:
         yield running
     assert_no_problems(running)
 

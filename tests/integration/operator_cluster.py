@@ -26,6 +26,7 @@ from dev.controlplane import ControlPlane
 from dev.farm.messages import FarmNode
 from dev.postgres import Postgres
 from dev.processes import ManagedProcess, free_ports, http_answer, wait_until
+from tests.migrated import create_migrated_database
 from tests.states import healthy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,6 +47,7 @@ class OperatorCluster:
         home: str | None = None,
         environment: Mapping[str, str] | None = None,
         others: Sequence[str] = (),
+        create_database: Callable[[Postgres, str], str] = create_migrated_database,
     ) -> None:
         """Prepare everything; the operator is not started yet.
 
@@ -56,6 +58,7 @@ class OperatorCluster:
             home: Another namespace in which the operator lives, with rights that outlive the one that it watches.
             environment: Further settings of the operator.
             others: Further namespaces that the operator watches.
+            create_database: Creates the database of a name and returns its URL.
         """
         self.plane = plane
         self.namespace = f"farm-{next(_NAMESPACES)}"
@@ -71,7 +74,7 @@ class OperatorCluster:
             plane.kubectl("create", "namespace", home)
             plane.kubectl("create", "serviceaccount", "b3lb-operator", f"--namespace={home}")
             self.kubectl("apply", "-f", "-", input=self._rights("rbac-namespace-deletion.yaml"))
-        url = postgres.create_database(self.namespace.replace("-", "_"))
+        url = create_database(postgres, self.namespace.replace("-", "_"))
         self.engine: sa.Engine = create_engine(url, application_name="tests")
         self._directory = directory
         self._environment = {
@@ -130,10 +133,8 @@ class OperatorCluster:
         self.kubectl("patch", kind, name, "--type=merge", "-p", json.dumps(patch))
 
     def get(self, kind: str, name: str) -> dict[str, Any]:
-        """Return an object, {} when there is none."""
-        text = self.kubectl("get", kind, name, "--ignore-not-found", "-o", "json")
-        answer: dict[str, Any] = json.loads(text) if text.strip() else {}
-        return answer
+        """Return an object, {} when there is none; a kind as kubectl calls one object (`bbbnode`)."""
+        return self.plane.find_object(kind, name, namespace=self.namespace) or {}
 
     def condition(self, kind: str, name: str, type_: str = "Ready") -> str:
         """Return a condition as `Status/Reason`; empty when there is none."""

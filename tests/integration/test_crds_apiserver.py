@@ -15,8 +15,8 @@ from b3lb.resources.base import Schema
 from b3lb_operator.manifests.cronjob import JobDefaults, QueueIdentity, build_cronjob
 from b3lb_operator.manifests.facts import Freshness, NodeFacts, NodeRecord
 from b3lb_operator.manifests.node_status import build_node_status
-from dev.controlplane import ControlPlane, KubectlError
-from tests.integration.crd_cluster import CLUSTER, NAMESPACE, ROOT, Cluster, changed, crd_cluster
+from dev.controlplane import ControlPlane
+from tests.integration.crd_cluster import CLUSTER, ROOT, Cluster, RefusedError, changed, crd_cluster
 from tests.states import healthy
 
 # The first use of the control plane's programs builds them.
@@ -47,9 +47,9 @@ QUEUE_COLUMNS = ["NAME", "SCHEDULE", "TICK", "SUSPEND", "ACTIVE", "LAST", "SUCCE
 
 
 @pytest.fixture(scope="module")
-def cluster(plane: ControlPlane) -> Cluster:
+def cluster(plane_with_definitions: ControlPlane) -> Cluster:
     """A control plane with the CRDs, and a namespace that enforces restricted pods."""
-    return crd_cluster(plane)
+    return crd_cluster(plane_with_definitions, "definitions")
 
 
 def url(address: str) -> dict[str, Any]:
@@ -268,7 +268,7 @@ def taken(cluster: Cluster, manifest: dict[str, Any]) -> bool:
     """Whether the API server accepts a manifest."""
     try:
         cluster.dry_run(manifest)
-    except KubectlError:
+    except RefusedError:
         return False
     return True
 
@@ -324,7 +324,7 @@ def cron_job(cluster: Cluster) -> dict[str, Any]:
     queue = cluster.read("bbbqueue", "core")
     return build_cronjob(
         BBBQueueSpec.model_validate(queue["spec"]),
-        identity=QueueIdentity(namespace=NAMESPACE, name="core", uid=queue["metadata"]["uid"]),
+        identity=QueueIdentity(namespace=cluster.namespace, name="core", uid=queue["metadata"]["uid"]),
         defaults=JobDefaults(image="example/b3lb:1", database_secret="db", encryption_secret="keys"),
     )
 

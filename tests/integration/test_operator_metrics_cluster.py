@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,13 @@ def cluster(
     with OperatorCluster(plane_with_definitions, postgres_server, tmp_path) as running:
         yield running
     assert running.problems() == []
+
+
+@pytest.fixture
+def no_controllers(plane_with_definitions: ControlPlane) -> Iterator[Callable[[], None]]:
+    """Return a function that kills the controllers; they are back after the test."""
+    yield lambda: plane_with_definitions.kill("kube-controller-manager")
+    plane_with_definitions.restart("kube-controller-manager")
 
 
 def scrape(cluster: OperatorCluster) -> dict[str, float]:
@@ -161,15 +168,14 @@ def test_150_waiting_jobs_are_a_queue_length_of_150(cluster: OperatorCluster) ->
 
 
 def test_without_a_cronjob_controller_the_worker_is_down_within_three_periods_and_slots_are_missed(
-    cluster: OperatorCluster, plane: ControlPlane
+    cluster: OperatorCluster, no_controllers: Callable[[], None]
 ) -> None:
-    """The last test of this file: the controllers stay away."""
     cluster.apply(bbb_cluster(), bbb_queue(suspend=False))
     cluster.expect("the CronJob is there", lambda: bool(cluster.get("cronjob", "b3lb-core")), within=10)
     age = 2.5 * MINUTE
     succeeded(cluster, age)
     expect(cluster, of_queue(cluster, "b3lb_worker_up"), 1, within=FRESH_SECONDS + 5)
-    plane.kill("kube-controller-manager")
+    no_controllers()
     expect(cluster, of_queue(cluster, "b3lb_worker_up"), 0, within=3 * MINUTE - age + FRESH_SECONDS + 5)
     missed = of_queue(cluster, "b3lb_queue_missed_slots")
     cluster.expect("a slot is missed", lambda: scrape(cluster)[missed] >= 1, within=2 * MINUTE)

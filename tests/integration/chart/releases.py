@@ -85,10 +85,8 @@ class Release:
         return self.plane.kubectl(f"--namespace={self.namespace}", *arguments, input=input, check=check)
 
     def get(self, kind: str, name: str) -> dict[str, Any]:
-        """Return an object, {} when there is none."""
-        text = self.kubectl("get", kind, name, "--ignore-not-found", "-o", "json")
-        answer: dict[str, Any] = json.loads(text) if text.strip() else {}
-        return answer
+        """Return an object, {} when there is none; a kind as kubectl calls one object (`bbbnode`)."""
+        return self.plane.find_object(kind, name, namespace=self.namespace) or {}
 
     def secret(self, name: str) -> dict[str, str]:
         """Return the values of a Secret."""

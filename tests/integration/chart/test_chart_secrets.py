@@ -26,7 +26,7 @@ def release(plane: ControlPlane, cluster_helm: Helm, tmp_path: Path) -> Release:
     """A release whose database has claimed its volume."""
     release = Release(plane, cluster_helm, tmp_path)
     release.helm("install", "--set", "crds.enabled=false")
-    release.expect("the claim", lambda: bool(release.get("pvc", "data-b3lb-database-0")), within=10)
+    release.expect("the claim", lambda: bool(release.get("persistentvolumeclaim", "data-b3lb-database-0")), within=10)
     return release
 
 
