@@ -188,7 +188,8 @@ class Postgres:
         """
         with psycopg.connect(self.url, autocommit=True, connect_timeout=_CONNECT_SECONDS) as connection:
             names = sql.Identifier(name), sql.Identifier(template)
-            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(*names))
+            # Copying files takes a quarter of the default's time, which logs every block.
+            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(*names))
         return self.database_url(name)
 
     def cpu_seconds(self) -> float:
