@@ -22,6 +22,7 @@ _READY_SECONDS = 60.0
 _STOP_SECONDS = 5.0
 _REQUEST_SECONDS = 5.0
 _KUBECTL_SECONDS = 60.0
+_TOKEN_SECONDS = 24 * 3600
 _MAX_RESPONSE_BYTES = 64_000_000
 _KEYS_PER_PAGE = 500
 _READY_PATHS = {ETCD: "/health", API_SERVER: "/readyz", CONTROLLER_MANAGER: "/healthz", SCHEDULER: "/healthz"}
@@ -282,11 +283,15 @@ class ControlPlane:
         """Writes a kubeconfig file with a fresh token of a service account (TokenRequest, 24 h).
 
         Raises:
-            KubectlError: the service account does not exist.
+            ProcessError: the API server does not answer, or the service account does not exist.
         """
+        # https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-request-v1/
+        path = f"{object_path('serviceaccount', service_account, namespace=namespace)}/token"
+        status, answer = self.send("POST", path, {"spec": {"expirationSeconds": _TOKEN_SECONDS}})
+        if status != http.client.CREATED:
+            raise ProcessError(f"there is no token of {service_account} in {namespace}: {answer.get('message')}")
         user = f"{namespace}.{service_account}"
-        token = self.kubectl("create", "token", service_account, f"--namespace={namespace}", "--duration=24h").strip()
-        return self._write_kubeconfig(user, token, namespace=namespace)
+        return self._write_kubeconfig(user, answer["status"]["token"], namespace=namespace)
 
     def _lock_directory(self) -> None:
         """Makes sure that nobody else works in the directory, until ``stop``."""

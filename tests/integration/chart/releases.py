@@ -12,13 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dev.controlplane import ControlPlane
 from dev.helm import CHART, HelmError
 from dev.operators import container_variables, secret_values
 from dev.processes import ManagedProcess, free_ports, http_answer, wait_until
-from tests.integration.chart.charts import RELEASE, Helm, Manifest
+from tests.integration.chart.charts import RELEASE, Helm, Manifest, documents
 
 _NUMBERS = itertools.count(1)
 
@@ -64,7 +62,7 @@ class Release:
     def hooks(self) -> list[Manifest]:
         """Return the objects of the release's hooks."""
         text = self._helm.run("get", "hooks", RELEASE, f"--namespace={self.namespace}")
-        return [document for document in yaml.safe_load_all(text) if document]
+        return documents(text)
 
     def manifest(self) -> str:
         """Return what Helm keeps of the release, hooks left out."""

@@ -22,9 +22,9 @@ LOST = "the Secret b3lb-database has no password any more"
 
 
 @pytest.fixture
-def release(plane: ControlPlane, cluster_helm: Helm, tmp_path: Path) -> Release:
+def release(plane_with_definitions: ControlPlane, shared_helm: Helm, tmp_path: Path) -> Release:
     """A release whose database has claimed its volume."""
-    release = Release(plane, cluster_helm, tmp_path)
+    release = Release(plane_with_definitions, shared_helm, tmp_path)
     release.helm("install", "--set", "crds.enabled=false")
     release.expect("the claim", lambda: bool(release.get("persistentvolumeclaim", "data-b3lb-database-0")), within=10)
     return release
