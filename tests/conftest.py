@@ -18,8 +18,19 @@ from dev.postgres import Postgres
 from dev.toolchain import ToolchainError, assets_directory, helm_path
 from tests.migrated import migrated_template
 
-# Words in the names of the files that take longest, for they wait for faults to be noticed.
-_LONGEST = ("outages", "faults", "rights")
+# The files that take longest: three to six minutes each, most of them because faults are noticed only after a while.
+_LONGEST = frozenset(
+    {
+        "test_api_server_faults.py",
+        "test_enqueued_runs.py",
+        "test_faults.py",
+        "test_operator_api_outages.py",
+        "test_operator_life.py",
+        "test_operator_rights.py",
+        "test_operator_tenants.py",
+        "test_tenants.py",
+    }
+)
 
 _numbers = itertools.count(1)
 
@@ -41,7 +52,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _rank(item: pytest.Item) -> int:
     if item.get_closest_marker("cluster") is None:
         return 2
-    return 0 if any(word in item.path.name for word in _LONGEST) else 1
+    return 0 if item.path.name in _LONGEST else 1
 
 
 @pytest.fixture(scope="session")
