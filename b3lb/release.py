@@ -40,6 +40,17 @@ class Rate:
         return max(1, self.count // self.seconds)
 
 
+def scaled(demand: int, *, least: int, most: int) -> int:
+    """Return how many pods a queue that scales itself may have at once: one for each run, within its limits.
+
+    Args:
+        demand: Runs that wait or are at work; with those that wait alone, the last places would stay empty.
+        least: So many it may have in any case.
+        most: Never more.
+    """
+    return max(least, min(demand, most))
+
+
 def parse_rate(text: str) -> Rate:
     """Return the rate that is written as ``10/m``: a count per second (s), minute (m) or hour (h).
 
@@ -52,28 +63,46 @@ def parse_rate(text: str) -> Rate:
     return Rate(int(count), _UNITS[unit])
 
 
+@dataclass(frozen=True, slots=True)
+class RunCounts:
+    """The enqueued runs of a queue that are not over: those that wait for a Job, and those that have one."""
+
+    waiting: int = 0
+    in_flight: int = 0
+
+    @property
+    def demand(self) -> int:
+        """How many pods would leave none waiting."""
+        return self.waiting + self.in_flight
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WaitingRun:
-    """A run that waits; before ``not_before`` it is not looked at. A run without a tenant shares with its like."""
+    """A run that waits; before ``not_before`` it is not looked at. A run without a tenant shares with its like.
+
+    ``pods`` is the number of pods that can work on it side by side.
+    """
 
     id: UUID
     enqueued_at: datetime
     priority: int = DEFAULT_PRIORITY
     tenant: str | None = None
     not_before: datetime | None = None
+    pods: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReleasePolicy:
-    """What a queue allows: runs at the same time, and releases in a time (None: any number)."""
+    """What a queue allows: pods at the same time, releases in a time (None: any number), and runs of one pod."""
 
     concurrency: int = 1
     rate: Rate | None = None
+    batch_size: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """The runs to release now, in order.
+    """The runs to release now, in order, and which of them share a pod: ``batches`` are the same runs.
 
     ``spent_until`` is the rate's state afterwards, None without a rate. ``look_again_at`` is when another run may be
     released if nothing else happens, None if only an event can make that possible.
@@ -82,6 +111,12 @@ class Release:
     runs: tuple[UUID, ...] = ()
     spent_until: datetime | None = None
     look_again_at: datetime | None = None
+    batches: tuple[tuple[UUID, ...], ...] = ()
+
+
+def pods_of(pods: int, policy: ReleasePolicy) -> int:
+    """Return how many pods work side by side on a run that could have ``pods``."""
+    return max(1, min(pods, policy.concurrency))
 
 
 def release(
@@ -96,7 +131,7 @@ def release(
 
     Args:
         waiting: All that wait, in any order.
-        running: The tenant of each run that was released and has not ended.
+        running: For each pod at work the tenant whose run it works on.
         policy: What the queue allows.
         spent_until: The rate's state after the last release, None before the first.
         now: The present time.
@@ -107,17 +142,31 @@ def release(
     shares = Counter(running)
     room = max(0, policy.concurrency - shares.total())
     tokens = _Tokens(policy.rate, spent_until, now)
-    chosen: list[UUID] = []
-    while due and len(chosen) < room and tokens.take():
+    batches: list[list[UUID]] = []
+    batch: list[UUID] = []
+    waits_for_pods = False
+    while due:
         best = min(due, key=lambda run: _rank(run, shares[run.tenant], now))
+        pods = pods_of(best.pods, policy)
+        joins = best.pods == 1 and 0 < len(batch) < policy.batch_size
+        # What comes next is not overtaken by what needs fewer pods: else it would wait for ever.
+        waits_for_pods = not joins and pods > room
+        if waits_for_pods or not tokens.take():
+            break
         due.remove(best)
-        shares[best.tenant] += 1
-        chosen.append(best.id)
+        if joins:
+            batch.append(best.id)
+            continue
+        shares[best.tenant] += pods
+        room -= pods
+        batches.append([best.id])
+        batch = batches[-1] if best.pods == 1 else batch
     look_again = None
-    if len(chosen) < room:
+    if room and not waits_for_pods:
         moments = [*later, *([tokens.next_at] if due else [])]
         look_again = min((moment for moment in moments if moment is not None), default=None)
-    return Release(tuple(chosen), tokens.spent_until, look_again)
+    chosen = tuple(run for runs in batches for run in runs)
+    return Release(chosen, tokens.spent_until, look_again, tuple(map(tuple, batches)))
 
 
 def _rank(run: WaitingRun, share: int, now: datetime) -> tuple[int, int, datetime, UUID]:

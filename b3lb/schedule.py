@@ -13,7 +13,7 @@ from functools import lru_cache
 from itertools import islice, pairwise
 from zoneinfo import ZoneInfo
 
-LONGEST_LOOK_BACK_DAYS = 366 * 8
+LONGEST_LOOK_DAYS = 366 * 8
 """A schedule of 29 February may be due only every eight years."""
 
 _MACROS = {
@@ -45,10 +45,18 @@ class Schedule:
     def before(self, moment: datetime) -> Iterator[datetime]:
         """Yield the slots that are due at or before ``moment``, from the latest on, UTC."""
         today = moment.astimezone(self.zone).date()
-        for back in range(LONGEST_LOOK_BACK_DAYS):
+        for back in range(LONGEST_LOOK_DAYS):
             day = today - timedelta(days=back)
             if self._is_due(day):
                 yield from (slot for slot in self._slots(day) if slot <= moment)
+
+    def after(self, moment: datetime) -> Iterator[datetime]:
+        """Yield the slots that are due after ``moment``, from the next on, UTC."""
+        today = moment.astimezone(self.zone).date()
+        for ahead in range(LONGEST_LOOK_DAYS):
+            day = today + timedelta(days=ahead)
+            if self._is_due(day):
+                yield from (slot for slot in reversed(list(self._slots(day))) if slot > moment)
 
     def period(self, moment: datetime) -> timedelta | None:
         """Return the longest time between slots around ``moment``, None for a schedule that is never due."""

@@ -20,6 +20,18 @@ DEFAULT_QUEUES: Mapping[str, str] = MappingProxyType(
 )
 """Task name → name of the queue that runs it unless the user says otherwise."""
 
+TICKING = frozenset({CHECK_NODES, UPDATE_SECRETS_LISTS})
+"""Tasks that run at every tick of a pod; the others run once in each."""
+
+DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
+    {
+        CHECK_NODES: "polls the nodes; writes their states and meetings",
+        UPDATE_SECRETS_LISTS: "compares each API secret's list of meetings with the noted one and writes it",
+        UPDATE_STATISTICS: "writes each tenant's statistics, metrics text and accounting",
+    }
+)
+"""Task name → what it does, in a line."""
+
 TASKS: tuple[str, ...] = tuple(DEFAULT_QUEUES)
 QUEUES: tuple[str, ...] = tuple(dict.fromkeys(DEFAULT_QUEUES.values()))
 

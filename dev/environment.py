@@ -166,6 +166,7 @@ class Installation:
         *,
         bundled_database: bool = False,
         values: Mapping[str, Any] | None = None,
+        create_database: Callable[[Postgres, str], str] = Postgres.create_database,
     ) -> None:
         """Describe the installation; nothing is applied yet.
 
@@ -175,11 +176,13 @@ class Installation:
             bundled_database: Whether the chart brings the database, where pods are isolated; otherwise it is one of
                 the environment's PostgreSQL.
             values: Values of the chart beside image, database and definitions.
+            create_database: Creates the database of a name in the environment's PostgreSQL and returns its URL.
         """
         self.environment = environment
         self.namespace = namespace
         self._bundled_database = bundled_database and environment.isolated
         self._values = values or {}
+        self._create_database = create_database
         self._brings_definitions = not environment.has_definitions
         self._local_log = environment.directory / "log" / f"operator-{namespace}.log"
         plane = environment.control_plane
@@ -215,7 +218,7 @@ class Installation:
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace, "labels": labels}}
         self.kubectl("apply", "-f", "-", input=json.dumps(namespace))
         if not self._bundled_database:
-            url = self.environment.postgres.create_database(self.namespace.replace("-", "_"))
+            url = self._create_database(self.environment.postgres, self.namespace.replace("-", "_"))
             metadata = {"name": _DATABASE_SECRET}
             secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"url": url}}
             self.kubectl("apply", "-f", "-", input=json.dumps(secret))

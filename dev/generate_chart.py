@@ -1,4 +1,4 @@
-"""Writes what the chart has from elsewhere: definitions, rights, the values' schema and their reference page.
+"""Writes what the chart has from elsewhere: definitions, rights, dashboard, the values' schema and reference page.
 
 ``python -m dev.generate_chart`` writes the files, ``--check`` only compares and exits 1 when one is out of date.
 """
@@ -16,6 +16,7 @@ import yaml
 from b3lb.resources import RESOURCES
 from dev.chart_schema import values_schema
 from dev.chart_values import Value, leaves, read_values
+from dev.dashboard import dashboard_text
 from dev.generate_crds import definition
 from dev.generated import ROOT, run_generator, stale_files, write_files
 
@@ -48,6 +49,7 @@ def generated_files(root: Path = ROOT) -> dict[Path, str]:
     files = {
         CHART / "values.schema.json": json.dumps(values_schema(values), indent=1, ensure_ascii=False) + "\n",
         REFERENCE: _reference(values),
+        CHART / "files" / "grafana-dashboard.json": dashboard_text(),
     }
     for resource in RESOURCES:
         files[_DEFINITIONS / f"{resource.plural}.yaml"] = _template(definition(resource))

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from b3lb.resources import CATEGORY, GROUP, RESOURCES, VERSION, Resource
-from b3lb.resources.base import Column, rules
+from b3lb.resources.base import Column, Scale, rules
 from dev.crd_reference import reference_page
 from dev.crd_schema import has_defaults, structural_schema, with_described_defaults
 from dev.generated import ROOT, run_generator, stale_files, write_files
@@ -28,7 +28,7 @@ def definition(resource: Resource) -> dict[str, Any]:
         "name": VERSION,
         "served": True,
         "storage": True,
-        "subresources": {"status": {}},
+        "subresources": {"status": {}} | ({} if resource.scale is None else {"scale": _scale(resource.scale)}),
         "additionalPrinterColumns": [_column(column) for column in resource.columns],
     }
     if resource.selectable_fields:
@@ -69,6 +69,14 @@ def _root_schema(resource: Resource) -> dict[str, Any]:
         "status": status,
     }
     return root | (rules(*resource.rules) if resource.rules else {})
+
+
+def _scale(scale: Scale) -> dict[str, str]:
+    return {
+        "specReplicasPath": scale.spec_replicas,
+        "statusReplicasPath": scale.status_replicas,
+        "labelSelectorPath": scale.label_selector,
+    }
 
 
 def _column(column: Column) -> dict[str, Any]:

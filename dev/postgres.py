@@ -176,14 +176,20 @@ class Postgres:
                 shutil.rmtree(data.resolve().parent, ignore_errors=True)
             shutil.rmtree(self._directory, ignore_errors=True)
 
-    def create_database(self, name: str) -> str:
-        """Creates an empty database and returns its connection URL.
+    def create_database(self, name: str, *, template: str = "template1") -> str:
+        """Creates a database, an empty one unless told otherwise, and returns its connection URL.
+
+        Args:
+            name: Its name.
+            template: The database that it is a copy of; nobody may be connected to that one.
 
         Raises:
             psycopg.errors.DuplicateDatabase: it exists already.
         """
         with psycopg.connect(self.url, autocommit=True, connect_timeout=_CONNECT_SECONDS) as connection:
-            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            names = sql.Identifier(name), sql.Identifier(template)
+            # Copying files takes a quarter of the default's time, which logs every block.
+            connection.execute(sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(*names))
         return self.database_url(name)
 
     def cpu_seconds(self) -> float:

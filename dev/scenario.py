@@ -21,11 +21,6 @@ TICK_SECONDS = 5
 SEAM_SECONDS = 20
 # Values of a release whose BBBCluster and BBBQueue are declared by the scenario.
 NOTHING_DECLARED = {"cluster": {"enabled": False}, "queues": {name: {"enabled": False} for name in QUEUES}}
-_GROUPS = {
-    **dict.fromkeys(("bbbcluster", "bbbnode", "bbbqueue", "bbbtenant", "bbbsecret"), f"/apis/{API_VERSION}"),
-    "secret": "/api/v1",
-    **dict.fromkeys(("cronjob", "job"), "/apis/batch/v1"),
-}
 
 
 class NotSeenError(AssertionError):
@@ -74,8 +69,9 @@ class Scenario:
 
     def find(self, kind: str, name: str) -> dict[str, Any] | None:
         """Return an object, None if there is none; a kind as kubectl calls one object (`bbbnode`)."""
-        path = f"{_GROUPS[kind]}/namespaces/{self.installation.namespace}/{kind}s/{name}"
-        return self.installation.environment.control_plane.find(path)
+        return self.installation.environment.control_plane.find_object(
+            kind, name, namespace=self.installation.namespace
+        )
 
     def exists(self, kind: str, name: str) -> bool:
         """Whether an object exists."""

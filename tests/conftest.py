@@ -14,14 +14,24 @@ from hypothesis import settings
 from psycopg import sql
 
 from b3lb.db.engine import create_engine
-from b3lb.db.migrate import migrate
 from dev.postgres import Postgres
+from dev.prometheus import prometheus_programs
 from dev.toolchain import ToolchainError, assets_directory, helm_path
+from tests.migrated import migrated_template
 
-TEMPLATE = "b3lb_template"
-
-# Words in the names of the files that take longest, for they wait for faults to be noticed.
-_LONGEST = ("outages", "faults", "rights")
+# The files that take longest: three to six minutes each, most of them because faults are noticed only after a while.
+_LONGEST = frozenset(
+    {
+        "test_api_server_faults.py",
+        "test_enqueued_runs.py",
+        "test_faults.py",
+        "test_operator_api_outages.py",
+        "test_operator_life.py",
+        "test_operator_rights.py",
+        "test_operator_tenants.py",
+        "test_tenants.py",
+    }
+)
 
 _numbers = itertools.count(1)
 
@@ -43,7 +53,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _rank(item: pytest.Item) -> int:
     if item.get_closest_marker("cluster") is None:
         return 2
-    return 0 if any(word in item.path.name for word in _LONGEST) else 1
+    return 0 if item.path.name in _LONGEST else 1
 
 
 @pytest.fixture(scope="session")
@@ -69,6 +79,17 @@ def helm_program() -> Path:
 
 
 @pytest.fixture(scope="session")
+def prometheus() -> Path:
+    """The directory of Prometheus and promtool; without them a test is skipped, unless it must not be."""
+    try:
+        return prometheus_programs()
+    except ToolchainError as error:
+        if os.environ.get("B3LB_REQUIRE_CLUSTER"):
+            raise
+        pytest.skip(f"no Prometheus: {error}")
+
+
+@pytest.fixture(scope="session")
 def postgres_server() -> Iterator[Postgres]:
     """A running server; use `database_url` or `empty_database_url` unless the server itself is the point."""
     with Postgres() as server:
@@ -78,10 +99,7 @@ def postgres_server() -> Iterator[Postgres]:
 @pytest.fixture(scope="session")
 def template_database(postgres_server: Postgres) -> str:
     """The name of a migrated database that nobody is connected to."""
-    engine = create_engine(postgres_server.create_database(TEMPLATE), application_name="b3lb-tests")
-    migrate(engine)
-    engine.dispose()
-    return TEMPLATE
+    return migrated_template(postgres_server)
 
 
 @pytest.fixture
@@ -125,8 +143,7 @@ def _copies(server: Postgres) -> Iterator[Callable[[str], str]]:
     def copy(template: str) -> str:
         name = f"b3lb_test_{next(_numbers)}"
         names.append(name)
-        _run(server, "CREATE DATABASE {} TEMPLATE {}", name, template)
-        return server.database_url(name)
+        return server.create_database(name, template=template)
 
     try:
         yield copy

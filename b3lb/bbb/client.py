@@ -30,6 +30,8 @@ from b3lb.bbb.text import printable, status_text
 from b3lb.health import LoadReason, LoadReport, Observation, Reason
 from b3lb.meetings.model import Listing
 
+# Of a poll: getMeetings and the load.
+REQUESTS = 2
 # After this time a poll gives its slot back while it goes on waiting.
 SLOT_SECONDS = 0.5
 # Of getMeetings, after decompression.
@@ -70,6 +72,16 @@ class Poll:
     listing: Listing | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What came of getMeetings; ``listing`` is None unless it was answered well."""
+
+    reason: Reason
+    message: str
+    parsed: ParsedMeetings = field(default_factory=ParsedMeetings)
+    listing: Listing | None = None
+
+
 @dataclass(slots=True)
 class _Exchange:
     """One request under way: what it is to, when its time is up, and how far it has come."""
@@ -81,14 +93,20 @@ class _Exchange:
     answered: bool = False
 
 
+def polls_at_once(max_in_flight: int) -> int:
+    """Return how many polls make at most so many requests at the same time."""
+    return max(1, max_in_flight // REQUESTS)
+
+
 class NodeClient:
     """Polls nodes; an asynchronous context manager that keeps its connections from tick to tick.
 
     It follows no redirects, keeps no cookies and takes no proxy from the environment.
 
     Args:
-        max_in_flight: Number of polls at the same time. A poll that has not finished after ``SLOT_SECONDS`` does not
-            count any more, so nodes that hang do not keep others waiting.
+        max_in_flight: Number of requests at the same time; a poll makes two at once, with 1 one after the other. A
+            poll that has not finished after ``SLOT_SECONDS`` does not count any more, so nodes that hang do not keep
+            others waiting.
         nameservers: Addresses (``IP`` or ``IP:port``) of name servers; None: those of the system.
         now: Returns the time that the nodes' clocks are compared with; its times are those of the listings.
     """
@@ -101,7 +119,8 @@ class NodeClient:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._now = now
-        self._slots = Slots(max_in_flight, SLOT_SECONDS)
+        self._slots = Slots(polls_at_once(max_in_flight), SLOT_SECONDS)
+        self._one_by_one = max_in_flight == 1
         self._nameservers = nameservers
 
     async def __aenter__(self) -> Self:
@@ -143,25 +162,32 @@ class NodeClient:
         async with self._slots.hold():
             begun = clock()
             deadline = begun + target.timeout_seconds
-            async with asyncio.TaskGroup() as group:
-                load = group.create_task(self._load(target, deadline))
-                listing, parsed = None, ParsedMeetings()
-                try:
-                    read = functools.partial(_read_meetings, known=known or {}, now=self._now)
-                    parsed, offset = await self._request(_Exchange(target, url, deadline), read)
-                    listing = Listing(parsed.meetings, offset)
-                    reason, message = Reason.RESPONDING, ""
-                except AnswerError as failure:
-                    reason, message = failure.reason, _without_secret(failure.message, target)
+            exchange = _Exchange(target, url, deadline)
+            if self._one_by_one:
+                answer, load = await self._meetings(exchange, known or {}), await self._load(target, deadline)
+            else:
+                async with asyncio.TaskGroup() as group:
+                    loading = group.create_task(self._load(target, deadline))
+                    answer = await self._meetings(exchange, known or {})
+                load = loading.result()
             observation = Observation(
-                reason=reason,
-                message=message,
-                meetings=parsed.count,
-                attendees=parsed.attendees,
-                load=load.result(),
+                reason=answer.reason,
+                message=answer.message,
+                meetings=answer.parsed.count,
+                attendees=answer.parsed.attendees,
+                load=load,
                 seconds=clock() - begun,
             )
-            return Poll(observation, listing)
+            return Poll(observation, answer.listing)
+
+    async def _meetings(self, exchange: _Exchange, known: Mapping[str, bytes]) -> _Answer:
+        """Return what getMeetings said, or why it said nothing."""
+        read = functools.partial(_read_meetings, known=known, now=self._now)
+        try:
+            parsed, offset = await self._request(exchange, read)
+        except AnswerError as failure:
+            return _Answer(failure.reason, _without_secret(failure.message, exchange.target))
+        return _Answer(Reason.RESPONDING, "", parsed, Listing(parsed.meetings, offset))
 
     async def _load(self, target: NodeTarget, deadline: float) -> LoadReport:
         """Return the load report, or why there is none."""

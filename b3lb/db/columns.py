@@ -13,10 +13,12 @@ def timestamp(name: str, *, nullable: bool = False, now: bool = False) -> sa.Col
     return sa.Column(name, sa.TIMESTAMP(timezone=True), nullable=nullable, server_default=default)
 
 
-def integer(name: str, default: int | None = None, *, nullable: bool = False) -> sa.Column[int]:
+def integer(
+    name: str, default: int | None = None, *, nullable: bool = False, comment: str | None = None
+) -> sa.Column[int]:
     """Return a column of 32 bits."""
     text = None if default is None else sa.text(str(default))
-    return sa.Column(name, sa.Integer, nullable=nullable, server_default=text)
+    return sa.Column(name, sa.Integer, nullable=nullable, server_default=text, comment=comment)
 
 
 def count(name: str, *, comment: str | None = None) -> sa.Column[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,7 +20,11 @@ MOST_FORGOTTEN = 5_000
 
 @dataclass(frozen=True, slots=True)
 class TaskRun:
-    """A task run as people read it; an enqueued one may have arguments and a result, and waits until it is released."""
+    """A task run as people read it; an enqueued one may have arguments and a result, and waits until it is released.
+
+    ``workflow`` says of which kind a workflow is that has ``steps`` steps; ``place`` is that of a step of the workflow
+    ``parent``, from 0 on. ``progress_percent`` and ``progress_message`` are what the task said last.
+    """
 
     id: UUID
     namespace: str
@@ -39,17 +43,31 @@ class TaskRun:
     not_before: datetime | None
     started_at: datetime | None
     finished_at: datetime | None
+    workflow: str | None
+    steps: int | None
+    parent: UUID | None
+    place: int | None
+    progress_percent: float | None
+    progress_message: str | None
 
 
 _T = task_runs.c
+_LARGE = frozenset({"arguments", "result"})
 _COLUMNS = tuple(_T[name] for name in TaskRun.__dataclass_fields__)
 _namespace: sa.BindParameter[str] = sa.bindparam("namespace", type_=sa.Text)
-_RUN = sa.select(*_COLUMNS).where(_T.namespace == _namespace, _T.id == sa.bindparam("run_id", type_=sa.Uuid))
+_namespaces: sa.BindParameter[Any] = sa.bindparam("namespaces", type_=sa.ARRAY(sa.Text))
+_ours = _T.namespace == sa.any_(_namespaces)
+_RUN = sa.select(*_COLUMNS).where(_ours, _T.id == sa.bindparam("run_id", type_=sa.Uuid))
 
 
 def read_run(connection: sa.Connection, namespace: str, run_id: UUID) -> TaskRun | None:
     """Return the run of that ID, None if there is none."""
-    row = connection.execute(_RUN, {"namespace": namespace, "run_id": run_id}).mappings().one_or_none()
+    return find_run(connection, [namespace], run_id)
+
+
+def find_run(connection: sa.Connection, namespaces: Sequence[str], run_id: UUID) -> TaskRun | None:
+    """Return the run of that ID in one of some namespaces, None if there is none."""
+    row = connection.execute(_RUN, {"namespaces": list(namespaces), "run_id": run_id}).mappings().one_or_none()
     return None if row is None else TaskRun(**row)
 
 
@@ -60,24 +78,72 @@ def read_runs(
     queue: str | None = None,
     task: str | None = None,
     state: str | None = None,
+    parent: UUID | None = None,
     most: int = 50,
 ) -> list[TaskRun]:
-    """Return the newest runs, newest first; None chooses all queues, tasks or states."""
-    chosen = sa.select(*_COLUMNS).where(_T.namespace == _namespace)
-    for column, value in ((_T.queue, queue), (_T.task, task), (_T.state, state)):
+    """Return the newest runs, newest first; None chooses all queues, tasks, states or workflows (``parent``)."""
+    return latest_runs(connection, [namespace], queue=queue, task=task, state=state, parent=parent, most=most)
+
+
+def latest_runs(
+    connection: sa.Connection,
+    namespaces: Sequence[str],
+    *,
+    queue: str | None = None,
+    task: str | None = None,
+    state: str | None = None,
+    parent: UUID | None = None,
+    most: int = 50,
+    largest: int | None = None,
+) -> list[TaskRun]:
+    """Return the newest runs of some namespaces, newest first: one statement.
+
+    Args:
+        connection: To the database.
+        namespaces: Where to look.
+        queue: Only those of this queue; None: of all.
+        task: Only those of this task; None: of all.
+        state: Only those in this state; None: in any.
+        parent: Only those of this workflow; None: of any and of none.
+        most: How many at most.
+        largest: Arguments and results of more bytes are left in the database; a remark says how large they are. None:
+            all are read.
+    """
+    columns = _COLUMNS if largest is None else [_capped(column, largest) for column in _COLUMNS]
+    chosen = sa.select(*columns).where(_ours)
+    chosen_values: tuple[tuple[sa.Column[Any], object], ...] = (
+        (_T.queue, queue),
+        (_T.task, task),
+        (_T.state, state),
+        (_T.parent, parent),
+    )
+    for column, value in chosen_values:
         if value is not None:
             chosen = chosen.where(column == value)
-    statement = chosen.order_by(_T.created_at.desc(), _T.id).limit(most)
-    return [TaskRun(**row) for row in connection.execute(statement, {"namespace": namespace}).mappings()]
+    statement = chosen.order_by(_T.created_at.desc(), _T.place, _T.id).limit(most)
+    return [TaskRun(**row) for row in connection.execute(statement, {"namespaces": list(namespaces)}).mappings()]
 
 
+def _capped(column: sa.Column[Any], largest: int) -> sa.ColumnElement[Any]:
+    if column.name not in _LARGE:
+        return column
+    size = sa.func.octet_length(sa.cast(column, sa.Text))
+    remark = sa.func.jsonb_build_object("truncated", sa.true(), "bytes", size, type_=postgresql.JSONB)
+    return sa.case((size > largest, remark), else_=column).label(column.name)
+
+
+_open_workflows = task_runs.alias("open_workflows")
+_of_open_workflow = sa.and_(
+    _T.parent.is_not(None),
+    sa.select(sa.literal(1)).where(_open_workflows.c.id == _T.parent, _open_workflows.c.finished_at.is_(None)).exists(),
+)
 _finished = (
     sa.select(
         _T.id,
         _T.finished_at,
         sa.func.row_number().over(partition_by=_T.task, order_by=(_T.finished_at.desc(), _T.id.desc())).label("place"),
     )
-    .where(_T.namespace == _namespace, _T.finished_at.is_not(None), sa.not_(_T.in_flight))
+    .where(_T.namespace == _namespace, _T.finished_at.is_not(None), sa.not_(_T.in_flight), sa.not_(_of_open_workflow))
     .subquery("finished")
 )
 _CANDIDATES = (

@@ -22,6 +22,7 @@ _LOAD = (
         secrets.c.attendee_limit,
         tenants.c.meeting_limit.label("tenant_meeting_limit"),
         tenants.c.attendee_limit.label("tenant_attendee_limit"),
+        secret_states.c.written_at.label("changed_at"),
         *[sa.func.coalesce(secret_states.c[name], 0).label(f"gauge_{name}") for name in GAUGES],
         *[_counted.c[name].label(f"counter_{name}") for name in COUNTED],
     )
@@ -40,6 +41,7 @@ _PLAIN = (
     "attendee_limit",
     "tenant_meeting_limit",
     "tenant_attendee_limit",
+    "changed_at",
 )
 
 

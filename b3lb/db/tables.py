@@ -39,7 +39,7 @@ __all__ = [
     "tenants",
 ]
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """The schema that this program was written for."""
 
 OLDEST_PROGRAM = 1

@@ -62,6 +62,8 @@ _BEGIN = (
         started_at=sa.func.clock_timestamp(),
         error=sa.null(),
         traceback=sa.null(),
+        progress_percent=sa.null(),
+        progress_message=sa.null(),
     )
     .returning(_T.id, _T.namespace, _T.queue, _T.task, _T.attempts, _T.arguments)
 )
@@ -119,3 +121,18 @@ def end_attempt(connection: sa.Connection, run_id: UUID, *, attempt: int, end: A
         return False
     notify(connection, namespace)
     return True
+
+
+_PROGRESS = (
+    sa.update(task_runs)
+    .where(_T.id == sa.bindparam("run_id", type_=sa.Uuid), _T.finished_at.is_(None))
+    .values(
+        progress_percent=sa.bindparam("percent", type_=sa.Double),
+        progress_message=sa.bindparam("message", type_=sa.Text),
+    )
+)
+
+
+def record_progress(connection: sa.Connection, run_id: UUID, *, percent: float, message: str) -> None:
+    """Note how far a run has come, for people; nothing happens after its end. The message is redacted and capped."""
+    connection.execute(_PROGRESS, {"run_id": run_id, "percent": percent, "message": stored_error(message)})

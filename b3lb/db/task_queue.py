@@ -20,7 +20,7 @@ from b3lb.db.node_states import notify
 from b3lb.db.statements import dump
 from b3lb.db.tables import release_rates, task_runs
 from b3lb.db.task_runs import JSON_BYTES, TaskState, stored_error
-from b3lb.release import GREATEST_PRIORITY, LEAST_PRIORITY
+from b3lb.release import GREATEST_PRIORITY, LEAST_PRIORITY, RunCounts
 
 MOST_LOOKED_AT = 500
 """So many waiting runs of a queue are looked at by priority, and as many by age; the rest has its turn later."""
@@ -34,7 +34,8 @@ class InvalidRunError(ValueError):
 class EnqueuedRun:
     """A run that waits or is in flight; ``priority`` is None where the queue's counts, ``attempt`` 0 before the first.
 
-    ``job_uid`` is the uid of the attempt's Job once it is known to exist.
+    ``job_uid`` is the uid of the attempt's Job once it is known to exist, ``job_name`` its name where other runs share
+    it. ``chunks`` is the number of chunks of a run that has them.
     """
 
     id: UUID
@@ -48,14 +49,23 @@ class EnqueuedRun:
     tenant: str | None = None
     not_before: datetime | None = None
     job_uid: str | None = None
+    job_name: str | None = None
+    chunks: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class QueueContent:
-    """The enqueued runs of a namespace that are not over, at ``now`` by the database's clock."""
+    """The enqueued runs of a namespace that are not over, at ``now`` by the database's clock.
+
+    ``counts`` has the exact numbers by queue, also where not every run that waits is among ``runs``; a queue without
+    runs is not in it.
+    ``has_workflows`` when there are chains or groups that have not ended.
+    """
 
     now: datetime
     runs: Sequence[EnqueuedRun] = field(default_factory=tuple)
+    counts: Mapping[str, RunCounts] = field(default_factory=dict)
+    has_workflows: bool = False
 
 
 _T = task_runs.c
@@ -80,6 +90,21 @@ _ENQUEUE = (
     )
     .on_conflict_do_nothing(index_elements=[task_runs.c.id])
 )
+
+
+def check_arguments(arguments: Mapping[str, Any], priority: int | None = None) -> str:
+    """Return the arguments of a run as JSON if a run can be like that.
+
+    Raises:
+        InvalidRunError: The arguments are more than 64 KiB, or the priority is none.
+    """
+    if priority is not None and not LEAST_PRIORITY <= priority <= GREATEST_PRIORITY:
+        raise InvalidRunError(f"a priority is a number from {LEAST_PRIORITY} to {GREATEST_PRIORITY}, not {priority}")
+    text = dump(dict(arguments))
+    # As jsonb the text may grow by a blank after each colon and comma; PostgreSQL's own check has the last word.
+    if len(text.encode()) + text.count(":") + text.count(",") > JSON_BYTES:
+        raise InvalidRunError(f"the arguments of a run are at most {JSON_BYTES} bytes of JSON")
+    return text
 
 
 def enqueue(
@@ -110,12 +135,7 @@ def enqueue(
     Raises:
         InvalidRunError: The arguments are too large, or the priority is none.
     """
-    if priority is not None and not LEAST_PRIORITY <= priority <= GREATEST_PRIORITY:
-        raise InvalidRunError(f"a priority is a number from {LEAST_PRIORITY} to {GREATEST_PRIORITY}, not {priority}")
-    text = dump(dict(arguments or {}))
-    # As jsonb the text may grow by a blank after each colon and comma; PostgreSQL's own check has the last word.
-    if len(text.encode()) + text.count(":") + text.count(",") > JSON_BYTES:
-        raise InvalidRunError(f"the arguments of a run are at most {JSON_BYTES} bytes of JSON")
+    text = check_arguments(arguments or {}, priority)
     chosen = run_id or uuid4()
     parameters = {
         "run_id": chosen,
@@ -141,20 +161,45 @@ def _place(order: Sequence[Any]) -> sa.ColumnElement[int]:
     return sa.func.row_number().over(partition_by=(_T.queue, _T.in_flight), order_by=order)
 
 
-_NAMES = ("id", "queue", "task", "state", "attempts", "created_at", "in_flight", "priority", "tenant", "not_before")
+_NAMES = (
+    "id",
+    "queue",
+    "task",
+    "state",
+    "attempts",
+    "created_at",
+    "in_flight",
+    "priority",
+    "tenant",
+    "not_before",
+    "job_uid",
+    "job_name",
+    "steps",
+)
 _ranked = (
     sa.select(
         *(_T[name] for name in _NAMES),
-        _T.job_uid,
         _place(_by_priority).label("by_priority"),
         _place(_by_age).label("by_age"),
+        sa.func.count().over(partition_by=(_T.queue, _T.in_flight)).label("alike"),
     )
     .where(_T.namespace == _namespace, _T.enqueued, sa.or_(_T.finished_at.is_(None), _T.in_flight))
     .subquery("ranked")
 )
-_clock = sa.select(sa.func.clock_timestamp().label("now")).subquery("clock")
+_workflows = task_runs.alias("workflows")
+_has_workflows = (
+    sa.select(sa.literal(1))
+    .where(
+        _workflows.c.namespace == _namespace,
+        _workflows.c.workflow.is_not(None),
+        _workflows.c.finished_at.is_(None),
+        sa.not_(_workflows.c.enqueued),
+    )
+    .exists()
+)
+_clock = sa.select(sa.func.clock_timestamp().label("now"), _has_workflows.label("has_workflows")).subquery("clock")
 _CONTENT = (
-    sa.select(_clock.c.now, *(_ranked.c[name] for name in (*_NAMES, "job_uid")))
+    sa.select(_clock.c.now, _clock.c.has_workflows, *(_ranked.c[name] for name in (*_NAMES, "alike")))
     .select_from(
         _clock.outerjoin(
             _ranked,
@@ -172,7 +217,10 @@ _CONTENT = (
 def read_content(connection: sa.Connection, namespace: str) -> QueueContent:
     """Return what waits and what is in flight in ``namespace``: one statement, bounded for what waits."""
     rows = connection.execute(_CONTENT, {"for_namespace": namespace}).all()
-    return QueueContent(rows[0].now, tuple(_run(row) for row in rows if row.id is not None))
+    found = [row for row in rows if row.id is not None]
+    alike = {(row.queue, row.in_flight): row.alike for row in found}
+    counts = {queue: RunCounts(alike.get((queue, False), 0), alike.get((queue, True), 0)) for queue, _ in alike}
+    return QueueContent(rows[0].now, tuple(map(_run, found)), counts, rows[0].has_workflows)
 
 
 def _run(row: Any) -> EnqueuedRun:
@@ -188,6 +236,8 @@ def _run(row: Any) -> EnqueuedRun:
         tenant=row.tenant,
         not_before=row.not_before,
         job_uid=row.job_uid,
+        job_name=row.job_name,
+        chunks=row.steps,
     )
 
 
@@ -198,8 +248,15 @@ _SPENT = sa.select(release_rates.c.spent_until).where(
 _RELEASE = (
     sa.update(task_runs)
     .where(_T.id == sa.any_(sa.bindparam("chosen", type_=postgresql.ARRAY(sa.Uuid))), _waits)
-    .values(in_flight=True, attempts=_T.attempts + 1, released_at=sa.func.clock_timestamp(), job_uid=None, pod="")
-    .returning(*(_T[name] for name in (*_NAMES, "job_uid")))
+    .values(
+        in_flight=True,
+        attempts=_T.attempts + 1,
+        released_at=sa.func.clock_timestamp(),
+        job_uid=None,
+        job_name=None,
+        pod="",
+    )
+    .returning(*(_T[name] for name in _NAMES))
 )
 _insert_rate = postgresql.insert(release_rates).values(
     namespace=_namespace,
@@ -231,6 +288,38 @@ def mark_released(
     return [rows[run_id] for run_id in runs if run_id in rows]
 
 
+_SHARE_JOB = (
+    sa.update(task_runs)
+    .where(_T.id == sa.any_(sa.bindparam("chosen", type_=postgresql.ARRAY(sa.Uuid))), _T.in_flight)
+    .values(job_name=sa.bindparam("name", type_=sa.Text))
+)
+
+
+def share_job(connection: sa.Connection, runs: Sequence[UUID], *, job_name: str) -> None:
+    """Note, in the transaction that released these runs, that one Job works on all of them."""
+    connection.execute(_SHARE_JOB, {"chosen": list(runs), "name": job_name})
+
+
+@dataclass(frozen=True, slots=True)
+class BatchedRun:
+    """An attempt that a Job with other runs works on."""
+
+    id: UUID
+    attempt: int
+
+
+_BATCH = (
+    sa.select(_T.id, _T.attempts)
+    .where(_T.job_name == sa.bindparam("name", type_=sa.Text), _T.enqueued, _T.in_flight, _T.finished_at.is_(None))
+    .order_by(_T.created_at, _T.id)
+)
+
+
+def read_batch(connection: sa.Connection, job_name: str) -> list[BatchedRun]:
+    """Return the runs that share a Job and have not ended, the oldest first."""
+    return [BatchedRun(row.id, row.attempts) for row in connection.execute(_BATCH, {"name": job_name})]
+
+
 _this_attempt = sa.and_(_T.id == _run_id, _T.enqueued, _T.in_flight, _T.attempts == sa.bindparam("attempt"))
 _RECORD_JOB = sa.update(task_runs).where(_this_attempt).values(job_uid=sa.bindparam("uid"))
 _FORGET_JOB = sa.update(task_runs).where(_this_attempt, _T.finished_at.is_not(None)).values(in_flight=False)
@@ -253,10 +342,16 @@ _revoked: dict[str, Any] = {
 }
 _REVOKE = (
     sa.update(task_runs)
-    .where(_T.namespace == _namespace, _T.id == _run_id, _T.enqueued, _T.finished_at.is_(None))
+    .where(
+        _T.namespace == _namespace,
+        _T.id == _run_id,
+        sa.or_(_T.enqueued, _T.workflow.is_not(None), _T.parent.is_not(None)),
+        _T.finished_at.is_(None),
+    )
     .values(_revoked)
     .returning(_T.id)
 )
+_REVOKE_STEPS = sa.update(task_runs).where(_T.parent == _run_id, _T.finished_at.is_(None)).values(_revoked)
 _PURGE = (
     sa.update(task_runs)
     .where(_T.namespace == _namespace, _T.queue == sa.bindparam("of_queue"), _waits)
@@ -266,15 +361,22 @@ _PURGE = (
 
 
 def revoke(connection: sa.Connection, namespace: str, run_id: UUID, *, why: str) -> bool:
-    """Revoke an enqueued run; return False if there is none of that ID that is not over.
+    """Revoke an enqueued run or a workflow; return False if there is none of that ID that is not over.
 
-    One that waits is over at once. The Job of one that is in flight is deleted by the operator, which is told.
+    One that waits is over at once. The Job of one that is in flight is deleted by the operator, which is told. With a
+    workflow its steps are revoked.
     """
     parameters = {"for_namespace": namespace, "run_id": run_id, "why": stored_error(why)}
     done = connection.execute(_REVOKE, parameters).scalar_one_or_none() is not None
     if done:
+        revoke_steps(connection, run_id, why=why)
         notify(connection, namespace)
     return done
+
+
+def revoke_steps(connection: sa.Connection, workflow_id: UUID, *, why: str) -> None:
+    """Revoke the steps of a workflow that have not ended; whoever calls this holds the workflow's row."""
+    connection.execute(_REVOKE_STEPS, {"run_id": workflow_id, "why": stored_error(why)})
 
 
 def purge(connection: sa.Connection, namespace: str, queue: str, *, why: str) -> int:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, SummaryMetricFamily
@@ -27,7 +28,8 @@ MILLISECONDS = 1000.0
 class SecretMetrics:
     """An API secret with its gauges as they were last noted, its counters, and the limits of itself and its tenant.
 
-    Gauges and counters of sub-id 0 are those of the whole tenant. Without a limit everything is allowed.
+    Gauges and counters of sub-id 0 are those of the whole tenant. Without a limit everything is allowed. ``changed_at``
+    is when what runs last changed, None before it was first noted.
     """
 
     slug: str
@@ -38,6 +40,7 @@ class SecretMetrics:
     attendee_limit: int | None = None
     tenant_meeting_limit: int | None = None
     tenant_attendee_limit: int | None = None
+    changed_at: datetime | None = None
 
     @property
     def label(self) -> str:

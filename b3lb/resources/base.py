@@ -91,6 +91,15 @@ class Column:
     description: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Where the scale subresource of a kind finds its numbers, for kubectl scale and autoscalers; JSON paths."""
+
+    spec_replicas: str
+    status_replicas: str
+    label_selector: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
     """One kind: what its CustomResourceDefinition says beside the schemas of ``spec`` and ``status``."""
@@ -104,6 +113,7 @@ class Resource:
     columns: tuple[Column, ...]
     rules: tuple[Rule, ...] = ()
     selectable_fields: tuple[str, ...] = ()
+    scale: Scale | None = None
 
     @property
     def singular(self) -> str:

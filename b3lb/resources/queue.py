@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from b3lb.release import DEFAULT_PRIORITY, GREATEST_PRIORITY, LEAST_PRIORITY
-from b3lb.resources.base import Column, Quantity, Resource, Rule, Schema, Status, condition_path, rules
+from b3lb.release import DEFAULT_PRIORITY, GREATEST_PRIORITY, LEAST_PRIORITY, scaled
+from b3lb.resources.base import Column, Quantity, Resource, Rule, Scale, Schema, Status, condition_path, rules
 from b3lb.resources.conditions import QueueCondition
 from b3lb.resources.time_zone import TIME_ZONE_RULE
 
@@ -83,7 +83,20 @@ _RESOURCE_RULE = Rule(
     "self.all(name, name in ['cpu', 'memory', 'ephemeral-storage'])", "write only cpu, memory and ephemeral-storage"
 )
 
-
+_SCALED_ON_DEMAND_RULE = Rule(
+    "!has(self.schedule) || self.concurrency == 1",
+    "concurrency must be 1 beside a schedule, whose pods do not overlap: only a queue that runs on demand can be "
+    "scaled; leave out schedule, or give tasks that run on demand a BBBQueue of their own",
+)
+_AUTOSCALING_RULE = Rule(
+    "!has(self.autoscaling) || (!has(self.schedule) && self.concurrency == 1)",
+    "autoscaling must stand alone: leave out schedule, for only a queue that runs on demand can be scaled, and leave "
+    "out concurrency, for minReplicas and maxReplicas take its place; write those to scale by hand",
+)
+_REPLICAS_RULE = Rule(
+    "self.minReplicas <= self.maxReplicas",
+    "minReplicas must not be more than maxReplicas: write e.g. minReplicas: 3 and maxReplicas: 10",
+)
 _TIME_LIMIT_RULE = Rule(
     "self.softTimeLimitSeconds < self.timeLimitSeconds",
     "softTimeLimitSeconds must be less than timeLimitSeconds: what is left between them is for saving",
@@ -123,10 +136,25 @@ class QueueRetry(Schema):
     maximum_seconds: int = Field(default=600, ge=1, le=86400, description="Longest pause of all.")
 
 
+class QueueAutoscaling(Schema):
+    """Within which limits the number of pods follows the number of runs."""
+
+    model_config = ConfigDict(json_schema_extra=rules(_REPLICAS_RULE))
+
+    min_replicas: int = Field(
+        default=1, ge=1, le=1000, description="So many runs may be at work at the same time in any case."
+    )
+    max_replicas: int = Field(ge=1, le=1000, description="So many at most.")
+
+
 class BBBQueueSpec(Schema):
     """Tasks and when they run."""
 
-    model_config = ConfigDict(json_schema_extra=rules(_TICK_RULE, _CHECK_NODES_RULE, _TIME_LIMIT_RULE))
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            _TICK_RULE, _CHECK_NODES_RULE, _TIME_LIMIT_RULE, _SCALED_ON_DEMAND_RULE, _AUTOSCALING_RULE
+        )
+    )
 
     tasks: list[TaskName] = Field(
         min_length=1,
@@ -157,16 +185,47 @@ class BBBQueueSpec(Schema):
         ". Ticks do not overlap: one whose time passed more than a second before the end of the last is left out. "
         "Absent: the task's own default.",
     )
+    max_ticks: int | None = Field(
+        default=None,
+        ge=1,
+        le=12,
+        description="After so many ticks a pod of the schedule ends; the next slot starts a new one. Absent: at the "
+        "end of its minute.",
+    )
+    max_memory_growth_mib: int | None = Field(
+        default=None,
+        alias="maxMemoryGrowthMiB",
+        ge=1,
+        le=1048576,
+        description="A pod of the schedule ends after the tick at whose end it has so many MiB more in memory than at "
+        "its beginning; the next slot starts a new one. Absent: only its memory limit counts.",
+    )
     max_in_flight: int = Field(
-        default=100, ge=1, le=1000, description="Requests to nodes that are under way at the same time."
+        default=100,
+        ge=1,
+        le=1000,
+        description="Requests to nodes that are under way at the same time; 1 sends one after the other. A node that "
+        "does not answer within half a second is waited for, but does not count any more.",
     )
     suspend: bool = Field(default=False, description="Whether no new pods are started; a running one goes on.")
     concurrency: int = Field(
         default=1,
         ge=1,
         le=1000,
-        description="Enqueued runs that are at work at the same time, each in a pod of its own; the pod of the "
-        "schedule is not among them.",
+        description="Enqueued runs that are at work at the same time, each in a pod of its own; also set by kubectl "
+        "scale. A queue with a schedule works on one at a time, beside the pod of the schedule.",
+    )
+    autoscaling: QueueAutoscaling | None = Field(
+        default=None,
+        description="In place of a fixed concurrency: as many enqueued runs as there are, those at work included, "
+        "within these limits; status.replicas has the number.",
+    )
+    batch_size: int = Field(
+        default=1,
+        ge=1,
+        le=100,
+        description="How many enqueued runs a pod takes at once, to work on as many side by side as it has CPUs; "
+        "1 spreads work evenly, more starts fewer pods. concurrency counts pods.",
     )
     priority: int = Field(
         default=DEFAULT_PRIORITY,
@@ -215,17 +274,41 @@ class BBBQueueSpec(Schema):
     )
     failed_jobs_history_limit: int = Field(default=5, ge=0, le=100, description="Number of failed Jobs that are kept.")
 
+    def replicas(self, demand: int) -> int:
+        """Return how many enqueued runs may be at work at the same time while ``demand`` wait or are at work."""
+        limits = self.autoscaling
+        if limits is None:
+            return self.concurrency
+        return scaled(demand, least=limits.min_replicas, most=limits.max_replicas)
+
 
 class BBBQueueStatus(Status):
     """What is observed of a queue."""
 
-    active: int | None = Field(default=None, ge=0, description="Jobs that run now.")
+    depth: int | None = Field(
+        default=None, ge=0, description="Enqueued runs that wait for a Job, and slots of the schedule without a Job."
+    )
+    active: int | None = Field(
+        default=None, ge=0, description="Jobs of the schedule that run now, and enqueued runs that are at work."
+    )
+    replicas: int | None = Field(
+        default=None, ge=0, description="How many enqueued runs may be at work now: by concurrency or autoscaling."
+    )
+    selector: str | None = Field(
+        default=None, max_length=256, description="Label selector of the queue's pods, for kubectl and autoscalers."
+    )
     succeeded: int | None = Field(default=None, ge=0, description="Succeeded Jobs that are still kept.")
     failed: int | None = Field(default=None, ge=0, description="Failed Jobs that are still kept.")
     last_schedule_time: str | None = Field(
         default=None,
         max_length=64,
         description="When a Job was last started by the schedule.",
+        json_schema_extra={"format": "date-time"},
+    )
+    next_schedule_time: str | None = Field(
+        default=None,
+        max_length=64,
+        description="When the schedule starts the next Job; absent while it starts none.",
         json_schema_extra={"format": "date-time"},
     )
     last_success_time: str | None = Field(
@@ -247,7 +330,11 @@ QUEUE = Resource(
         Column("Schedule", ".spec.schedule"),
         Column("Tick", ".spec.tickSeconds", "integer", description="Seconds between ticks."),
         Column("Suspend", ".spec.suspend", "boolean"),
-        Column("Active", ".status.active", "integer", description="Jobs that run now."),
+        Column("Depth", ".status.depth", "integer", description="Runs that wait, and slots without a run."),
+        Column("Active", ".status.active", "integer", description="Jobs of the schedule and runs at work now."),
+        Column("Replicas", ".status.replicas", "integer", 1, "Enqueued runs that may be at work now."),
+        # As text: kubectl shows dates by their age, and this one is still to come.
+        Column("Next", ".status.nextScheduleTime", priority=1, description="When the schedule starts the next Job."),
         Column("Last Success", ".status.lastSuccessTime", "date"),
         Column("Ready", condition_path(QueueCondition.READY)),
         Column("Reason", condition_path(QueueCondition.READY, "reason")),
@@ -255,4 +342,7 @@ QUEUE = Resource(
         Column("Age", ".metadata.creationTimestamp", "date"),
     ),
     rules=(_NAME_RULE,),
+    scale=Scale(
+        spec_replicas=".spec.concurrency", status_replicas=".status.replicas", label_selector=".status.selector"
+    ),
 )

@@ -1,4 +1,4 @@
-"""``b3lb run``, ``runs``, ``result``, ``revoke`` and ``purge``: task runs, enqueued, read and taken back."""
+"""``b3lb run``, ``runs``, ``result``, ``revoke`` and ``purge``: by the database if its URL is set, or the operator."""
 
 from __future__ import annotations
 
@@ -8,207 +8,174 @@ import sys
 import time
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
-import sqlalchemy as sa
-
-from b3lb.db.engine import database_clock
-from b3lb.db.mirror import QueueMirror
-from b3lb.db.mirror.queues import read_queues
-from b3lb.db.run_history import TaskRun, read_run, read_runs
-from b3lb.db.task_queue import InvalidRunError, enqueue, purge, revoke
-from b3lb.db.task_runs import TaskState
-from b3lb_cli.database import ask
 from b3lb_cli.outcome import CommandError, ExitCode
-from b3lb_cli.table import ago, shown, table
+from b3lb_cli.output import Column, Item, Listing, age, count, moment, text, write_document, write_listing
+from b3lb_cli.source import by_database, database, farm_namespace, operator
+from b3lb_cli.table import ago, shown
+
+if TYPE_CHECKING:
+    from b3lb.workflows import Workflow
 
 POLL_SECONDS = 1.0
 
-_HEADINGS = ("ID", "TASK", "QUEUE", "STATE", "PRIORITY", "ATTEMPTS", "AGE", "DURATION", "ERROR")
-_NUMBERS = frozenset({"PRIORITY", "ATTEMPTS"})
 _ERROR_COLUMNS = 60
-_NAME_COLUMNS = 40
 
 
-def execute(url: str, namespace: str, options: argparse.Namespace) -> None:
-    """Do what the command line asks for.
+class Runs(Protocol):
+    """Where runs are; every call raises CommandError with what is allowed."""
+
+    def runs(
+        self, *, queue: str | None, task: str | None, state: str | None, parent: UUID | None, limit: int
+    ) -> Mapping[str, Any]:
+        """Return the newest runs."""
+
+    def run(self, run_id: UUID) -> Mapping[str, Any]:
+        """Return a run."""
+
+    def enqueue(self, task: str, arguments: Mapping[str, Any], priority: int | None) -> Mapping[str, Any]:
+        """Enqueue a run in the queue that has the task, and return it."""
+
+    def enqueue_workflow(self, workflow: Workflow, priority: int | None) -> Mapping[str, Any]:
+        """Enqueue runs that belong together, and return the run that stands for all of them."""
+
+    def revoke(self, run_id: UUID) -> Mapping[str, Any]:
+        """Take a run back and return it."""
+
+    def purge(self, queue: str) -> int:
+        """Take back the waiting runs of a queue and return how many there were."""
+
+
+def duration(item: Item, now: datetime | None) -> str:
+    """Return how long a run has worked, empty for one that never began."""
+    began, ended = moment(item.get("startedAt")), moment(item.get("finishedAt")) or now
+    return "" if began is None or ended is None else ago(ended - began)
+
+
+def state_with_progress(item: Item, _now: datetime | None) -> str:
+    """Return the state of a run; while it is at work, with the part that is done, if the task tells."""
+    progress = item.get("progress")
+    if not isinstance(progress, Mapping) or item.get("finishedAt"):
+        return str(item.get("state"))
+    return f"{item.get('state')} {progress.get('percent', 0):.0f}%"
+
+
+def _optional(heading: str, name: str, *, columns: int = _ERROR_COLUMNS) -> Column:
+    """Return a column that is empty, not unknown, where there is nothing to say."""
+    return Column(heading, lambda item, _now: shown("" if item.get(name) is None else str(item[name]), columns))
+
+
+LISTING = Listing(
+    "task runs",
+    (
+        text("ID", "id"),
+        text("TASK", "task"),
+        text("QUEUE", "queue"),
+        Column("STATE", state_with_progress),
+        Column("PRIORITY", _optional("PRIORITY", "priority").cell, right=True),
+        count("ATTEMPTS", "attempts"),
+        age("AGE", "createdAt"),
+        Column("DURATION", duration),
+        text("POD", "pod", columns=63, wide=True),
+        text("NAMESPACE", "namespace", wide=True),
+        _optional("ERROR", "error"),
+    ),
+)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Enqueue a run; with ``--wait`` say how it ended.
 
     Raises:
-        CommandError: There is no such task, queue, state or run, or the database does not say.
+        CommandError: There is no such task, or the run that was waited for did not succeed.
     """
-    commands = {"run": _run, "runs": _runs, "result": _result, "revoke": _revoke, "purge": _purge}
-    commands[options.command](url, namespace, options)
+    source = _source(options)
+    if options.file is None:
+        found = source.enqueue(options.task, options.arguments, options.priority)
+    else:
+        from b3lb_cli.workflow_file import read_workflow  # noqa: PLC0415 - few commands need it
 
-
-def queue_with(task: str, queues: Mapping[str, QueueMirror], namespace: str) -> str:
-    """Return the name of the queue that has ``task``.
-
-    Raises:
-        CommandError: None has it; the message lists the tasks that there are.
-    """
-    for name, queue in queues.items():
-        if task in queue.tasks:
-            return name
-    tasks = sorted({found for queue in queues.values() for found in queue.tasks})
-    there = f"the tasks are {', '.join(tasks)}" if tasks else "there is no BBBQueue at all"
-    raise CommandError(
-        ExitCode.UNKNOWN_NAME,
-        f"no BBBQueue in namespace {namespace} has the task {shown(task, _NAME_COLUMNS)}; {there}",
-    )
-
-
-def as_json(run: TaskRun) -> dict[str, Any]:
-    """Return a run for programs; times are ISO 8601 in UTC."""
-    return {
-        "id": str(run.id),
-        "namespace": run.namespace,
-        "queue": run.queue,
-        "task": run.task,
-        "state": run.state,
-        "enqueued": run.enqueued,
-        "priority": run.priority,
-        "attempts": run.attempts,
-        "pod": run.pod or None,
-        "arguments": dict(run.arguments),
-        "result": run.result,
-        "error": run.error,
-        "traceback": run.traceback,
-        "createdAt": _time(run.created_at),
-        "notBefore": _time(run.not_before),
-        "startedAt": _time(run.started_at),
-        "finishedAt": _time(run.finished_at),
-    }
-
-
-def _run(url: str, namespace: str, options: argparse.Namespace) -> None:
-    def put(connection: sa.Connection) -> TaskRun:
-        queue = queue_with(options.task, read_queues(connection, namespace), namespace)
-        try:
-            run_id = enqueue(
-                connection,
-                namespace=namespace,
-                queue=queue,
-                task=options.task,
-                arguments=options.arguments,
-                priority=options.priority,
-            )
-        except InvalidRunError as error:
-            raise CommandError(ExitCode.USAGE, str(error)) from None
-        return _existing(connection, namespace, run_id)
-
-    run = ask(url, put, write=True)
-    run_id = run.id
+        found = source.enqueue_workflow(read_workflow(options.file), options.priority)
     if not options.wait:
-        _print(run, options.output)
+        _print(found, options.output)
         return
     deadline = time.monotonic() + options.timeout
-    while run.finished_at is None and time.monotonic() < deadline:
+    while found.get("finishedAt") is None and time.monotonic() < deadline:
         time.sleep(POLL_SECONDS)
-        run = ask(url, lambda connection: _existing(connection, namespace, run_id))
-    _print(run, options.output)
-    if run.state != TaskState.SUCCESS:
-        sys.stdout.flush()
-        raise CommandError(ExitCode.RUN_FAILED, f"run {run.id}: {run.state}" + (f": {run.error}" if run.error else ""))
+        found = source.run(UUID(found["id"]))
+    _print(found, options.output)
+    if found["state"] != "SUCCESS":
+        reason = f": {shown(str(found['error']), 500)}" if found.get("error") else ""
+        raise CommandError(ExitCode.RUN_FAILED, f"run {found['id']}: {found['state']}{reason}")
 
 
-def _runs(url: str, namespace: str, options: argparse.Namespace) -> None:
-    state = None if options.state is None else options.state.upper()
-    if state is not None and state not in set(TaskState):
-        states = ", ".join(TaskState)
-        raise CommandError(
-            ExitCode.UNKNOWN_NAME, f"there is no state {shown(options.state, _NAME_COLUMNS)}; the states are {states}"
-        )
+def runs(options: argparse.Namespace) -> None:
+    """List runs, the newest first.
 
-    def read(connection: sa.Connection) -> tuple[list[TaskRun], datetime]:
-        found = read_runs(
-            connection, namespace, queue=options.queue, task=options.task, state=state, most=options.limit
-        )
-        if not found and options.queue is not None:
-            _check_queue(connection, namespace, options.queue)
-        if not found and options.task is not None:
-            queue_with(options.task, read_queues(connection, namespace), namespace)
-        return found, database_clock(connection)
+    Raises:
+        CommandError: There is no such queue, task or state.
+    """
+    found = _source(options).runs(
+        queue=options.queue, task=options.task, state=options.state, parent=options.of, limit=options.limit
+    )
+    write_listing(LISTING, found, options.output)
 
-    runs, now = ask(url, read)
-    if options.output == "json":
-        sys.stdout.write(_dumped([as_json(run) for run in runs]))
+
+def result(options: argparse.Namespace) -> None:
+    """Show a run with its result.
+
+    Raises:
+        CommandError: There is none with this ID.
+    """
+    _print(_source(options).run(options.run), options.output)
+
+
+def revoke(options: argparse.Namespace) -> None:
+    """Take a run back.
+
+    Raises:
+        CommandError: There is none with this ID, or it is over.
+    """
+    _print(_source(options).revoke(options.run), options.output)
+
+
+def purge(options: argparse.Namespace) -> None:
+    """Take back what waits for a queue.
+
+    Raises:
+        CommandError: There is no such queue.
+    """
+    revoked = _source(options).purge(options.queue)
+    if options.output == "table":
+        sys.stdout.write(f"{revoked} waiting run{'' if revoked == 1 else 's'} revoked\n")
     else:
-        sys.stdout.write(table(_HEADINGS, [_line(run, now) for run in runs], right=_NUMBERS))
+        write_document({"queue": options.queue, "revoked": revoked}, options.output)
 
 
-def _result(url: str, namespace: str, options: argparse.Namespace) -> None:
-    _print(ask(url, lambda connection: _existing(connection, namespace, options.run)), options.output)
+def _source(options: argparse.Namespace) -> Runs:
+    # Either way takes as long to import as all the rest: only the one that is needed is.
+    if by_database(options):
+        from b3lb_cli.database_runs import DatabaseRuns  # noqa: PLC0415 - see above
+
+        return DatabaseRuns(*database(options))
+    from b3lb_cli.operator_client import writable  # noqa: PLC0415 - see above
+    from b3lb_cli.operator_runs import OperatorRuns  # noqa: PLC0415 - see above
+
+    client = operator(options)
+    return OperatorRuns(client, lambda: writable(options, client), farm_namespace(options))
 
 
-def _revoke(url: str, namespace: str, options: argparse.Namespace) -> None:
-    def take_back(connection: sa.Connection) -> TaskRun:
-        if not revoke(connection, namespace, options.run, why="revoked by hand"):
-            run = _existing(connection, namespace, options.run)
-            problem = f"it is over: {run.state}" if run.enqueued else "it was not enqueued: a schedule started it"
-            raise CommandError(ExitCode.NOT_FOUND, f"run {options.run} cannot be revoked: {problem}")
-        return _existing(connection, namespace, options.run)
-
-    _print(ask(url, take_back, write=True), options.output)
-
-
-def _purge(url: str, namespace: str, options: argparse.Namespace) -> None:
-    def take_back(connection: sa.Connection) -> int:
-        revoked = purge(connection, namespace, options.queue, why="purged by hand")
-        if not revoked:
-            # What waits for a queue that was deleted can be purged all the same.
-            _check_queue(connection, namespace, options.queue)
-        return revoked
-
-    count = ask(url, take_back, write=True)
-    if options.output == "json":
-        sys.stdout.write(_dumped({"queue": options.queue, "revoked": count}))
-    else:
-        sys.stdout.write(f"{count} waiting run{'' if count == 1 else 's'} revoked\n")
-
-
-def _check_queue(connection: sa.Connection, namespace: str, queue: str) -> None:
-    queues = read_queues(connection, namespace)
-    if queue not in queues:
-        there = f"the queues are {', '.join(queues)}" if queues else "there is none at all"
-        raise CommandError(
-            ExitCode.UNKNOWN_NAME, f"no BBBQueue {shown(queue, _NAME_COLUMNS)} in namespace {namespace}; {there}"
-        )
-
-
-def _existing(connection: sa.Connection, namespace: str, run_id: UUID) -> TaskRun:
-    run = read_run(connection, namespace, run_id)
-    if run is None:
-        raise CommandError(ExitCode.NOT_FOUND, f"no run {run_id} in namespace {namespace}; b3lb runs lists them")
-    return run
-
-
-def _print(run: TaskRun, output: str) -> None:
-    content = as_json(run)
-    if output == "json":
-        sys.stdout.write(_dumped(content))
+def _print(run: Mapping[str, Any], output: str) -> None:
+    if output in {"json", "yaml"}:
+        write_document(run, output)
         return
-    widest = max(map(len, content))
-    for name, value in content.items():
+    widest = max(map(len, run))
+    for name, value in run.items():
         if value is None or value == {}:
             continue
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        lines = [shown(line, len(line) + 1) for line in text.splitlines()] or [""]
+        printed = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        lines = [shown(line, len(line) + 1) for line in printed.splitlines()] or [""]
         sys.stdout.write(f"{name.ljust(widest)}  {lines[0]}\n")
         sys.stdout.writelines(f"{' ' * widest}  {line}\n" for line in lines[1:])
-
-
-def _line(run: TaskRun, now: datetime) -> tuple[str, ...]:
-    duration = "" if run.started_at is None else ago((run.finished_at or now) - run.started_at)
-    priority = "" if run.priority is None else str(run.priority)
-    names = (shown(run.task, _NAME_COLUMNS), shown(run.queue, _NAME_COLUMNS))
-    error = shown(run.error or "", _ERROR_COLUMNS)
-    return (str(run.id), *names, run.state, priority, str(run.attempts), ago(now - run.created_at), duration, error)
-
-
-def _dumped(content: object) -> str:
-    return json.dumps(content, ensure_ascii=False, indent=2) + "\n"
-
-
-def _time(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()

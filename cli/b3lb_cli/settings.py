@@ -1,38 +1,13 @@
-"""The environment of ``b3lb``."""
+"""The environment of the commands that ask the database."""
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 from pydantic import AfterValidator
 
 from b3lb.settings import DatabaseSettings, SettingsError, own_namespace
-
-_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_OBJECT = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
-
-
-def namespace_name(text: str) -> str:
-    """Return ``text`` if a namespace can have it for a name.
-
-    Raises:
-        ValueError: It cannot.
-    """
-    if not _NAMESPACE.fullmatch(text):
-        raise ValueError("a namespace's name has at most 63 lower-case letters, digits and '-'")
-    return text
-
-
-def object_name(text: str) -> str:
-    """Return ``text`` if a custom resource can have it for a name.
-
-    Raises:
-        ValueError: It cannot.
-    """
-    if not _OBJECT.fullmatch(text):
-        raise ValueError("an object's name has at most 253 lower-case letters, digits, '-' and '.'")
-    return text
+from b3lb_cli.values import namespace_name
 
 
 class CommandSettings(DatabaseSettings):

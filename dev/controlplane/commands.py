@@ -17,6 +17,7 @@ CONTROLLERS = (
     "namespace-controller",
     "garbage-collector-controller",
     "job-controller",
+    "horizontal-pod-autoscaler-controller",
     "cronjob-controller",
     "ttl-after-finished-controller",
     "deployment-controller",

@@ -7,13 +7,14 @@ import json
 import os
 import ssl
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self, TextIO
 
 from dev.controlplane import commands, credentials
 from dev.controlplane.commands import API_SERVER, CONTROLLER_MANAGER, ETCD, PARTS, SCHEDULER
+from dev.controlplane.paths import object_path
 from dev.processes import ManagedProcess, ProcessError, free_ports
 from dev.toolchain import assets_directory, kubectl_path
 
@@ -21,6 +22,7 @@ _READY_SECONDS = 60.0
 _STOP_SECONDS = 5.0
 _REQUEST_SECONDS = 5.0
 _KUBECTL_SECONDS = 60.0
+_TOKEN_SECONDS = 24 * 3600
 _MAX_RESPONSE_BYTES = 64_000_000
 _KEYS_PER_PAGE = 500
 _READY_PATHS = {ETCD: "/health", API_SERVER: "/readyz", CONTROLLER_MANAGER: "/healthz", SCHEDULER: "/healthz"}
@@ -231,23 +233,47 @@ class ControlPlane:
         Raises:
             ProcessError: the API server does not answer, or answers something else.
         """
+        status, content = self._request("GET", path)
+        if status == http.client.NOT_FOUND:
+            return None
+        if status != http.client.OK:
+            raise ProcessError(f"the API server answers {status} to {path}: {content[:500].decode(errors='replace')}")
+        answer: dict[str, Any] = json.loads(content)
+        return answer
+
+    def send(
+        self, method: str, path: str, manifest: object, *, content_type: str = "application/json"
+    ) -> tuple[int, dict[str, Any]]:
+        """Sends a manifest as administrator and returns the answer's status code and content, a refusal's, too.
+
+        Raises:
+            ProcessError: the API server does not answer.
+        """
+        status, content = self._request(method, path, json.dumps(manifest), {"Content-Type": content_type})
+        return status, json.loads(content)
+
+    def _request(
+        self, method: str, path: str, body: str | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
         connection = _connection(self._ports.api_server, self._context)
         try:
-            connection.request("GET", path, headers={"Authorization": f"Bearer {self._tokens.admin}"})
+            authorization = {"Authorization": f"Bearer {self._tokens.admin}"}
+            connection.request(method, path, body, {**authorization, **(headers or {})})
             response = connection.getresponse()
-            content = response.read()
+            return response.status, response.read()
         except (OSError, http.client.HTTPException) as error:
             raise ProcessError(f"the API server does not answer: {error}") from error
         finally:
             connection.close()
-        if response.status == http.client.NOT_FOUND:
-            return None
-        if response.status != http.client.OK:
-            raise ProcessError(
-                f"the API server answers {response.status} to {path}: {content[:500].decode(errors='replace')}"
-            )
-        answer: dict[str, Any] = json.loads(content)
-        return answer
+
+    def find_object(self, kind: str, name: str, *, namespace: str) -> dict[str, Any] | None:
+        """Returns an object as `find` does; a kind as kubectl calls one object, in full (``cronjob``).
+
+        Raises:
+            KeyError: the kind is not known (``dev.controlplane.paths``).
+            ProcessError: the API server does not answer, or answers something else.
+        """
+        return self.find(object_path(kind, name, namespace=namespace))
 
     @cached_property
     def _context(self) -> ssl.SSLContext:
@@ -257,11 +283,15 @@ class ControlPlane:
         """Writes a kubeconfig file with a fresh token of a service account (TokenRequest, 24 h).
 
         Raises:
-            KubectlError: the service account does not exist.
+            ProcessError: the API server does not answer, or the service account does not exist.
         """
+        # https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/token-request-v1/
+        path = f"{object_path('serviceaccount', service_account, namespace=namespace)}/token"
+        status, answer = self.send("POST", path, {"spec": {"expirationSeconds": _TOKEN_SECONDS}})
+        if status != http.client.CREATED:
+            raise ProcessError(f"there is no token of {service_account} in {namespace}: {answer.get('message')}")
         user = f"{namespace}.{service_account}"
-        token = self.kubectl("create", "token", service_account, f"--namespace={namespace}", "--duration=24h").strip()
-        return self._write_kubeconfig(user, token, namespace=namespace)
+        return self._write_kubeconfig(user, answer["status"]["token"], namespace=namespace)
 
     def _lock_directory(self) -> None:
         """Makes sure that nobody else works in the directory, until ``stop``."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 from uuid import UUID
 
+from b3lb.db.chunks import begin_chunk, end_chunk
 from b3lb.db.schema import check_schema
 from b3lb.db.task_attempts import AttemptEnd, ClaimedRun, begin_attempt, end_attempt
 from b3lb.db.task_runs import TaskState
@@ -22,6 +23,7 @@ from b3lb_jobs.exit_codes import ExitCode
 from b3lb_jobs.interruptions import Interruptions, StoppedError
 from b3lb_jobs.on_demand import RunContext
 from b3lb_jobs.options import RunOptions
+from b3lb_jobs.progress import ProgressWriter
 from b3lb_jobs.report import SUCCESS
 from b3lb_jobs.runner import run
 from b3lb_jobs.task_table import TaskEntry, entry_of
@@ -41,7 +43,8 @@ _log = get_logger(__name__)
 class EnqueuedOptions:
     """Which attempt of which run, within how many seconds, and what happens when it fails for a passing reason.
 
-    ``run`` says how to reach the database, and how a task that ticks is run.
+    ``run`` says how to reach the database, and how a task that ticks is run. ``chunk``, from 0 on, is that to work on
+    of a run that has chunks.
     """
 
     run_id: UUID
@@ -49,6 +52,7 @@ class EnqueuedOptions:
     soft_seconds: float
     retry: RetryPolicy
     run: RunOptions
+    chunk: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,7 @@ class _Worker:
             keys=self.options.run.keys,
             database=self.database,
             seconds_left=lambda: self.began + self.options.soft_seconds - time.monotonic(),
+            on_progress=ProgressWriter(self.database, claimed.id, time.monotonic),
         )
         with self.interruptions.allowed(soft_seconds=self.options.soft_seconds):
             result = task.run(context, claimed.arguments)
@@ -144,12 +149,12 @@ def run_enqueued(options: EnqueuedOptions) -> EnqueuedEnding:
     interruptions = Interruptions()
     try:
         with interruptions.caught():
-            claimed = _patiently(lambda: _claim(database, options))
+            claimed = patiently(lambda: _claim(database, options))
             if claimed is None:
                 outcome = Outcome("REVOKED", ExitCode.DONE, "this attempt is not to be worked on: revoked, or over")
                 return EnqueuedEnding(outcome, _summary(options, outcome))
             done = _Worker(options, database, interruptions).work(claimed)
-            outcome = _note(database, options, done)
+            outcome = _note(database, options, claimed, done)
     except TransientError as error:
         outcome = outcome_of(error)
         return EnqueuedEnding(outcome, _summary(options, outcome))
@@ -168,10 +173,14 @@ def _known(task: str) -> TaskEntry:
 def _claim(database: Database, options: EnqueuedOptions) -> ClaimedRun | None:
     with database.transaction() as connection:
         check_schema(connection)
-        return begin_attempt(connection, options.run_id, attempt=options.attempt, pod=options.run.pod)
+        if options.chunk is None:
+            return begin_attempt(connection, options.run_id, attempt=options.attempt, pod=options.run.pod)
+        return begin_chunk(
+            connection, options.run_id, attempt=options.attempt, chunk=options.chunk, pod=options.run.pod
+        )
 
 
-def _note(database: Database, options: EnqueuedOptions, done: _Done) -> Outcome:
+def _note(database: Database, options: EnqueuedOptions, claimed: ClaimedRun, done: _Done) -> Outcome:
     """Write the attempt's end and return it as it is then.
 
     Raises:
@@ -179,20 +188,24 @@ def _note(database: Database, options: EnqueuedOptions, done: _Done) -> Outcome:
     """
     if done.outcome.exit_code in _STOPS:
         return done.outcome
-    outcome, end = attempt_end(done.outcome, options, result=done.result, trace=done.traceback)
+    outcome, end = attempt_end(
+        done.outcome, options.retry, attempt=claimed.attempt, result=done.result, trace=done.traceback
+    )
+    note = end_attempt if options.chunk is None else end_chunk
 
     def write() -> None:
         with database.transaction() as connection:
-            end_attempt(connection, options.run_id, attempt=options.attempt, end=end)
+            note(connection, claimed.id, attempt=claimed.attempt, end=end)
 
-    _patiently(write)
+    patiently(write)
     return outcome
 
 
 def attempt_end(
     outcome: Outcome,
-    options: EnqueuedOptions,
+    policy: RetryPolicy,
     *,
+    attempt: int,
     result: Mapping[str, Any] | None = None,
     trace: str | None = None,
     chance: Callable[[], float] = random.random,
@@ -201,14 +214,14 @@ def attempt_end(
     error, state = outcome.error, TaskState(outcome.state)
     pause = None
     if state is TaskState.RETRY:
-        pause = retry_after(options.attempt, options.retry, countdown=outcome.countdown, chance=chance())
+        pause = retry_after(attempt, policy, countdown=outcome.countdown, chance=chance())
         if pause is None:
-            state, error = TaskState.FAILURE, f"{error} (attempt {options.attempt}, the last one)"
+            state, error = TaskState.FAILURE, f"{error} (attempt {attempt}, the last one)"
     end = AttemptEnd(state=state, retry_seconds=pause, result=result, error=error, traceback=trace)
     return Outcome(state.value, outcome.exit_code, error, outcome.expected, outcome.countdown), end
 
 
-def _patiently(call: Callable[[], T]) -> T:
+def patiently(call: Callable[[], T]) -> T:
     """Call until it works or patience ends.
 
     Raises:
@@ -234,5 +247,6 @@ def _summary(options: EnqueuedOptions, outcome: Outcome, task: str | None = None
         "pod": options.run.pod,
         "run": str(options.run_id),
         "attempt": options.attempt,
+        **({} if options.chunk is None else {"chunk": options.chunk}),
         "task": task,
     }

@@ -22,9 +22,16 @@ class NoArguments(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+def _unheard(_percent: float, _message: str) -> None:
+    """Tell nobody."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunContext:
-    """What a task may know and use; ``seconds_left`` returns the seconds until the soft time limit."""
+    """What a task may know and use.
+
+    ``seconds_left`` returns the seconds until the soft time limit. ``on_progress`` is told what `progress` is.
+    """
 
     run_id: UUID
     namespace: str
@@ -33,6 +40,18 @@ class RunContext:
     keys: KeyRing
     database: Database
     seconds_left: Callable[[], float]
+    on_progress: Callable[[float, str], None] = _unheard
+
+    def progress(self, percent: float, message: str = "") -> None:
+        """Say how far the work has come; cheap, for of what is said within 10 s only one thing is written.
+
+        Not to be called within a transaction of ``database``, which has one connection.
+
+        Args:
+            percent: 0 to 100; what lies beyond counts as the nearer of them.
+            message: One line for people, without secrets.
+        """
+        self.on_progress(min(100.0, max(0.0, percent)), message)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,8 @@ class RunOptions:
     ``queue`` is the label of its task runs and the name of the row that decides ``tick_seconds`` and ``max_in_flight``
     where they are None; without ``keepalive`` the usual ones count. ``holder`` is the name by which the run holds
     leases; it belongs to this process alone. ``run_id`` is that of an enqueued run, whose row is not this run's to
-    write but for the ticks that it counts.
+    write but for the ticks that it counts. After ``max_ticks`` ticks, or when its memory grew by
+    ``max_memory_growth_mib``, a run that ticks ends early.
     """
 
     entries: tuple[TaskEntry, ...]
@@ -38,3 +39,5 @@ class RunOptions:
     once: bool = False
     keepalive: Keepalive | None = None
     run_id: UUID | None = None
+    max_ticks: int | None = None
+    max_memory_growth_mib: int | None = None

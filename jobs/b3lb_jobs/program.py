@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID, uuid4
 
 from b3lb import logs
 from b3lb.settings import SettingsError, load_settings
 from b3lb_jobs import termination
+from b3lb_jobs.batch import BatchOptions, run_batch
 from b3lb_jobs.dry_run import dry_run
 from b3lb_jobs.enqueued import EnqueuedOptions, run_enqueued
 from b3lb_jobs.errors import Outcome
 from b3lb_jobs.exit_codes import ExitCode
 from b3lb_jobs.options import RunOptions
-from b3lb_jobs.report import TaskReport, summary_of
-from b3lb_jobs.runner import run
+from b3lb_jobs.report import summary_of
+from b3lb_jobs.runner import Ending, run
 from b3lb_jobs.settings import JobSettings
 from b3lb_jobs.task_table import TaskEntry
 
@@ -53,7 +56,7 @@ def execute(flags: Flags) -> ExitCode:
     if flags.dry_run:
         return _dry_run(options)
     ending = asyncio.run(run(options))
-    _conclude(ending.outcome, list(ending.reports), options)
+    _conclude(ending, options)
     return ending.outcome.exit_code
 
 
@@ -72,21 +75,41 @@ def options_from(flags: Flags, settings: JobSettings) -> RunOptions:
         tick_seconds=flags.tick_seconds or settings.tick_seconds,
         max_in_flight=flags.max_in_flight or settings.max_in_flight,
         once=flags.once or flags.dry_run,
+        max_ticks=settings.max_ticks,
+        max_memory_growth_mib=settings.max_memory_growth_mib,
     )
 
 
 def _run_enqueued(run_id: UUID, flags: Flags, settings: JobSettings) -> ExitCode:
+    if settings.job_name is not None:
+        return _run_batch(settings.job_name, flags, settings)
     options = EnqueuedOptions(
         run_id=run_id,
         attempt=settings.attempt,
         soft_seconds=settings.soft_time_limit_seconds,
         retry=settings.retry_policy,
         run=options_from(flags, settings),
+        chunk=settings.chunk,
     )
     ending = run_enqueued(options)
-    (_log.info if ending.outcome.error is None else _log.warning)("run ended", **ending.summary)
-    termination.write(ending.summary)
-    return ending.outcome.exit_code
+    return _ended(ending.outcome, ending.summary)
+
+
+def _run_batch(job_name: str, flags: Flags, settings: JobSettings) -> ExitCode:
+    options = BatchOptions(
+        job_name=job_name,
+        side_by_side=settings.concurrency,
+        hard_seconds=settings.time_limit_seconds,
+        retry=settings.retry_policy,
+        run=options_from(flags, settings),
+    )
+    return _ended(*run_batch(options))
+
+
+def _ended(outcome: Outcome, summary: Mapping[str, Any]) -> ExitCode:
+    (_log.info if outcome.error is None else _log.warning)("run ended", **summary)
+    termination.write(summary)
+    return outcome.exit_code
 
 
 def _dry_run(options: RunOptions) -> ExitCode:
@@ -96,8 +119,10 @@ def _dry_run(options: RunOptions) -> ExitCode:
     return outcome.exit_code
 
 
-def _conclude(outcome: Outcome, reports: list[TaskReport], options: RunOptions) -> None:
+def _conclude(ending: Ending, options: RunOptions) -> None:
     """Leave the run's summary as a log line and as the termination message."""
-    summary = summary_of(outcome, reports, namespace=options.namespace, queue=options.queue, pod=options.pod)
-    (_log.info if outcome.error is None else _log.warning)("run ended", **summary)
-    termination.write(summary)
+    summary = summary_of(
+        ending.outcome, ending.reports, namespace=options.namespace, queue=options.queue, pod=options.pod
+    )
+    early = {} if ending.ended_early is None else {"ended_early": ending.ended_early}
+    _ended(ending.outcome, {**summary, **early})

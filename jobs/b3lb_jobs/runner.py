@@ -19,6 +19,7 @@ from b3lb_jobs.database import Database
 from b3lb_jobs.errors import Outcome, TransientError, outcome_of
 from b3lb_jobs.exit_codes import ExitCode
 from b3lb_jobs.interface import Task
+from b3lb_jobs.lifetime import Lifetime
 from b3lb_jobs.opening import open_run
 from b3lb_jobs.options import RunOptions
 from b3lb_jobs.report import TaskReport, overall
@@ -33,10 +34,11 @@ _log = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a run ended, and what its tasks did."""
+    """How a run ended, what its tasks did, and why it ended before its minute did, if so."""
 
     outcome: Outcome
     reports: Sequence[TaskReport]
+    ended_early: str | None = None
 
 
 class StopSignals:
@@ -71,7 +73,8 @@ async def run(options: RunOptions) -> Ending:
     reports = [TaskReport(entry, run_id=options.run_id or uuid4()) for entry in options.entries]
     opened = asyncio.Event()
     stop = StopSignals()
-    work = asyncio.create_task(_work(database, options, reports, opened))
+    lifetime = Lifetime(options.max_ticks, options.max_memory_growth_mib)
+    work = asyncio.create_task(_work(database, options, reports, opened, lifetime))
     stop.cancel_on_signal(work)
     stopped: Outcome | None = None
     try:
@@ -90,7 +93,7 @@ async def run(options: RunOptions) -> Ending:
     if opened.is_set() and options.run_id is None and (stopped is None or database.answered):
         _finish(database, reports)
     database.close()
-    return Ending(overall(reports, stopped), reports)
+    return Ending(overall(reports, stopped), reports, lifetime.over)
 
 
 async def follow(plan: Plan, clock: Callable[[], DatabaseClock], tick: Callable[[datetime], Awaitable[bool]]) -> int:
@@ -115,7 +118,13 @@ async def follow(plan: Plan, clock: Callable[[], DatabaseClock], tick: Callable[
     return len(plan.ticks) - begun
 
 
-async def _work(database: Database, options: RunOptions, reports: Sequence[TaskReport], opened: asyncio.Event) -> None:
+async def _work(
+    database: Database,
+    options: RunOptions,
+    reports: Sequence[TaskReport],
+    opened: asyncio.Event,
+    lifetime: Lifetime,
+) -> None:
     context = await open_run(database, options, reports if options.run_id is None else ())
     opened.set()
     now = database.clock.now()
@@ -130,6 +139,9 @@ async def _work(database: Database, options: RunOptions, reports: Sequence[TaskR
             for report, task in tasks:
                 if report.wants(at):
                     await _guarded_tick(task, report, at, place)
+            if ticking and not lifetime.tick_done():
+                _log.info("the pod ends early, the next one goes on", reason=lifetime.over)
+                return False
             return any(report.end is None for report in reports)
 
         missed = await follow(plan, lambda: database.clock, tick)
@@ -144,6 +156,7 @@ async def _guarded_tick(task: Task[Any], report: TaskReport, at: datetime, place
     except Exception as error:  # noqa: BLE001 - the boundary of a task: one that fails must not stop the others
         outcome = outcome_of(error)
         if outcome.state == "RETRY":
+            _log.debug("where the tick failed", task=report.entry.name, exc_info=error)
             report.tick_failed(outcome.error or "")
             _log.warning("tick failed", task=report.entry.name, tick=at.isoformat(), reason=outcome.error)
             if outcome.countdown is not None:
@@ -153,8 +166,10 @@ async def _guarded_tick(task: Task[Any], report: TaskReport, at: datetime, place
 
 
 def _explained(error: Exception, message: str, **fields: str) -> Outcome:
-    """Log a fault, with its traceback only if it is the program's, and return its outcome."""
+    """Log a fault, with its traceback if it is the program's or somebody debugs, and return its outcome."""
     outcome = outcome_of(error)
+    if outcome.expected:
+        _log.debug("where it failed", exc_info=error, **fields)
     if not outcome.expected:
         _log.error(message, reason=outcome.error, exc_info=error, **fields)
     elif outcome.state == "FAILURE":

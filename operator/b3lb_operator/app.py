@@ -13,6 +13,8 @@ from b3lb.crypto import KeyRing
 from b3lb.db.configuration import Action, Changed
 from b3lb.db.configuration import Kind as RowKind
 from b3lb.db.schema import SchemaMismatchError
+from b3lb.db.work import read_work
+from b3lb_operator.control.farms import Farms
 from b3lb_operator.database import Database
 from b3lb_operator.dispatch import Dispatcher
 from b3lb_operator.events import EventRecorder
@@ -27,9 +29,12 @@ from b3lb_operator.objects import ObjectApplier
 from b3lb_operator.probe import Prober
 from b3lb_operator.reconcilers.node import NodeReconciler
 from b3lb_operator.reconcilers.queue import QueueReconciler
+from b3lb_operator.reconcilers.requests import RequestReconciler
 from b3lb_operator.reconcilers.runs import RunReconciler
 from b3lb_operator.reconcilers.secret import ApiSecretReconciler
+from b3lb_operator.request_outcomes import RequestOutcomes
 from b3lb_operator.settings import OperatorSettings
+from b3lb_operator.sight import Sight
 from b3lb_operator.status import StatusWriter
 from b3lb_operator.store import Store
 from b3lb_operator.sync import Sync
@@ -40,6 +45,9 @@ EXIT_OK = 0
 EXIT_FAILURE = 1
 EXIT_TRANSIENT = 75
 DEFINITIONS_SECONDS = 2.0
+RECOUNT_SECONDS = 2.0
+"""Runs come, begin and end together mostly, and numbers may be written once a minute only."""
+
 _LEAD = "lead"
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -93,6 +101,20 @@ class Operator:
             instruments=instruments,
             leads=lambda: bool(self._tasks),
         )
+        outcomes = RequestOutcomes(clock)
+        self.farms = Farms(
+            namespaces=self.namespaces,
+            store=self._store,
+            database=self._database,
+            kube=kube,
+            live=self.live_checks,
+            ready=self.ready_checks,
+            leads=lambda: bool(self._tasks),
+            loop_lag=self._loop_monitor.longest_lag,
+            sight=self.metrics.sight,
+            outcomes=outcomes,
+            works=Sight(self._database, lambda connection: read_work(connection, self.namespaces)),
+        )
         instruments.observe(
             loop_lag_seconds=self._loop_monitor.longest_lag,
             live=lambda: _all_well(self.live_checks),
@@ -100,12 +122,21 @@ class Operator:
             leads=lambda: float(bool(self._tasks)),
         )
         self._nodes = WorkQueue("nodes", NodeReconciler(kube, self._store, self._view).reconcile)
+        runs = RunReconciler(
+            kube=kube,
+            store=self._store,
+            database=self._database,
+            defaults=settings.job_defaults,
+            on_counts=self.recount_queue,
+        )
+        self._runs = WorkQueue("enqueued runs", runs.reconcile)
         queues = QueueReconciler(
             kube=kube,
             store=self._store,
             writer=writer,
             defaults=settings.job_defaults,
             row_block=self._sync.queue_block,
+            run_counts=runs.counts,
         )
         self._queues = WorkQueue("queues", queues.reconcile)
         secrets = ApiSecretReconciler(
@@ -115,8 +146,10 @@ class Operator:
             on_problem=lambda key: self.mirror(key.namespace),
         )
         self._api_secrets = WorkQueue("API secrets", secrets.reconcile)
-        runs = RunReconciler(kube=kube, store=self._store, database=self._database, defaults=settings.job_defaults)
-        self._runs = WorkQueue("enqueued runs", runs.reconcile)
+        requests = RequestReconciler(
+            kube=kube, store=self._store, database=self._database, events=self._events, outcomes=outcomes
+        )
+        self._requests = WorkQueue("requests", requests.reconcile)
         self._mirrors = {
             namespace: self._new_mirror(namespace, writer=writer, secrets=secrets) for namespace in self.namespaces
         }
@@ -207,6 +240,7 @@ class Operator:
             "queues": self._queues.run,
             "API secrets": self._api_secrets.run,
             "enqueued runs": self._runs.run,
+            "requests": self._requests.run,
             **{f"mirror of {namespace}": mirror.run for namespace, mirror in self._mirrors.items()},
         }
         for name, run in runs.items():
@@ -227,6 +261,7 @@ class Operator:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
         await self.metrics.close()
+        await self.farms.works.close()
         self._database.close()
         # kopf waits for its own waiter on this flag before it lets the process go.
         self.stop_flag.set()
@@ -243,6 +278,10 @@ class Operator:
         """See ``Sinks``."""
         self._queues.add(key)
 
+    def recount_queue(self, key: Key) -> None:
+        """See ``Sinks``."""
+        self._queues.add_after(key, RECOUNT_SECONDS)
+
     def reconcile_queues(self, namespace: str) -> None:
         """See ``Sinks``."""
         for key, _ in self._store.in_namespace(QUEUE, namespace):
@@ -256,6 +295,10 @@ class Operator:
         """See ``Sinks``; namespaces of other operators that share the database are none of ours."""
         if namespace in self._mirrors:
             self._runs.add(namespace)
+
+    def take_requests(self, key: Key) -> None:
+        """See ``Sinks``."""
+        self._requests.add(key)
 
     def mirror(self, namespace: str) -> None:
         """See ``Sinks``; namespaces of other operators that share the database are none of ours."""

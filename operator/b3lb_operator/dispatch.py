@@ -22,6 +22,7 @@ from b3lb_operator.kinds import (
     is_deleting,
 )
 from b3lb_operator.manifests.cronjob import NAME_PREFIX
+from b3lb_operator.manifests.requests import has_requests
 from b3lb_operator.references import Ref, ReferenceIndex, targets_of
 from b3lb_operator.resolve import gives_way
 from b3lb_operator.store import Change
@@ -39,11 +40,17 @@ class Sinks(Protocol):
     def reconcile_queue(self, key: Key) -> None:
         """A queue's CronJob or status may have to change."""
 
+    def recount_queue(self, key: Key) -> None:
+        """The numbers of a queue's status may have to change; more of that may follow."""
+
     def reconcile_queues(self, namespace: str) -> None:
         """The same for all queues of a namespace."""
 
     def release(self, namespace: str) -> None:
         """Enqueued runs of a namespace may begin, or one may have ended."""
+
+    def take_requests(self, key: Key) -> None:
+        """A queue carries requests."""
 
     def reconcile_api_secret(self, key: Key) -> None:
         """A generated API secret may be missing."""
@@ -93,6 +100,8 @@ class Dispatcher:
         old, new = _substance(change.old), _substance(change.new)
         if kind == NODE and change.new is not None and (new != old or _tended(change.old) != _tended(change.new)):
             self._sinks.reconcile_node(key)
+        if kind == QUEUE and change.new is not None and has_requests(change.new):
+            self._sinks.take_requests(key)
         if old == new:
             return
         known = new or old
@@ -128,6 +137,8 @@ class Dispatcher:
             for owner in (manifest or {}).get("metadata", {}).get("ownerReferences", ()):
                 if owner.get("kind") in {QUEUE.name, CRON_JOB.name}:
                     self._sinks.release(change.key.namespace)
+                if owner.get("kind") == QUEUE.name:
+                    self._sinks.recount_queue(Key(change.key.namespace, owner["name"]))
                 if owner.get("kind") == CRON_JOB.name:
                     self._sinks.reconcile_queue(Key(change.key.namespace, owner["name"].removeprefix(NAME_PREFIX)))
 

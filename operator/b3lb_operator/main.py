@@ -20,6 +20,7 @@ from kopf._cogs.clients.errors import APINotFoundError
 
 from b3lb.bbb.client import NodeClient
 from b3lb_operator.app import EXIT_OK, Operator
+from b3lb_operator.control.routes import add_control
 from b3lb_operator.credentials import Credentials
 from b3lb_operator.http import Check, application, serve
 from b3lb_operator.instruments import Instruments
@@ -141,6 +142,7 @@ async def _completed(settings: ProgramSettings, kube: Kube, instruments: Instrum
         return instruments.text()
 
     app = application(live=(), ready=(credentials.problem,), metrics=own_metrics)
+    add_control(app, token=_control_token(settings), farms=None, waiting=credentials.problem)
     stop_flag = asyncio.Event()
     _stop_by_signals(stop_flag)
     async with serve(app, address=settings.http_address, port=settings.http_port):
@@ -160,12 +162,12 @@ async def _run(settings: OperatorSettings, kube: Kube, instruments: Instruments)
                 fence=elector.problem,
                 instruments=instruments,
             )
-        app = application(
-            live=operator.live_checks, ready=_ready_checks(operator, elector), metrics=operator.metrics.text
-        )
+        ready = _ready_checks(operator, elector)
+        app = application(live=operator.live_checks, ready=ready, metrics=operator.metrics.text)
+        add_control(app, token=_control_token(settings), farms=dataclasses.replace(operator.farms, ready=ready))
         async with serve(app, address=settings.http_address, port=settings.http_port), _stopping(operator, elector):
-            ready = await _unless_stopped(operator.stop_flag, _true_after(operator.wait_for_definitions()))
-            if ready and await _lead(operator, elector):
+            defined = await _unless_stopped(operator.stop_flag, _true_after(operator.wait_for_definitions()))
+            if defined and await _lead(operator, elector):
                 await _run_kopf(operator, settings)
         return operator.exit_code
 
@@ -186,6 +188,10 @@ async def _run_kopf(operator: Operator, settings: OperatorSettings) -> None:
         )
     except APINotFoundError as error:
         raise WatchLostError from error
+
+
+def _control_token(settings: ProgramSettings) -> str | None:
+    return None if settings.control_token is None else settings.control_token.get_secret_value()
 
 
 def _elector(settings: OperatorSettings, kube: Kube) -> Elector:

@@ -8,7 +8,6 @@ leaves no series behind.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -21,20 +20,13 @@ from prometheus_client.registry import Collector
 
 from b3lb.db.farm_metrics import FarmMetrics, read_farm_metrics
 from b3lb.db.secret_metrics import load_secret_metrics
-from b3lb.metrics.nodes import NodeSample, cluster_families, node_families
-from b3lb.metrics.queues import EnqueuedRuns, QueueSample, queue_families, task_families
+from b3lb.metrics.nodes import cluster_families, node_families
+from b3lb.metrics.queues import queue_families, task_families
 from b3lb.metrics.tenants import SecretMetrics, tenant_families
-from b3lb.resources import BBBQueueSpec
-from b3lb_operator.database import Database, DatabaseUnavailableError
+from b3lb_operator.database import Database
 from b3lb_operator.instruments import Instruments
-from b3lb_operator.kinds import CRON_JOB, JOB, NODE, QUEUE, Key, Manifest
-from b3lb_operator.manifests.cronjob import cron_job_name
-from b3lb_operator.manifests.facts import Block
-from b3lb_operator.manifests.queue_metrics import queue_sample
-from b3lb_operator.manifests.queue_status import QueueFacts
-from b3lb_operator.node_samples import node_sample
-from b3lb_operator.reconcilers.queue import owned_jobs
-from b3lb_operator.resolve import parse_spec
+from b3lb_operator.samples import node_samples, queue_samples
+from b3lb_operator.sight import Sight
 from b3lb_operator.store import Store
 
 FRESH_SECONDS = 15.0
@@ -85,12 +77,10 @@ class MetricsPage:
         """
         self._leads = leads
         self._store = store
-        self._database = database
         self._namespaces = namespaces
         self._instruments = instruments
-        self._look: Look | None = None
-        self._looked_at = 0.0
-        self._up = False
+        self.sight = Sight(database, lambda connection: Look.at(connection, namespaces))
+        """What the page is made of; others may look, too."""
         self._text = b""
         self._due_at = 0.0
         self._refreshing: asyncio.Task[None] | None = None
@@ -111,13 +101,14 @@ class MetricsPage:
         if self._refreshing is not None:
             self._refreshing.cancel()
             await asyncio.gather(self._refreshing, return_exceptions=True)
+        await self.sight.close()
 
     async def _refresh(self) -> None:
         """Look at database and cluster once; a fault costs freshness only."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         try:
-            await self._read(began)
+            await self.sight.refresh(older_than=FRESH_SECONDS)
             families = list(self._families())
             # A thread, so that watches and probes have their turns in between.
             self._text = await asyncio.to_thread(families_text, families)
@@ -129,23 +120,19 @@ class MetricsPage:
             self._due_at = began + FRESH_SECONDS
             self._refreshing = None
 
-    async def _read(self, began: float) -> None:
-        self._up = False
-        with contextlib.suppress(DatabaseUnavailableError):
-            self._look = await self._database.call(lambda connection: Look.at(connection, self._namespaces))
-            self._up, self._looked_at = True, began
-
     def _families(self) -> Iterator[Metric]:
-        nodes = list(self._nodes())
-        yield from queue_families(self._queues())
-        if self._look is None:
+        look = self.sight.last
+        farms = None if look is None else look.farms
+        nodes = [sample for _, sample in node_samples(self._store, self._namespaces, farms)]
+        queues = queue_samples(self._store, self._namespaces, farms, now=datetime.now(UTC))
+        yield from queue_families(queue.sample for queue in queues)
+        if look is None or farms is None:
             yield from node_families(nodes)
             return
-        farms = self._look.farms
         yield from task_families(farms.totals, farms.ticks)
         yield from node_families(nodes, farms.polls)
         yield from cluster_families(farms.clusters, nodes)
-        yield from self._tenants(self._look)
+        yield from self._tenants(look)
 
     def _tenants(self, look: Look) -> Iterator[Metric]:
         """Yield the tenants' families; farms in several namespaces are told apart by one more label."""
@@ -160,49 +147,13 @@ class MetricsPage:
                 whole.samples = added if whole is family else [*whole.samples, *added]
         yield from merged.values()
 
-    def _nodes(self) -> Iterator[NodeSample]:
-        numbers = {} if self._look is None else self._look.farms.nodes
-        for namespace in self._namespaces:
-            for key, manifest in self._store.in_namespace(NODE, namespace):
-                yield node_sample(manifest, numbers.get(key))
-
-    def _queues(self) -> Iterator[QueueSample]:
-        now = datetime.now(UTC)
-        for namespace in self._namespaces:
-            jobs = [job for _, job in self._store.in_namespace(JOB, namespace)]
-            for key, manifest in self._store.in_namespace(QUEUE, namespace):
-                sample = self._queue(key, manifest, jobs, now)
-                if sample is not None:
-                    yield sample
-
-    def _queue(self, key: Key, manifest: Manifest, jobs: Iterable[Manifest], now: datetime) -> QueueSample | None:
-        spec = parse_spec(BBBQueueSpec, manifest)
-        if isinstance(spec, Block):
-            return None
-        cron_job = self._store.get(CRON_JOB, Key(key.namespace, cron_job_name(key.name)))
-        facts = QueueFacts(
-            spec=spec,
-            generation=manifest["metadata"]["generation"],
-            cron_job=cron_job,
-            jobs=owned_jobs(jobs, cron_job),
-        )
-        enqueued = EnqueuedRuns() if self._look is None else self._look.farms.enqueued.get(key, EnqueuedRuns())
-        return queue_sample(
-            facts,
-            namespace=key.namespace,
-            queue=key.name,
-            old=manifest.get("status") or {},
-            now=now,
-            enqueued=enqueued,
-        )
-
     def _of_snapshot(self, now: float) -> Iterator[Metric]:
         # A look that still goes on made this scrape wait in vain.
-        up = self._up and self._refreshing is None
+        up = self.sight.up and self._refreshing is None
         yield GaugeMetricFamily("b3lb_database_up", "Whether the database could be read in time", value=float(up))
         age = GaugeMetricFamily("b3lb_snapshot_age_seconds", "How long ago the database was last read")
-        if self._look is not None:
-            age.add_metric((), now - self._looked_at)
+        if self.sight.last is not None:
+            age.add_metric((), now - self.sight.seen_at)
         yield age
 
 

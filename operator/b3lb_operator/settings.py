@@ -24,6 +24,9 @@ from b3lb_operator.manifests.job_template import JobTemplate, parse_job_template
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
+_TOKEN = re.compile(r"[!-~]{16,256}")
+"""As it may stand in a header; a shorter one could be guessed."""
+
 
 def _split(value: object) -> object:
     if not isinstance(value, str):
@@ -58,7 +61,8 @@ class ProgramSettings(NamespaceSettings):
     ``objects`` (comma-separated) are ConfigMaps that hold a custom resource each, which the operator applies in every
     namespace. ``leader_election`` lets only one of several operators work. ``database_pool_size`` is the most
     connections for transactions at the same time. ``http_address`` and ``http_port`` are those of ``/livez`` and
-    ``/readyz``; default: ``$POD_IP`` or every address, 8080.
+    ``/readyz``; default: ``$POD_IP`` or every address, 8080. ``control_token`` opens what is below ``/control``;
+    without it nothing is there.
     """
 
     objects: Names = ()
@@ -74,6 +78,7 @@ class ProgramSettings(NamespaceSettings):
     # Empty: every address of both families; "kubectl port-forward" comes from the pod's own loopback.
     http_address: str = Field(default_factory=lambda: os.environ.get("POD_IP", ""))
     http_port: int = Field(default=8080, ge=0, le=65535)
+    control_token: SecretStr | None = None
 
     @field_validator("job_template", mode="before")
     @classmethod
@@ -85,6 +90,13 @@ class ProgramSettings(NamespaceSettings):
     def _check_label(cls, value: str | None) -> str | None:
         if value is not None and not _LABEL_VALUE.fullmatch(value):
             raise ValueError("write the value of a label: at most 63 letters, digits, '-', '_' and '.'")
+        return value
+
+    @field_validator("control_token")
+    @classmethod
+    def _check_token(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _TOKEN.fullmatch(value.get_secret_value()):
+            raise ValueError("write 16 to 256 printable ASCII characters without blanks")
         return value
 
     @property

@@ -13,6 +13,9 @@ from b3lb_operator.store import Store
 
 NUMBERS_SECONDS = 30.0
 QUEUE_NUMBERS_SECONDS = 60.0
+REPLICAS_SECONDS = 10.0
+"""Autoscalers, and people who scale, look at how many pods a queue may have."""
+
 _REMEMBERED = 2000
 
 
@@ -61,7 +64,7 @@ class StatusWriter:
             self._instruments.status_patches_avoided.inc()
             return None
         urgent = is_urgent(old, desired)
-        delay = 0.0 if urgent else self._delay(kind, key)
+        delay = 0.0 if urgent else self._delay(kind, key, scaled=old.get("replicas") != desired.get("replicas"))
         if delay > 0:
             self._instruments.status_patches_avoided.inc()
             return delay
@@ -87,9 +90,9 @@ class StatusWriter:
             self._numbers_written = recent
         self._numbers_written[(kind, key)] = now
 
-    def _delay(self, kind: Kind, key: Key) -> float:
+    def _delay(self, kind: Kind, key: Key, *, scaled: bool) -> float:
         written = self._numbers_written.get((kind, key))
-        period = QUEUE_NUMBERS_SECONDS if kind == QUEUE else NUMBERS_SECONDS
+        period = (REPLICAS_SECONDS if scaled else QUEUE_NUMBERS_SECONDS) if kind == QUEUE else NUMBERS_SECONDS
         return 0.0 if written is None else written + period - self._clock()
 
 

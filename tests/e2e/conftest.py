@@ -13,8 +13,10 @@ from dev.environment import Environment, Installation
 from dev.farm.process import Farm
 from dev.scenario import NOTHING_DECLARED, SEAM_SECONDS, TICK_SECONDS, Scenario
 from tests.e2e.leaks import known_values, leaks
+from tests.migrated import create_migrated_database
 
 _NAMESPACES = itertools.count(1)
+_KINDS = "bbbqueues,bbbnodes,bbbsecrets,bbbtenants,bbbrecordprofiles,bbbclusters,cronjobs,jobs,secrets"
 _UNEXPECTED = re.compile(
     r"Traceback|\"level\": ?\"(error|critical)\"|unclosed|was never (awaited|retrieved)|Task was destroyed"
 )
@@ -42,11 +44,37 @@ def installation(environment: Environment, expected_errors: list[str]) -> Iterat
     At the end its logs are searched for unannounced errors, and everything but core Secrets for their values.
     """
     namespace = f"e2e-{next(_NAMESPACES)}"
-    with Installation(environment, namespace, values=NOTHING_DECLARED) as running:
+    with Installation(
+        environment, namespace, values=NOTHING_DECLARED, create_database=create_migrated_database
+    ) as running:
         yield running
         remove(running)
         found = leaks(running, known_values(running))
     assert_no_problems(running, expected_errors)
+    assert found == []
+
+
+@pytest.fixture(scope="module")
+def release(environment: Environment) -> Iterator[Installation]:
+    """A release that a file's tests share, for those in which no part of it comes to harm."""
+    with Installation(
+        environment, f"e2e-{next(_NAMESPACES)}", values=NOTHING_DECLARED, create_database=create_migrated_database
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def shared_installation(release: Installation, expected_errors: list[str]) -> Iterator[Installation]:
+    """The file's release without anything of earlier tests; it is searched like one of the test's own.
+
+    A file whose tests share their release has `installation` return this one.
+    """
+    before = declared(release)
+    yield release
+    remove(release)
+    found = leaks(release, known_values(release))
+    clear(release, before)
+    assert_no_problems(release, expected_errors)
     assert found == []
 
 
@@ -99,6 +127,21 @@ def remove(installation: Installation) -> None:
     """Take queues and Jobs away, so that no pod runs on; the rest stays in its namespace, which nobody watches."""
     installation.kubectl("delete", "bbbqueues", "--all", "--wait=true", "--timeout=20s")
     installation.kubectl("delete", "jobs", "--all", "--wait=true", "--timeout=20s", "--cascade=foreground")
+
+
+def declared(installation: Installation) -> set[str]:
+    """Return what there is of the kinds that tests and the operator make."""
+    return set(installation.kubectl("get", _KINDS, "-o", "name").split())
+
+
+def clear(installation: Installation, keep: set[str]) -> None:
+    """Take away everything else that is declared, and all Events, and see that nothing of it is left."""
+    installation.kubectl("annotate", "bbbnodes", "--all", "--overwrite", "b3lb.io/force-delete=true")
+    gone = declared(installation) - keep
+    if gone:
+        installation.kubectl("delete", *sorted(gone), "--ignore-not-found", "--timeout=20s")
+    installation.kubectl("delete", "events", "--all")
+    assert declared(installation) == keep
 
 
 def assert_no_problems(installation: Installation, expected: Sequence[str] = ()) -> None:

@@ -33,6 +33,7 @@ DOCUMENTS = (
     "README.md",
     "docs/cli.md",
     "docs/production.md",
+    "docs/runbooks.md",
     "docs/upgrade.md",
     "docs/running.md",
 )
@@ -61,7 +62,7 @@ class Reader:
             variables |= {"B3LB_HTTP_ADDRESS": "127.0.0.1", "B3LB_HTTP_PORT": str(free_ports(1)[0])}
         elif document == "docs/upgrade.md":
             variables["NEW_DATABASE_URL"] = self.installation.environment.postgres.create_database("moved")
-        elif document in {"README.md", "docs/cli.md"}:
+        elif document in {"README.md", "docs/cli.md", "docs/runbooks.md"}:
             variables |= {"B3LB_DATABASE_URL": self.installation.database_url, "B3LB_NAMESPACE": NAMESPACE}
         return Shell(self.checkout, variables)
 

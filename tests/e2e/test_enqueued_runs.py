@@ -6,32 +6,25 @@ import itertools
 import json
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
 from uuid import UUID
 
 import psutil
 import psycopg
 import pytest
-import sqlalchemy as sa
 
-from b3lb.db.engine import create_engine
-from b3lb.db.run_history import TaskRun, read_runs
 from dev.environment import Environment, Installation
 from dev.farm.process import Farm
-from dev.scenario import NOTHING_DECLARED, Scenario, queue
-from tests.e2e.conftest import assert_no_problems, remove
-from tests.integration.enqueued_runs import PACKAGE, get, put
+from tests.e2e.conftest import assert_no_problems
+from tests.e2e.run_scenario import WITH_TASKS, Runs, environment_of
+from tests.migrated import create_migrated_database
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
-
-_PYTHONPATH = {"extraEnv": [{"name": "PYTHONPATH", "value": PACKAGE}]}
-_VALUES = {**NOTHING_DECLARED, "operator": _PYTHONPATH, "jobs": _PYTHONPATH}
 
 
 @pytest.fixture(scope="module")
 def installed(environment: Environment) -> Iterator[Installation]:
     """A release whose operator and pods have the task `work`."""
-    with Installation(environment, "e2e-runs", values=_VALUES) as running:
+    with Installation(environment, "e2e-runs", values=WITH_TASKS, create_database=create_migrated_database) as running:
         yield running
     assert_no_problems(running)
 
@@ -39,77 +32,17 @@ def installed(environment: Environment) -> Iterator[Installation]:
 @pytest.fixture
 def runs(installed: Installation, start_farm: Callable[..., Farm]) -> Iterator[Runs]:
     """The release, without runs."""
-    engine = create_engine(installed.database_url, application_name="tests")
-    yield Runs(installed, start_farm(nodes=1, frozen=True), engine)
-    engine.dispose()
-    remove(installed)
-    with psycopg.connect(installed.database_url) as connection:
-        connection.execute("DELETE FROM task_runs")
-        connection.execute("DELETE FROM release_rates")
-
-
-class Runs(Scenario):
-    """Runs of the task `work`."""
-
-    def __init__(self, installation: Installation, farm: Farm, engine: sa.Engine) -> None:
-        super().__init__(installation, farm)
-        self.engine = engine
-
-    def declare_queue(self, name: str = "work", **spec: Any) -> None:
-        """Declare a queue that runs `work` on demand and wait until the database has it."""
-        fields = {name: value for name, value in queue(name, ["work"], **spec)["spec"].items() if value is not None}
-        fields.pop("schedule"), fields.pop("tickSeconds")
-        self.apply({**queue(name, ["work"]), "spec": fields})
-        expected = "False/Suspended" if spec.get("suspend") else "True/OnDemand"
-        self.expect_condition(name, "Ready", expected, within=10, of="bbbqueue")
-        with psycopg.connect(self.installation.database_url, autocommit=True) as connection:
-            count = "SELECT count(*) FROM queues WHERE name = %s AND deleted_at IS NULL AND generation = %s"
-            generation = self.get("bbbqueue", name)["metadata"]["generation"]
-            self.expect(
-                "the database has the queue",
-                lambda: connection.execute(count, (name, generation)).fetchone() == (1,),
-                within=10,
-            )
-
-    def put(self, **values: Any) -> UUID:
-        """Enqueue a run; return its ID."""
-        return put(self.engine, self.installation.namespace, **values)
-
-    def row(self, run_id: UUID) -> TaskRun:
-        """Return a run."""
-        return get(self.engine, self.installation.namespace, run_id)
-
-    def listed(self) -> list[TaskRun]:
-        """Return all runs, newest first."""
-        with self.engine.connect() as connection:
-            return read_runs(connection, self.installation.namespace)
-
-    def expect_state(self, run_id: UUID, state: str, *, within: float) -> TaskRun:
-        """Wait until a run is in a state; return it."""
-        self.expect(f"run is {state}", lambda: self.row(run_id).state == state, within=within)
-        return self.row(run_id)
-
-    def job_names(self) -> list[str]:
-        """Return the names of the Jobs of runs."""
-        return self.installation.kubectl("get", "jobs", "-l", "b3lb.io/run", "-o", "name").split()
-
-    def kill_pod(self, run_id: UUID) -> None:
-        """Kill the process of a run's pod without a warning."""
-        found = [process for process in psutil.process_iter(["cmdline"]) if _is_pod(process, str(run_id))]
-        assert found
-        for process in found:
-            process.kill()
-
-
-def _is_pod(process: psutil.Process, run_id: str) -> bool:
-    words = process.info["cmdline"] or []
-    return "--run" in words and run_id in words and any("b3lb-job" in word for word in words)
+    made = Runs(installed, start_farm(nodes=1, frozen=True))
+    yield made
+    made.forget()
 
 
 def test_a_run_goes_from_pending_to_success_and_its_result_is_read_back(runs: Runs) -> None:
-    runs.declare_queue()
+    """The pod also knows its CPU limit, rounded up, as what it may do side by side."""
+    runs.declare_queue(resources={"limits": {"cpu": "1500m", "memory": "1Gi"}})
     out = json.loads(runs.installation.b3lb("run", "work", "--wait", "--timeout", "60", "-o", "json"))
     assert (out["state"], out["result"]["attempt"], out["queue"]) == ("SUCCESS", 1, "work")
+    assert out["result"]["side_by_side"] == "2"
     (name,) = runs.job_names()
     job = runs.get("job", name.partition("/")[2])
     assert job["metadata"]["ownerReferences"][0]["kind"] == "BBBQueue"
@@ -232,16 +165,9 @@ def test_a_killed_pod_of_a_schedule_leaves_a_failure_within_thirty_seconds(runs:
     runs.expect("a run began", lambda: any(row.state == "STARTED" for row in runs.listed()), within=20)
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
-        if any("b3lb-job" in word for word in words) and _environment(process).get("B3LB_NAMESPACE") == "e2e-runs":
+        if any("b3lb-job" in word for word in words) and environment_of(process).get("B3LB_NAMESPACE") == "e2e-runs":
             process.kill()
     runs.expect("it failed", lambda: {row.state for row in runs.listed()} == {"FAILURE"}, within=30)
-
-
-def _environment(process: psutil.Process) -> dict[str, str]:
-    try:
-        return process.environ()
-    except psutil.Error:
-        return {}
 
 
 def test_memory_beyond_the_limit_is_a_failure_that_says_so(runs: Runs) -> None:

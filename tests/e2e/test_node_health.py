@@ -14,6 +14,13 @@ from dev.scenario import SEAM_SECONDS, TICK_SECONDS, Scenario, bbb_node, cluster
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(300)]
 
+
+@pytest.fixture
+def installation(shared_installation: Installation) -> Installation:
+    """One release for all tests of this file."""
+    return shared_installation
+
+
 TIMEOUT_SECONDS = 5
 UNHEALTHY_AFTER = 3
 

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import pytest
 
+from dev.environment import Installation
 from dev.scenario import SEAM_SECONDS, TICK_SECONDS, Scenario
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+
+
+@pytest.fixture
+def installation(shared_installation: Installation) -> Installation:
+    """One release for all tests of this file."""
+    return shared_installation
 
 
 def test_a_cordoned_node_takes_no_rooms_within_five_seconds_and_stays_ready(scenario: Scenario) -> None:

@@ -8,9 +8,16 @@ from typing import Any
 import pytest
 
 from dev.controlplane.plane import KubectlError
+from dev.environment import Installation
 from dev.scenario import SEAM_SECONDS, Scenario, core_queue
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
+
+
+@pytest.fixture
+def installation(shared_installation: Installation) -> Installation:
+    """One release for all tests of this file."""
+    return shared_installation
 
 
 def cron_job(scenario: Scenario) -> dict[str, Any]:

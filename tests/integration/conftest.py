@@ -60,8 +60,12 @@ def plane(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Co
         yield running
 
 
-@pytest.fixture(scope="module")
-def plane_with_definitions(plane: ControlPlane) -> ControlPlane:
-    """The file's control plane, which serves the custom resources."""
-    install_definitions(plane)
-    return plane
+@pytest.fixture(scope="session")
+def plane_with_definitions(assets: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane that serves the custom resources, shared by tests that keep to namespaces of their own.
+
+    Whoever kills a part of it brings it back, whatever happens; whoever changes more than that takes `plane`.
+    """
+    with ControlPlane(tmp_path_factory.mktemp("shared-control-plane"), assets=assets) as running:
+        install_definitions(running)
+        yield running

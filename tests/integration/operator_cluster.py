@@ -23,9 +23,11 @@ from b3lb.db.leases import Lease
 from b3lb.db.node_states import load_polls, notify, write_states
 from b3lb.db.ticks import heartbeat
 from dev.controlplane import ControlPlane
+from dev.controlplane.paths import object_path
 from dev.farm.messages import FarmNode
 from dev.postgres import Postgres
 from dev.processes import ManagedProcess, free_ports, http_answer, wait_until
+from tests.migrated import create_migrated_database
 from tests.states import healthy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,6 +48,7 @@ class OperatorCluster:
         home: str | None = None,
         environment: Mapping[str, str] | None = None,
         others: Sequence[str] = (),
+        create_database: Callable[[Postgres, str], str] = create_migrated_database,
     ) -> None:
         """Prepare everything; the operator is not started yet.
 
@@ -56,22 +59,23 @@ class OperatorCluster:
             home: Another namespace in which the operator lives, with rights that outlive the one that it watches.
             environment: Further settings of the operator.
             others: Further namespaces that the operator watches.
+            create_database: Creates the database of a name and returns its URL.
         """
         self.plane = plane
         self.namespace = f"farm-{next(_NAMESPACES)}"
         self.log = directory / f"{self.namespace}.log"
         self.port = free_ports(1)[0]
-        plane.kubectl("create", "namespace", self.namespace)
+        create_namespace(plane, self.namespace)
         self._home = home or self.namespace
         self.kubectl("apply", "-f", "-", input=self._rights("rbac.yaml"))
         for other in others:
-            plane.kubectl("create", "namespace", other)
+            create_namespace(plane, other)
             plane.kubectl(f"--namespace={other}", "apply", "-f", "-", input=self._rights("rbac.yaml"))
         if home is not None:
-            plane.kubectl("create", "namespace", home)
+            create_namespace(plane, home)
             plane.kubectl("create", "serviceaccount", "b3lb-operator", f"--namespace={home}")
             self.kubectl("apply", "-f", "-", input=self._rights("rbac-namespace-deletion.yaml"))
-        url = postgres.create_database(self.namespace.replace("-", "_"))
+        url = create_database(postgres, self.namespace.replace("-", "_"))
         self.engine: sa.Engine = create_engine(url, application_name="tests")
         self._directory = directory
         self._environment = {
@@ -126,14 +130,14 @@ class OperatorCluster:
         self.kubectl("apply", "-f", "-", input=json.dumps({"apiVersion": "v1", "kind": "List", "items": list(objects)}))
 
     def patch(self, kind: str, name: str, patch: Mapping[str, Any]) -> None:
-        """Merge a patch into an object."""
-        self.kubectl("patch", kind, name, "--type=merge", "-p", json.dumps(patch))
+        """Merge a patch into an object (RFC 7386)."""
+        path = object_path(kind, name, namespace=self.namespace)
+        status, answer = self.plane.send("PATCH", path, patch, content_type="application/merge-patch+json")
+        assert status == http.client.OK, answer
 
     def get(self, kind: str, name: str) -> dict[str, Any]:
-        """Return an object, {} when there is none."""
-        text = self.kubectl("get", kind, name, "--ignore-not-found", "-o", "json")
-        answer: dict[str, Any] = json.loads(text) if text.strip() else {}
-        return answer
+        """Return an object, {} when there is none; a kind as kubectl calls one object (`bbbnode`)."""
+        return self.plane.find_object(kind, name, namespace=self.namespace) or {}
 
     def condition(self, kind: str, name: str, type_: str = "Ready") -> str:
         """Return a condition as `Status/Reason`; empty when there is none."""
@@ -190,6 +194,13 @@ class OperatorCluster:
             for line in lines
             if _UNEXPECTED.search(line) and not any(re.search(pattern, line) for pattern in expected)
         ]
+
+
+def create_namespace(plane: ControlPlane, name: str) -> None:
+    """Make a namespace; it is an error that it is there."""
+    manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+    status, answer = plane.send("POST", "/api/v1/namespaces", manifest)
+    assert status == http.client.CREATED, answer
 
 
 def install_definitions(plane: ControlPlane) -> None:

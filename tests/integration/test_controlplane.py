@@ -85,7 +85,7 @@ def test_a_service_account_may_do_only_what_a_role_allows(plane: ControlPlane) -
 
 
 def test_a_token_for_an_unknown_service_account_is_refused(plane: ControlPlane) -> None:
-    with pytest.raises(KubectlError, match="not found"):
+    with pytest.raises(ProcessError, match="not found"):
         plane.kubeconfig_for("default", "nobody")
 
 

@@ -15,8 +15,8 @@ from b3lb.resources.base import Schema
 from b3lb_operator.manifests.cronjob import JobDefaults, QueueIdentity, build_cronjob
 from b3lb_operator.manifests.facts import Freshness, NodeFacts, NodeRecord
 from b3lb_operator.manifests.node_status import build_node_status
-from dev.controlplane import ControlPlane, KubectlError
-from tests.integration.crd_cluster import CLUSTER, NAMESPACE, ROOT, Cluster, changed, crd_cluster
+from dev.controlplane import ControlPlane
+from tests.integration.crd_cluster import CLUSTER, ROOT, Cluster, RefusedError, changed, crd_cluster
 from tests.states import healthy
 
 # The first use of the control plane's programs builds them.
@@ -43,13 +43,13 @@ API_EXAMPLE = "e.g. https://bbb1.example.org/bigbluebutton/api"
 
 NODE_COLUMNS = ["NAME", "STATE", "READY", "SCHEDULABLE", "LOAD", "CPU", "MEETINGS", "ATTENDEES", "REASON", "AGE"]
 CLUSTER_COLUMNS = ["NAME", "NODES", "MEETINGS", "ATTENDEES", "HEADROOM", "MASS", "FAILURE", "READY", "REASON", "AGE"]
-QUEUE_COLUMNS = ["NAME", "SCHEDULE", "TICK", "SUSPEND", "ACTIVE", "LAST", "SUCCESS", "READY", "REASON", "AGE"]
+QUEUE_COLUMNS = ["NAME", "SCHEDULE", "TICK", "SUSPEND", "DEPTH", "ACTIVE", "LAST", "SUCCESS", "READY", "REASON", "AGE"]
 
 
 @pytest.fixture(scope="module")
-def cluster(plane: ControlPlane) -> Cluster:
+def cluster(plane_with_definitions: ControlPlane) -> Cluster:
     """A control plane with the CRDs, and a namespace that enforces restricted pods."""
-    return crd_cluster(plane)
+    return crd_cluster(plane_with_definitions, "definitions")
 
 
 def url(address: str) -> dict[str, Any]:
@@ -60,6 +60,11 @@ def url(address: str) -> dict[str, Any]:
 def at(schedule: str, **spec: Any) -> dict[str, Any]:
     """Return a queue with a task that may have any schedule."""
     return changed(QUEUE, without="tickSeconds", tasks=["another"], schedule=schedule, **spec)
+
+
+def on_demand(**spec: Any) -> dict[str, Any]:
+    """Return a queue without a schedule."""
+    return {**QUEUE, "spec": {"tasks": ["render"], **spec}}
 
 
 def test_the_definitions_are_accepted_as_structural(cluster: Cluster) -> None:
@@ -147,6 +152,8 @@ def test_defaults_appear_in_what_is_stored(cluster: Cluster) -> None:
         changed(QUEUE, resources={"requests": {"cpu": 1, "memory": "1.5Gi"}, "limits": {"ephemeral-storage": "1e9"}}),
         changed(QUEUE, name="q" * 40),
         {**QUEUE, "spec": {"tasks": ["render"], "rateLimit": "10/m", "priority": 9, "concurrency": 4}},
+        {**QUEUE, "spec": {"tasks": ["render"], "autoscaling": {"minReplicas": 3, "maxReplicas": 10}}},
+        {**QUEUE, "spec": {"tasks": ["render"], "autoscaling": {"maxReplicas": 1}}},
     ],
     ids=lambda manifest: json.dumps(manifest["spec"])[:60],
 )
@@ -222,6 +229,12 @@ def test_what_is_valid_is_taken_by_the_api_server_and_by_the_types(cluster: Clus
         (changed(QUEUE, rateLimit="10/d"), "spec.rateLimit"),
         (changed(QUEUE, priority=10), "spec.priority"),
         (changed(QUEUE, concurrency=0), "spec.concurrency"),
+        (changed(QUEUE, concurrency=4), "concurrency must be 1 beside a schedule"),
+        (changed(QUEUE, autoscaling={"maxReplicas": 4}), "autoscaling must stand alone: leave out schedule"),
+        (on_demand(autoscaling={"maxReplicas": 4}, concurrency=2), "and leave out concurrency"),
+        (on_demand(autoscaling={"minReplicas": 5, "maxReplicas": 4}), "minReplicas must not be more than maxReplicas"),
+        (on_demand(autoscaling={"minReplicas": 0, "maxReplicas": 4}), "spec.autoscaling.minReplicas"),
+        (on_demand(autoscaling={"minReplicas": 3}), "spec.autoscaling.maxReplicas: Required value"),
         (changed(QUEUE, retry={"maxRetries": -1}), "spec.retry.maxRetries"),
         (changed(QUEUE, softTimeLimitSeconds=300), "softTimeLimitSeconds must be less than timeLimitSeconds"),
         (changed(QUEUE, schedule="every minute"), "schedule must have the five fields of cron"),
@@ -268,7 +281,7 @@ def taken(cluster: Cluster, manifest: dict[str, Any]) -> bool:
     """Whether the API server accepts a manifest."""
     try:
         cluster.dry_run(manifest)
-    except KubectlError:
+    except RefusedError:
         return False
     return True
 
@@ -324,7 +337,7 @@ def cron_job(cluster: Cluster) -> dict[str, Any]:
     queue = cluster.read("bbbqueue", "core")
     return build_cronjob(
         BBBQueueSpec.model_validate(queue["spec"]),
-        identity=QueueIdentity(namespace=NAMESPACE, name="core", uid=queue["metadata"]["uid"]),
+        identity=QueueIdentity(namespace=cluster.namespace, name="core", uid=queue["metadata"]["uid"]),
         defaults=JobDefaults(image="example/b3lb:1", database_secret="db", encryption_secret="keys"),
     )
 

@@ -24,6 +24,7 @@ from b3lb.db.task_queue import (
     revoke,
 )
 from b3lb.db.task_runs import JSON_BYTES, TaskState
+from b3lb.release import RunCounts
 from b3lb.retention import HistoryPolicy
 
 pytestmark = pytest.mark.integration
@@ -167,6 +168,18 @@ def test_of_very_many_the_most_important_and_the_oldest_are_looked_at(connection
     found = {run.id for run in read_content(connection, NAMESPACE).runs}
     assert urgent in found
     assert len(found) <= 2 * MOST_LOOKED_AT
+    assert read_content(connection, NAMESPACE).counts == {"record": RunCounts(waiting=MOST_LOOKED_AT + 51)}
+
+
+def test_what_waits_and_what_is_at_work_is_counted_by_queue(connection: sa.Connection) -> None:
+    runs = [put(connection) for _ in range(4)]
+    let_go(connection, runs[0], runs[1])
+    revoke(connection, NAMESPACE, runs[0], why="its Job is still there")
+    put(connection, queue="other")
+    put(connection, namespace="elsewhere")
+    counts = read_content(connection, NAMESPACE).counts
+    assert counts == {"record": RunCounts(waiting=2, in_flight=2), "other": RunCounts(waiting=1)}
+    assert read_content(connection, "nowhere").counts == {}
 
 
 def test_runs_are_listed_newest_first_and_chosen_by_queue_task_and_state(connection: sa.Connection) -> None:

@@ -35,7 +35,8 @@ def attempt(
 
 def test_a_run_that_succeeds_leaves_its_result(engine: sa.Engine, database_url: str) -> None:
     code, run, ended = work(engine, database_url)
-    assert (code, run.state, run.result) == (0, "SUCCESS", {"attempt": 1, "left": True})
+    expected = {"attempt": 1, "left": True, "side_by_side": None}
+    assert (code, run.state, run.result) == (0, "SUCCESS", expected)
     assert (run.pod, run.attempts, run.error) == ("pod-1", 1, None)
     line = json.loads(ended.stderr.splitlines()[-1])
     assert (line["state"], line["run"], line["task"]) == ("SUCCESS", str(run.id), "work")

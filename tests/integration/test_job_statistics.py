@@ -89,7 +89,7 @@ def test_one_run_notes_statistics_texts_and_accounts_and_the_commands_print_them
     assert 'b3lb_attendees{secret="UNI-001"} 3.0' in text
     assert b3lb(database_url, ["tenants", "metrics", "UNI"], monkeypatch) == (0, text, "")
     code, out, _ = b3lb(database_url, ["accounting", "--tenant", "UNI", "-o", "json"], monkeypatch)
-    (month,) = json.loads(out)
+    (month,) = json.loads(out)["items"]
     assert (code, month["month"], month["tenant"], month["recordingBytes"]) == (0, "2026-11", "UNI", None)
     assert (month["participantMinutes"], month["meetingMinutes"]) == (40.0, 30.0)
     assert (month["peakAttendees"], month["peakMeetings"], month["closedAt"]) == (4, 3, None)
@@ -148,11 +148,11 @@ async def test_the_number_of_statements_does_not_grow_with_meetings_and_tenants(
         (["tenants", "metrics", "NONE"], 1, "no BBBTenant none in namespace default; there are: uni"),
         (["tenants", "metrics", "UNI"], 1, "no metrics of BBBTenant uni were written yet"),
         (["accounting", "--tenant", "NONE"], 1, "no BBBTenant none in namespace default; there are: uni"),
-        (["accounting", "--month", "2026-13"], 64, "'2026-13' is not a month: write YYYY-MM, such as 2026-11"),
-        (["accounting", "--month", "nov"], 64, "'nov' is not a month"),
-        (["accounting", "-o", "yaml"], 64, "invalid choice: 'yaml'"),
-        (["tenants"], 64, "COMMAND"),
-        (["tenants", "metrics", "a/b"], 64, "an object's name has"),
+        (["accounting", "--month", "2026-13"], 2, "'2026-13' is not a month: write YYYY-MM, such as 2026-11"),
+        (["accounting", "--month", "nov"], 2, "'nov' is not a month"),
+        (["accounting", "-o", "xml"], 2, "invalid choice: 'xml'"),
+        (["tenants", "pay"], 2, "COMMAND"),
+        (["tenants", "metrics", "a/b"], 2, "an object's name has"),
     ],
 )
 def test_what_cannot_be_answered_is_one_line(

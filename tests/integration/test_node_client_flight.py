@@ -25,7 +25,7 @@ def slow(seconds: float) -> Behaviour:
 
 async def test_a_hundred_that_hang_do_not_keep_two_hundred_from_answering_well_within_the_budget() -> None:
     hanging, good = FakeNode(hangs(), hangs()), FakeNode(sends(http(ONE)))
-    async with running(hanging, good), NodeClient(max_in_flight=100) as client:
+    async with running(hanging, good), NodeClient(max_in_flight=200) as client:
         targets = [hanging.target(timeout=4)] * 100 + [good.target(timeout=4)] * 200
         finished: list[float] = []
         begun = time.monotonic()
@@ -45,7 +45,7 @@ async def test_a_hundred_that_hang_do_not_keep_two_hundred_from_answering_well_w
 
 async def test_all_hanging_are_in_flight_at_the_same_time() -> None:
     node = FakeNode(hangs(), hangs())
-    async with running(node), NodeClient(max_in_flight=20) as client:
+    async with running(node), NodeClient(max_in_flight=40) as client:
         target = node.target(timeout=3)
         begun = time.monotonic()
         observations = [poll.observation for poll in await asyncio.gather(*(client.observe(target) for _ in range(80)))]
@@ -54,18 +54,21 @@ async def test_all_hanging_are_in_flight_at_the_same_time() -> None:
     assert node.open_most == 160
 
 
-async def test_no_more_than_max_in_flight_are_active() -> None:
+@pytest.mark.parametrize(("max_in_flight", "polls"), [(10, 30), (3, 8), (1, 5)])
+async def test_no_more_requests_than_max_in_flight_are_active_and_one_means_one_after_the_other(
+    max_in_flight: int, polls: int
+) -> None:
     node = FakeNode(slow(0.1), slow(0.1))
-    async with running(node), NodeClient(max_in_flight=5) as client:
+    async with running(node), NodeClient(max_in_flight=max_in_flight) as client:
         target = node.target(timeout=2)
-        observations = [poll.observation for poll in await asyncio.gather(*(client.observe(target) for _ in range(30)))]
-    assert all(observation.succeeded for observation in observations)
-    assert node.open_most <= 10
+        answers = await asyncio.gather(*(client.observe(target) for _ in range(polls)))
+    assert all(answer.observation.succeeded for answer in answers)
+    assert node.open_most == max(1, max_in_flight // 2 * 2)
 
 
 async def test_the_budget_begins_with_the_slot() -> None:
     node = FakeNode(slow(0.3), slow(0.3))
-    async with running(node), NodeClient(max_in_flight=1) as client:
+    async with running(node), NodeClient(max_in_flight=2) as client:
         target = node.target(timeout=0.45)
         observations = [poll.observation for poll in await asyncio.gather(*(client.observe(target) for _ in range(6)))]
     assert all(observation.succeeded for observation in observations)
@@ -75,7 +78,7 @@ async def test_the_budget_begins_with_the_slot() -> None:
 async def test_polls_cancelled_at_any_moment_leave_the_client_usable() -> None:
     hanging, late, good = FakeNode(hangs(), hangs()), FakeNode(slow(0.05), slow(0.1)), FakeNode(sends(http(ONE)))
     chance = random.Random(3)
-    async with running(hanging, late, good), NodeClient(max_in_flight=3) as client:
+    async with running(hanging, late, good), NodeClient(max_in_flight=6) as client:
         for _ in range(20):
             tasks = [
                 asyncio.create_task(client.observe(node.target()))

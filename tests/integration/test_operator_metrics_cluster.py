@@ -5,12 +5,13 @@ from __future__ import annotations
 import http.client
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from b3lb.db.engine import create_engine
@@ -18,7 +19,10 @@ from b3lb.resources.conditions import format_time
 from b3lb_operator.metrics import FRESH_SECONDS
 from dev.controlplane import ControlPlane
 from dev.farm.process import Farm
+from dev.helm import Helm
 from dev.postgres import Postgres
+from dev.processes import wait_until
+from dev.prometheus import Prometheus
 from tests.integration.operator_cluster import (
     OperatorCluster,
     api_secret,
@@ -29,6 +33,7 @@ from tests.integration.operator_cluster import (
     bbb_tenant,
     execute,
 )
+from tests.integration.prometheus_objects import rendered, scrape_config
 
 # The first use of the control plane's programs builds them.
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
@@ -50,6 +55,13 @@ def cluster(
     with OperatorCluster(plane_with_definitions, postgres_server, tmp_path) as running:
         yield running
     assert running.problems() == []
+
+
+@pytest.fixture
+def no_controllers(plane_with_definitions: ControlPlane) -> Iterator[Callable[[], None]]:
+    """Return a function that kills the controllers; they are back after the test."""
+    yield lambda: plane_with_definitions.kill("kube-controller-manager")
+    plane_with_definitions.restart("kube-controller-manager")
 
 
 def scrape(cluster: OperatorCluster) -> dict[str, float]:
@@ -160,16 +172,54 @@ def test_150_waiting_jobs_are_a_queue_length_of_150(cluster: OperatorCluster) ->
     expect(cluster, of_queue(cluster, "b3lb_queue_length"), 0, within=60)
 
 
-def test_without_a_cronjob_controller_the_worker_is_down_within_three_periods_and_slots_are_missed(
-    cluster: OperatorCluster, plane: ControlPlane
+def test_prometheus_sees_the_operator_keeps_its_labels_and_is_about_to_alert_of_a_server_that_is_down(
+    cluster: OperatorCluster, prometheus: Path, helm_program: Path, tmp_path: Path
 ) -> None:
-    """The last test of this file: the controllers stay away."""
+    assert prometheus
+    objects = rendered(Helm(helm_program, tmp_path), "monitoring")
+    configuration = {
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "scrape_configs": [scrape_config(objects["ServiceMonitor"], objects["Service"], cluster.port)],
+    }
+    rules = {"rules.yaml": yaml.safe_dump(objects["PrometheusRule"]["spec"])}
+    with Farm(nodes=1, meetings=1, attendees=3, frozen=True) as gone:
+        (node,) = gone.nodes
+        gone.stop()
+        cluster.apply(bbb_cluster(), api_secret(node), bbb_node(node), bbb_queue(), bbb_tenant(), bbb_secret())
+        cluster.expect_condition("bbbnode", node.name, "False/Refused", within=10)
+    with Prometheus(configuration, tmp_path / "prometheus", rules=rules) as server:
+        wanted = 'ALERTS{alertname="B3LBNodeDown"} and on () b3lb_attendees'
+        assert wait_until(lambda: bool(server.query(wanted)), timeout=40, interval=0.2)
+        (alert,) = server.query(wanted)
+        (target,) = server.query("up")
+        (attendees,) = server.query("b3lb_attendees")
+        (build,) = server.query("b3lb_build_info")
+        unwell = [rule for group in server.api("rules")["groups"] for rule in group["rules"] if rule["health"] != "ok"]
+    assert alert["metric"] == {
+        "__name__": "ALERTS",
+        "alertname": "B3LBNodeDown",
+        "alertstate": "pending",
+        "cluster": "default",
+        "namespace": cluster.namespace,
+        "node": node.name,
+        "severity": "warning",
+        "team": "video",
+    }
+    assert target["value"][1] == "1"
+    assert attendees["metric"]["secret"] == "UNI-001"
+    assert build["metric"]["namespace"] == "monitoring"
+    assert unwell == []
+
+
+def test_without_a_cronjob_controller_the_worker_is_down_within_three_periods_and_slots_are_missed(
+    cluster: OperatorCluster, no_controllers: Callable[[], None]
+) -> None:
     cluster.apply(bbb_cluster(), bbb_queue(suspend=False))
     cluster.expect("the CronJob is there", lambda: bool(cluster.get("cronjob", "b3lb-core")), within=10)
     age = 2.5 * MINUTE
     succeeded(cluster, age)
     expect(cluster, of_queue(cluster, "b3lb_worker_up"), 1, within=FRESH_SECONDS + 5)
-    plane.kill("kube-controller-manager")
+    no_controllers()
     expect(cluster, of_queue(cluster, "b3lb_worker_up"), 0, within=3 * MINUTE - age + FRESH_SECONDS + 5)
     missed = of_queue(cluster, "b3lb_queue_missed_slots")
     cluster.expect("a slot is missed", lambda: scrape(cluster)[missed] >= 1, within=2 * MINUTE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 from uuid import UUID
@@ -14,11 +15,14 @@ from b3lb.db.run_history import TaskRun
 from b3lb.db.task_attempts import AttemptEnd, begin_attempt, end_attempt
 from b3lb.db.task_queue import revoke
 from b3lb.db.task_runs import TaskState
+from b3lb.db.workflows import enqueue_workflow
+from b3lb.release import RunCounts
+from b3lb.workflows import parse_workflow
 from b3lb_operator.database import Database, DatabaseUnavailableError
-from b3lb_operator.kinds import JOB, QUEUE, Manifest, key_of
+from b3lb_operator.kinds import JOB, QUEUE, Key, Manifest, key_of
 from b3lb_operator.kube import ForbiddenError, RefusedError, UnavailableError
 from b3lb_operator.manifests.cronjob import JobDefaults, RunIdentity, run_job_name
-from b3lb_operator.reconcilers.runs import RECHECK_SECONDS, RETRY_SECONDS, RunReconciler
+from b3lb_operator.reconcilers.runs import IDLE_SECONDS, RECHECK_SECONDS, RETRY_SECONDS, RunReconciler
 from b3lb_operator.store import Store
 from tests.integration.enqueued_runs import get, put
 from tests.unit.operator_fakes import NAMESPACE, FakeKube, manifest_of
@@ -26,6 +30,7 @@ from tests.unit.operator_fakes import NAMESPACE, FakeKube, manifest_of
 pytestmark = pytest.mark.integration
 
 T = TypeVar("T")
+SCALING: dict[str, Any] = {"schedule": None, "autoscaling": {"minReplicas": 3, "maxReplicas": 10}}
 DEFAULTS = JobDefaults(image="b3lb:test", database_secret="db", encryption_secret="keys")
 
 
@@ -51,21 +56,24 @@ class Fixture:
         self.kube = FakeKube()
         self.store = Store(lambda _: None)
         self.database = FakeDatabase(engine)
+        self.told: list[Key] = []
         self.declare(**spec)
         self.start()
 
-    def start(self) -> None:
+    def start(self, chance: Callable[[], float] = lambda: 1.0) -> None:
         """Begin anew, as an operator that knows nothing."""
         self.reconciler = RunReconciler(
             kube=self.kube,
             store=self.store,
             database=cast("Database", self.database),
             defaults=DEFAULTS,
-            chance=lambda: 1.0,
+            chance=chance,
+            on_counts=self.told.append,
         )
 
     def declare(self, **spec: Any) -> None:
         fields = {"tasks": ["check-nodes"], "schedule": "* * * * *", **spec}
+        fields = {name: value for name, value in fields.items() if value is not None}
         self.store.observe(QUEUE, "MODIFIED", self.kube.put(QUEUE, manifest_of(QUEUE, "core", fields)))
 
     async def look(self) -> float:
@@ -238,7 +246,136 @@ async def test_a_rate_is_kept_across_a_restart_of_the_operator(fixture: Fixture)
     assert len(fixture.jobs()) == 1
 
 
-async def test_nothing_to_do_costs_no_request(fixture: Fixture) -> None:
+async def test_runs_are_claimed_in_batches_of_one_job_each_that_any_operator_makes_the_same(fixture: Fixture) -> None:
+    fixture.declare(schedule=None, concurrency=2, batchSize=3)
+    runs = [fixture.put() for _ in range(7)]
+    fixture.kube.failure = lambda method, _path: UnavailableError("later") if method == "POST" else None
     await fixture.look()
-    assert await fixture.look() == RECHECK_SECONDS
+    fixture.kube.failure = lambda _method, _path: None
+    fixture.start()
+    await fixture.look()
+    assert [fixture.job(run_id) is not None for run_id in runs] == [True, False, False, True, False, False, False]
+    job = fixture.job(runs[0])
+    assert job is not None
+    assert job["spec"]["activeDeadlineSeconds"] == 3 * 300
+    environment = {
+        entry["name"]: entry.get("value") for entry in job["spec"]["template"]["spec"]["containers"][0]["env"]
+    }
+    assert environment["B3LB_JOB_NAME"] == job["metadata"]["name"]
+    fixture.end(runs[0])
+    fixture.end(runs[1])
+    fixture.fail(runs[0])
+    await fixture.look()
+    assert [fixture.row(run_id).state for run_id in runs[:3]] == ["SUCCESS", "SUCCESS", "RETRY"]
+    assert fixture.row(runs[6]).attempts == 0
+    await fixture.look()
+    assert fixture.job(runs[6]) is not None
+
+
+async def test_the_job_of_a_batch_is_deleted_only_when_all_its_runs_are_revoked(fixture: Fixture) -> None:
+    fixture.declare(schedule=None, batchSize=2)
+    runs = [fixture.put() for _ in range(2)]
+    await fixture.look()
+    for run_id, deleted in zip(runs, (False, True), strict=True):
+        with transaction(fixture.engine, timeout_seconds=10) as connection:
+            revoke(connection, NAMESPACE, run_id, why="by hand")
+        await fixture.look()
+        assert any(method == "DELETE" for method, _, _ in fixture.kube.requests) == deleted
+
+
+async def test_chunks_have_one_indexed_job_whose_pods_count_against_the_concurrency(fixture: Fixture) -> None:
+    fixture.declare(schedule=None, concurrency=4)
+    content = {"task": "check-nodes", "items": list(range(10)), "size": 1}
+    with transaction(fixture.engine, timeout_seconds=10) as connection:
+        run_id = enqueue_workflow(
+            connection, namespace=NAMESPACE, workflow=parse_workflow({"chunks": content}), queues=["core"] * 10
+        )
+    other = fixture.put()
+    await fixture.look()
+    job = fixture.job(run_id)
+    assert job is not None
+    spec = job["spec"]
+    assert (spec["completions"], spec["parallelism"], spec["completionMode"]) == (10, 4, "Indexed")
+    assert (spec["backoffLimitPerIndex"], "backoffLimit" in spec) == (3, False)
+    assert fixture.job(other) is None
+    fixture.fail(run_id, "FailedIndexes")
+    await fixture.look()
+    assert fixture.row(run_id).state == "FAILURE"
+    await fixture.look()
+    assert fixture.job(other) is not None
+
+
+async def test_nothing_to_do_costs_no_request_and_a_look_a_minute(fixture: Fixture) -> None:
+    await fixture.look()
+    assert await fixture.look() == IDLE_SECONDS
     assert fixture.kube.requests == []
+
+
+@pytest.mark.parametrize("spec", [{"suspend": True}, {"tasks": ["check-nodes", "nonsense"]}])
+async def test_what_only_an_event_can_release_is_not_asked_for_again_and_again(
+    fixture: Fixture, spec: dict[str, Any]
+) -> None:
+    fixture.declare(**spec)
+    fixture.put()
+    assert await fixture.look() == IDLE_SECONDS
+
+
+async def test_a_queue_that_scales_itself_works_on_three_to_ten_runs_and_its_spec_stays(engine: sa.Engine) -> None:
+    fixture = Fixture(engine, **SCALING)
+    before = fixture.kube.object(QUEUE, "core")
+    runs = [fixture.put() for _ in range(50)]
+    await fixture.look()
+    assert len(fixture.jobs()) == 10
+    for run_id in runs[:10]:
+        fixture.end(run_id)
+    await fixture.look()
+    assert len(fixture.jobs()) == 20
+    assert fixture.kube.object(QUEUE, "core") == before
+
+
+async def test_with_fewer_runs_than_places_all_are_at_work(engine: sa.Engine) -> None:
+    """Those at work count as well: otherwise the last ones would wait for empty places."""
+    fixture = Fixture(engine, **SCALING)
+    first = [fixture.put() for _ in range(5)]
+    await fixture.look()
+    second = [fixture.put() for _ in range(2)]
+    await fixture.look()
+    assert all(fixture.job(run_id) is not None for run_id in (*first, *second))
+
+
+async def test_the_numbers_are_those_after_the_release_and_are_told_once(fixture: Fixture) -> None:
+    key = Key(NAMESPACE, "core")
+    assert fixture.reconciler.counts(key) is None
+    for _ in range(4):
+        fixture.put()
+    await fixture.look()
+    assert fixture.reconciler.counts(key) == RunCounts(waiting=3, in_flight=1)
+    await fixture.look()
+    assert fixture.reconciler.counts(key) == RunCounts(waiting=3, in_flight=1)
+    assert fixture.told == [key]
+    assert fixture.reconciler.counts(Key(NAMESPACE, "other")) == RunCounts()
+
+
+async def test_the_priority_of_the_queue_stands_in_for_one_that_a_run_does_not_name(fixture: Fixture) -> None:
+    fixture.declare(priority=7)
+    less, more, own = fixture.put(priority=6), fixture.put(priority=8), fixture.put()
+    for expected in (more, own, less):
+        await fixture.look()
+        assert fixture.job(expected) is not None
+        fixture.end(expected)
+
+
+async def test_twenty_runs_that_fail_together_come_back_over_more_than_five_seconds(engine: sa.Engine) -> None:
+    """By the defaults of a queue: up to ten seconds before the first retry, at random."""
+    fixture = Fixture(engine, schedule=None, concurrency=20)
+    chance = random.Random(7)
+    fixture.start(chance=chance.random)
+    runs = [fixture.put() for _ in range(20)]
+    await fixture.look()
+    for run_id in runs:
+        fixture.fail(run_id)
+    await fixture.look()
+    moments = sorted(row.not_before for run_id in runs if (row := fixture.row(run_id)).not_before is not None)
+    assert len(moments) == 20
+    assert 5 <= (moments[-1] - moments[0]).total_seconds() <= 11
+    assert len({moment.replace(microsecond=0) for moment in moments}) >= 5

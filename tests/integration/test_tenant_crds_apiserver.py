@@ -40,9 +40,9 @@ QUANTITY = "must be a quantity above 0: write e.g. 2 or 500m for cpu and 8Gi for
 
 
 @pytest.fixture(scope="module")
-def cluster(plane: ControlPlane) -> Cluster:
+def cluster(plane_with_definitions: ControlPlane) -> Cluster:
     """A control plane with the CRDs."""
-    return crd_cluster(plane)
+    return crd_cluster(plane_with_definitions, "tenant-definitions")
 
 
 def tenant(slug: str, *, name: str | None = None, **spec: Any) -> dict[str, Any]:

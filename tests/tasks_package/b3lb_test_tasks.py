@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -20,6 +21,9 @@ class WorkArguments(BaseModel):
     countdown: float | None = None
     catch: bool = False
     recover_at: int = 1_000_000
+    items: list[int] = Field(default_factory=list)
+    before: dict[str, Any] | None = None
+    number: int = 0
 
 
 def work(context: RunContext, arguments: WorkArguments) -> Mapping[str, Any]:
@@ -44,7 +48,18 @@ def work(context: RunContext, arguments: WorkArguments) -> Mapping[str, Any]:
         return {"bytes": len(held)}
     if arguments.end == "memory":
         raise MemoryError
-    return {"attempt": context.attempt, "left": context.seconds_left() > 0}
+    return _result(context, arguments)
+
+
+def _result(context: RunContext, arguments: WorkArguments) -> Mapping[str, Any]:
+    if arguments.items:
+        return {"items": arguments.items, "attempt": context.attempt}
+    if arguments.before is not None:
+        return {"number": arguments.number + arguments.before["number"]}
+    if arguments.number:
+        return {"number": arguments.number}
+    side_by_side = os.environ.get("B3LB_CONCURRENCY")
+    return {"attempt": context.attempt, "left": context.seconds_left() > 0, "side_by_side": side_by_side}
 
 
 WORK = OnDemandTask(function=work, arguments=WorkArguments)

@@ -10,8 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from b3lb.db.listed import ListedMeeting
+from b3lb.views.meetings import Report
+from b3lb.views.meetings import meetings_document as document
+from b3lb_cli.meetings import summary, table_of
 from b3lb_cli.outcome import not_found
-from b3lb_cli.report import Report, as_json, as_table, summary
+from b3lb_cli.output import as_json, as_yaml
 from b3lb_cli.table import ago, shown, table, width
 
 NOW = datetime(2026, 11, 2, 12, tzinfo=UTC)
@@ -53,7 +56,7 @@ def report(*meetings: ListedMeeting, reason: str = "", age: float | None = 8) ->
 
 
 def test_a_table_has_a_line_for_each_meeting_in_columns() -> None:
-    lines = as_table(report(meeting(), meeting("量子力学", "r2", attendees=120))).splitlines()
+    lines = table_of(document(report(meeting(), meeting("量子力学", "r2", attendees=120)))).splitlines()
     assert lines[0].split() == ["MEETING", "NAME", "ATTENDEES", "VOICES", "VIDEOS", "MODERATORS", "AGE", "NODE"]
     assert lines[1].split() == ["room-1", "Room", "3", "2", "0", "1", "3h20m", "bbb-1"]
     assert lines[2].split() == ["r2", "量子力学", "120", "2", "0", "1", "3h20m", "bbb-1"]
@@ -62,11 +65,11 @@ def test_a_table_has_a_line_for_each_meeting_in_columns() -> None:
 
 
 def test_an_empty_list_is_an_empty_table() -> None:
-    assert as_table(report()) == ""
+    assert table_of(document(report())) == ""
 
 
 def test_json_says_everything_and_how_old_it_is() -> None:
-    content = json.loads(as_json(report(meeting("Tom & <Jerry>", breakout=True))))
+    content = json.loads(as_json(document(report(meeting("Tom & <Jerry>", breakout=True)))))
     assert content == {
         "namespace": "b3lb",
         "secret": "unia-001",
@@ -98,7 +101,8 @@ def test_json_says_everything_and_how_old_it_is() -> None:
 
 
 def test_neither_table_nor_json_holds_a_password() -> None:
-    for text in (as_table(report(meeting())), as_json(report(meeting())), repr(report(meeting()))):
+    found = document(report(meeting()))
+    for text in (table_of(found), as_json(found), as_yaml(found), repr(report(meeting()))):
         assert "geheim" not in text
 
 
@@ -119,7 +123,7 @@ def test_neither_table_nor_json_holds_a_password() -> None:
     ],
 )
 def test_one_line_sums_up(given_report: Report, line: str) -> None:
-    assert summary(given_report) == line
+    assert summary(document(given_report)) == line
 
 
 @pytest.mark.parametrize(

@@ -183,6 +183,7 @@ def test_columns() -> None:
         "Schedule",
         "Tick",
         "Suspend",
+        "Depth",
         "Active",
         "Last Success",
         "Ready",

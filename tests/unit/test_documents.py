@@ -48,6 +48,15 @@ def test_every_capability_names_a_test_that_exists() -> None:
         assert test["name"] in functions(test["path"]), row["capability"]
 
 
+def test_every_field_of_a_queue_names_a_test_that_exists() -> None:
+    rows = re.findall(r"^\| .* \| (`tests/.*`) \|$", read("docs/queues.md"), re.MULTILINE)
+    assert len(rows) >= 15
+    for row in rows:
+        test = _TEST.fullmatch(row)
+        assert test, row
+        assert test["name"] in functions(test["path"]), row
+
+
 def test_every_capability_level_has_capabilities_and_stands_in_its_order() -> None:
     titles = re.findall(r"^## (.+)$", read("docs/capabilities.md"), re.MULTILINE)
     assert titles == [
@@ -69,7 +78,7 @@ def test_the_conditions_to_be_watched_exist() -> None:
 
 
 def test_the_settings_of_kube_state_metrics_name_a_definition() -> None:
-    (block,) = re.findall(r"```yaml\n(.*?)```", section("docs/production.md", "Monitoring"), re.DOTALL)
+    _, block = re.findall(r"```yaml\n(.*?)```", section("docs/production.md", "Monitoring"), re.DOTALL)
     settings = yaml.safe_load(block)
     (resource,) = settings["customResourceState"]["config"]["spec"]["resources"]
     (rule,) = settings["rbac"]["extraRules"]

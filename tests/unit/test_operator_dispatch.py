@@ -32,6 +32,9 @@ class Woken:
     def reconcile_queue(self, name: Key) -> None:
         self.calls.append(("queue", name.name))
 
+    def recount_queue(self, name: Key) -> None:
+        self.calls.append(("recount", name.name))
+
     def reconcile_queues(self, namespace: str) -> None:
         self.calls.append(("queues", namespace))
 
@@ -40,6 +43,9 @@ class Woken:
 
     def release(self, namespace: str) -> None:
         self.calls.append(("release", namespace))
+
+    def take_requests(self, name: Key) -> None:
+        self.calls.append(("requests", name.name))
 
     def mirror(self, namespace: str) -> None:
         self.calls.append(("mirror", namespace))
@@ -162,10 +168,10 @@ def test_a_queue_wakes_all_queues_for_they_share_the_tasks(store: Store, woken: 
     ]
 
 
-def test_the_job_of_an_enqueued_run_lets_the_next_one_begin(store: Store, woken: Woken) -> None:
+def test_the_job_of_an_enqueued_run_lets_the_next_one_begin_and_is_counted(store: Store, woken: Woken) -> None:
     owners = [{"kind": "BBBQueue", "name": "record", "uid": "x"}]
     store.observe(JOB, "ADDED", manifest_of(JOB, "b3lb-run-1-1", ownerReferences=owners))
-    assert woken.take() == [("release", "farm")]
+    assert woken.take() == [("release", "farm"), ("recount", "record")]
 
 
 @pytest.mark.parametrize(("kind", "manifest"), [(CLUSTER, cluster_manifest()), (QUEUE, queue_manifest())])
@@ -209,3 +215,14 @@ def test_the_index_forgets_what_nobody_names() -> None:
     assert index.referrers(target) == frozenset()
     assert not index._referrers
     assert not index._targets
+
+
+def test_a_request_on_a_queue_wakes_who_does_it_and_nobody_else(store: Store, woken: Woken) -> None:
+    queue = queue_manifest()
+    store.observe(QUEUE, "ADDED", queue)
+    woken.take()
+    asked = later(queue, 2, annotations={"request.b3lb.io/x": "{}"})
+    store.observe(QUEUE, "MODIFIED", asked)
+    assert woken.take() == [("requests", "core")]
+    store.observe(QUEUE, "MODIFIED", later(asked, 3, annotations={}))
+    assert woken.take() == []

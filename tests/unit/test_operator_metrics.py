@@ -236,7 +236,7 @@ async def test_a_bug_in_the_families_costs_neither_the_answer_nor_the_next_one(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("b3lb_operator.metrics.node_sample", lambda *_: 1 / 0)
+        patch.setattr("b3lb_operator.samples.node_sample", lambda *_: 1 / 0)
         assert "b3lb_build_info" in await stage.scrape()
     await asyncio.sleep(FRESH_SECONDS)
     assert value(await stage.scrape(), "b3lb_node_up") == 1

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import time
 from typing import Any
 
 import pytest
 
+from b3lb.release import RunCounts
 from b3lb.resources import BBBQueueSpec
 from b3lb_operator.events import EventRecorder
 from b3lb_operator.kinds import CRON_JOB, JOB, QUEUE, SECRET, Manifest
@@ -39,8 +41,14 @@ class Fixture:
         events = EventRecorder(self.kube, instance="pod")
         writer = StatusWriter(self.kube, self.store, events, clock=asyncio.get_running_loop().time)
         self.row_block: Block | None = None
+        self.counts: RunCounts | None = None
         self.reconciler = QueueReconciler(
-            kube=self.kube, store=self.store, writer=writer, defaults=defaults, row_block=lambda _key: self.row_block
+            kube=self.kube,
+            store=self.store,
+            writer=writer,
+            defaults=defaults,
+            row_block=lambda _key: self.row_block,
+            run_counts=lambda _key: self.counts,
         )
 
     async def reconcile(self, name: str = "core") -> float | None:
@@ -63,9 +71,14 @@ class Fixture:
         return condition["status"], condition["reason"], condition["message"]
 
 
+def until_missed() -> float:
+    """Return the seconds until a slot of every minute is missed if it gets no Job."""
+    return (75 - time.time()) % 60
+
+
 async def test_a_queue_becomes_a_cron_job_that_it_owns_and_then_rests() -> None:
     fixture = Fixture(queue_manifest(tickSeconds=15))
-    assert await fixture.reconcile() == pytest.approx(150, abs=2)
+    assert await fixture.reconcile() == pytest.approx(until_missed(), abs=2)
     owner = fixture.cron_job["metadata"]["ownerReferences"][0]
     assert (owner["uid"], owner["controller"]) == ("bbbqueues-core", True)
     assert fixture.ready()[:2] == ("True", "Scheduled")
@@ -319,11 +332,25 @@ async def test_jobs_are_counted_in_the_status_at_most_once_a_minute() -> None:
     uid = fixture.cron_job["metadata"]["uid"]
     owners = [{"kind": "CronJob", "name": "b3lb-core", "uid": uid}]
     fixture.store.observe(JOB, "ADDED", manifest_of(JOB, "b3lb-core-1", ownerReferences=owners))
-    assert await fixture.reconcile() == pytest.approx(150, abs=2)
+    assert await fixture.reconcile() == pytest.approx(until_missed(), abs=2)
     fixture.store.observe(JOB, "ADDED", manifest_of(JOB, "b3lb-core-2", ownerReferences=owners))
+    assert fixture.kube.object(QUEUE, "core")["status"]["active"] == 1
     delay = await fixture.reconcile()
-    assert delay is not None
-    assert 50 < delay <= 60
+    assert fixture.kube.object(QUEUE, "core")["status"]["active"] == 1
+    assert delay == pytest.approx(min(until_missed(), 60), abs=2)
+
+
+async def test_the_status_counts_enqueued_runs_as_the_database_and_their_jobs_as_the_cluster_has_them() -> None:
+    manifest = queue_manifest("work")
+    del manifest["spec"]["schedule"]
+    fixture = Fixture({**manifest, "spec": {**manifest["spec"], "tasks": ["update-statistics"], "concurrency": 4}})
+    fixture.counts = RunCounts(waiting=5, in_flight=1)
+    owners = [{"kind": "BBBQueue", "name": "work", "uid": "bbbqueues-work"}]
+    fixture.store.observe(JOB, "ADDED", manifest_of(JOB, "b3lb-run-1-1", ownerReferences=owners))
+    assert await fixture.reconcile("work") is None
+    status = fixture.kube.object(QUEUE, "work")["status"]
+    assert (status["depth"], status["active"], status["replicas"]) == (5, 1, 4)
+    assert fixture.ready("work")[:2] == ("True", "OnDemand")
 
 
 def test_only_jobs_of_the_cron_job_are_its_own() -> None:

@@ -149,6 +149,18 @@ async def test_numbers_wait_for_their_period_and_say_how_long(kind: Kind, manife
     assert fixture.status == status(4)
 
 
+async def test_how_many_pods_a_queue_may_have_waits_for_ten_seconds_only() -> None:
+    fixture = Fixture(QUEUE, queue_manifest())
+    await fixture.write({**status(1), "replicas": 3})
+    await fixture.write({**status(1), "replicas": 3, "depth": 1})
+    assert await fixture.write({**status(1), "replicas": 3, "depth": 2}) == pytest.approx(60, abs=0.1)
+    grown = {**status(1), "replicas": 10, "depth": 40}
+    assert await fixture.write(grown) == pytest.approx(10, abs=0.1)
+    await asyncio.sleep(10)
+    assert await fixture.write(grown) is None
+    assert fixture.status == grown
+
+
 async def test_a_changed_condition_goes_out_at_once_with_its_numbers() -> None:
     fixture = Fixture(NODE, node_manifest())
     await fixture.write(status(1))

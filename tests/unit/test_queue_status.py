@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from b3lb.release import RunCounts
 from b3lb.resources import BBBQueueSpec, BBBQueueStatus
 from b3lb.resources.reasons import QUEUE_REASONS
 from b3lb_operator.manifests.facts import Block
@@ -17,8 +18,12 @@ from b3lb_operator.manifests.queue_status import QueueFacts, build_queue_status
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 CRON_JOB: dict[str, Any] = {
     "metadata": {"name": "b3lb-core"},
+    "spec": {"suspend": False},
     "status": {"lastScheduleTime": "2026-03-01T11:59:00Z", "lastSuccessfulTime": "2026-03-01T11:58:55Z"},
 }
+
+
+SELECTOR = "app.kubernetes.io/name=b3lb-job,app.kubernetes.io/instance=b3lb-core"
 
 
 def spec(**fields: Any) -> BBBQueueSpec:
@@ -32,8 +37,8 @@ def job(name: str, type_: str | None = None, at: str = "2026-03-01T11:57:00Z", r
 
 
 def build(old: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
-    values: dict[str, Any] = {"spec": spec(), "generation": 4, "cron_job": CRON_JOB}
-    status = build_queue_status(QueueFacts(**{**values, **changes}), old=old or {}, now=NOW)
+    values: dict[str, Any] = {"spec": spec(), "generation": 4, "cron_job": CRON_JOB, "runs": RunCounts()}
+    status = build_queue_status(QueueFacts(**{**values, **changes}), queue="core", old=old or {}, now=NOW)
     BBBQueueStatus.model_validate(status)
     return status
 
@@ -64,10 +69,14 @@ def test_a_queue_counts_its_jobs() -> None:
     ]
     assert build(jobs=jobs) == {
         "observedGeneration": 4,
+        "depth": 0,
         "active": 2,
+        "replicas": 1,
+        "selector": SELECTOR,
         "succeeded": 2,
         "failed": 1,
         "lastScheduleTime": "2026-03-01T11:59:00Z",
+        "nextScheduleTime": "2026-03-01T12:01:00Z",
         "lastSuccessTime": "2026-03-01T11:58:55Z",
         "conditions": ready("True", "Scheduled", RUNS),
     }
@@ -86,7 +95,10 @@ def test_a_queue_counts_its_jobs() -> None:
 def test_a_queue_that_does_not_run_says_why(changes: dict[str, Any], condition: list[dict[str, Any]]) -> None:
     assert build(**changes) == {
         "observedGeneration": 4,
+        "depth": 0,
         "active": 0,
+        "replicas": 1,
+        "selector": SELECTOR,
         "succeeded": 0,
         "failed": 0,
         "lastScheduleTime": "2026-03-01T11:59:00Z",
@@ -95,10 +107,81 @@ def test_a_queue_that_does_not_run_says_why(changes: dict[str, Any], condition: 
     }
 
 
+def on_demand(**fields: Any) -> dict[str, Any]:
+    """Return the changes that make a queue run on demand."""
+    return {"spec": BBBQueueSpec.model_validate({"tasks": ["render"], **fields}), "cron_job": None}
+
+
+SCALING = on_demand(autoscaling={"minReplicas": 3, "maxReplicas": 10})
+
+
+def test_enqueued_runs_with_a_job_are_active_and_what_waits_is_the_depth() -> None:
+    # The watch has not shown the second Job yet.
+    jobs = [job("run-1"), job("run-3", "Complete"), job("run-4", "Failed")]
+    status = build(runs=RunCounts(waiting=7, in_flight=2), run_jobs=jobs, **on_demand(concurrency=2))
+    assert (status["depth"], status["active"], status["replicas"]) == (7, 2, 2)
+    # What is kept, and failed last, concerns the schedule.
+    assert (status["succeeded"], status["failed"]) == (0, 0)
+    assert status["conditions"] == ready("True", "OnDemand", "render run when they are enqueued, 2 at a time")
+
+
+@pytest.mark.parametrize(
+    ("waiting", "in_flight", "replicas"), [(0, 0, 3), (4, 0, 4), (50, 0, 10), (40, 10, 10), (2, 6, 8), (0, 2, 3)]
+)
+def test_a_queue_that_scales_itself_has_as_many_places_as_runs_within_its_limits(
+    waiting: int, in_flight: int, replicas: int
+) -> None:
+    status = build(runs=RunCounts(waiting, in_flight), **SCALING)
+    assert status["replicas"] == replicas
+    assert status["conditions"][0]["message"] == "render run when they are enqueued, 3 to 10 at a time"
+
+
+def test_while_the_database_is_unknown_the_numbers_of_its_runs_stay_as_they_were() -> None:
+    known = build(runs=RunCounts(50, 0), **SCALING)
+    assert build(known, runs=None, **SCALING) == known
+    assert {"depth", "replicas"}.isdisjoint(build(runs=None, **SCALING))
+    assert build(known, runs=None, **on_demand(concurrency=4))["replicas"] == 4
+
+
+def test_while_the_database_is_unknown_the_live_jobs_of_runs_are_active() -> None:
+    jobs = [job("run-1"), job("run-2"), job("run-3", "Complete"), job("run-4", "Failed")]
+    assert build(runs=None, run_jobs=jobs, jobs=[job("a")])["active"] == 3
+
+
+def test_slots_without_a_job_are_depth_too() -> None:
+    late = {**CRON_JOB, "status": {"lastScheduleTime": "2026-03-01T11:56:00Z"}}
+    status = build(cron_job=late, runs=RunCounts(waiting=2))
+    # 11:57, 11:58 and 11:59; that of 12:00 is not late yet.
+    assert status["depth"] == 5
+    assert build(cron_job=late, spec=spec(suspend=True))["depth"] == 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"spec": spec(suspend=True)},
+        {"block": Block("UnknownTask", "m")},
+        {"cron_job": None},
+        {"cron_job": {**CRON_JOB, "spec": {"suspend": True}}},
+        on_demand(),
+    ],
+)
+def test_a_queue_whose_schedule_starts_nothing_has_no_next_time(changes: dict[str, Any]) -> None:
+    assert "nextScheduleTime" not in build(**changes)
+
+
+def test_the_next_time_is_the_next_slot_in_the_time_zone_of_the_schedule() -> None:
+    status = build(spec=spec(tasks=["a"], schedule="15 3 * * *", timeZone="Europe/Berlin"))
+    assert status["nextScheduleTime"] == "2026-03-02T02:15:00Z"
+
+
 def test_a_queue_without_cron_job_is_pending() -> None:
     assert build(cron_job=None) == {
         "observedGeneration": 4,
+        "depth": 0,
         "active": 0,
+        "replicas": 1,
+        "selector": SELECTOR,
         "succeeded": 0,
         "failed": 0,
         "conditions": ready("Unknown", "Pending", "the CronJob is not there yet"),
@@ -159,9 +242,9 @@ def verdict(*, seconds: int = 0, old: dict[str, Any] | None = None, **changes: A
     """Return reason and message after so many seconds."""
     values: dict[str, Any] = {"spec": spec(), "generation": 4, "cron_job": FIRST, **changes}
     now = NOW + timedelta(seconds=seconds)
-    (condition,) = build_queue_status(QueueFacts(**values), old=SCHEDULED if old is None else old, now=now)[
-        "conditions"
-    ]
+    (condition,) = build_queue_status(
+        QueueFacts(**values), queue="core", old=SCHEDULED if old is None else old, now=now
+    )["conditions"]
     return condition["reason"], condition["message"]
 
 
@@ -201,6 +284,7 @@ def test_a_queue_that_runs_seldom_fails_by_its_last_job_only() -> None:
 def test_a_queue_that_fails_stays_so_until_a_job_succeeds() -> None:
     failing = build_queue_status(
         QueueFacts(spec=spec(), generation=4, cron_job=FIRST, jobs=[STUCK]),
+        queue="core",
         old=SCHEDULED,
         now=NOW + timedelta(seconds=2),
     )
@@ -224,6 +308,8 @@ FACTS = st.builds(
     block=st.none() | st.just(Block("UnknownTask", "there is no task check-nodse")),
     cron_job=st.none() | st.just(CRON_JOB),
     jobs=JOBS,
+    run_jobs=JOBS,
+    runs=st.none() | st.builds(RunCounts, st.integers(0, 30), st.integers(0, 30)),
 )
 
 
@@ -231,8 +317,8 @@ FACTS = st.builds(
 def test_building_again_changes_nothing_and_every_reason_is_in_the_reference(
     before: QueueFacts, now: QueueFacts
 ) -> None:
-    old = build_queue_status(before, old={}, now=NOW)
-    once = build_queue_status(now, old=old, now=NOW)
-    assert build_queue_status(now, old=once, now=NOW) == once
+    old = build_queue_status(before, queue="core", old={}, now=NOW)
+    once = build_queue_status(now, queue="core", old=old, now=NOW)
+    assert build_queue_status(now, queue="core", old=once, now=NOW) == once
     explained = {(meaning.condition, meaning.status, meaning.reason) for meaning in QUEUE_REASONS}
     assert {(entry["type"], entry["status"], entry["reason"]) for entry in once["conditions"]} <= explained

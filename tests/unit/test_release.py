@@ -1,5 +1,7 @@
 """Which runs are released: never too many, the important ones first, nobody last for ever."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -17,6 +19,7 @@ from b3lb.release import (
     parse_rate,
     release,
     retry_after,
+    scaled,
 )
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -98,6 +101,20 @@ def test_within_an_hour_priority_alone_decides_and_then_age(entries: list[tuple[
     chosen = decide(waiting, [], ReleasePolicy(concurrency=99)).runs
     expected = sorted(waiting, key=lambda item: (-item.priority, item.enqueued_at, item.id))
     assert chosen == tuple(item.id for item in expected)
+
+
+@given(st.integers(0, 5000), st.integers(1, 1000), st.integers(0, 999))
+def test_a_queue_that_scales_itself_stays_within_its_limits_and_grows_with_its_runs(
+    demand: int, least: int, spread: int
+) -> None:
+    places = scaled(demand, least=least, most=least + spread)
+    assert least <= places <= least + spread
+    assert places == demand or places in {least, least + spread}
+    assert scaled(demand + 1, least=least, most=least + spread) - places in {0, 1}
+
+
+def test_three_to_ten_places_as_the_autoscaler_of_three_to_ten_processes_has_them() -> None:
+    assert [scaled(demand, least=3, most=10) for demand in (0, 3, 4, 10, 50)] == [3, 3, 4, 10, 10]
 
 
 def test_of_five_that_wait_the_last_one_with_priority_nine_is_next() -> None:
@@ -214,3 +231,66 @@ def test_twenty_runs_that_fail_together_come_back_over_at_least_five_seconds(ran
     pauses = [retry_after(1, RetryPolicy(), chance=(number + random.random()) / 20) for number in range(20)]  # type: ignore[attr-defined]  # a random.Random
     known = [pause for pause in pauses if pause is not None]
     assert max(known) - min(known) >= 5
+
+
+def chunked(number: int, pods: int, *, age: int = 0) -> WaitingRun:
+    return replace(run(number, age=age), pods=pods)
+
+
+def test_a_run_with_chunks_takes_as_many_pods_as_it_can_have_and_is_not_overtaken_while_it_waits_for_them() -> None:
+    policy = ReleasePolicy(concurrency=4)
+    first, small = chunked(1, 10, age=9), run(2)
+    assert decide([first, small], [None], policy) == Release()
+    assert decide([first, small], [], policy).runs == (first.id,)
+    assert decide([chunked(1, 2, age=9), small, run(3), run(4)], [], policy).runs == tuple(map(id_of, (1, 2, 3)))
+
+
+def id_of(number: int) -> UUID:
+    return UUID(int=number)
+
+
+def test_runs_are_released_in_batches_as_far_as_there_are_pods() -> None:
+    waiting = [run(number, age=100 - number) for number in range(1, 8)]
+    policy = ReleasePolicy(concurrency=2, batch_size=3)
+    expected = ((1, 2, 3), (4, 5, 6))
+    assert decide(waiting, [], policy).batches == tuple(tuple(map(id_of, batch)) for batch in expected)
+    assert decide(waiting, [None], policy).batches == (tuple(map(id_of, (1, 2, 3))),)
+    assert decide(waiting, [None, None], policy).batches == ()
+
+
+@given(queues(), st.lists(tenants, max_size=8), policies, st.integers(1, 5))
+def test_batches_hold_each_released_run_once_and_need_no_more_pods_than_there_are(
+    waiting: list[WaitingRun], running: list[str | None], policy: ReleasePolicy, size: int
+) -> None:
+    decision = decide(waiting, running, replace(policy, batch_size=size))
+    assert [run_id for batch in decision.batches for run_id in batch] == list(decision.runs)
+    assert all(1 <= len(batch) <= size for batch in decision.batches)
+    assert len(decision.batches) <= max(0, policy.concurrency - len(running))
+
+
+def busy_seconds(seconds: Sequence[int], *, batch_size: int) -> tuple[list[int], int]:
+    """Let two pods at a time work on runs of so many seconds, a second after the other; return how long each of the
+    two places was busy, and how many pods there were.
+    """
+    waiting = {id_of(number): run(number, age=1000 - number) for number in range(len(seconds))}
+    free_at, busy, pods = [0, 0], [0, 0], 0
+    policy = ReleasePolicy(concurrency=2, batch_size=batch_size)
+    for now in range(sum(seconds)):
+        places = [place for place in (0, 1) if free_at[place] <= now]
+        decision = decide(list(waiting.values()), [None] * (2 - len(places)), policy)
+        for place, batch in zip(places, decision.batches, strict=False):
+            work = sum(seconds[run_id.int] for run_id in batch)
+            free_at[place], busy[place], pods = now + work, busy[place] + work, pods + 1
+            for run_id in batch:
+                del waiting[run_id]
+    assert not waiting
+    return busy, pods
+
+
+def test_of_uneven_runs_batches_of_one_are_spread_more_evenly_and_batches_of_ten_need_fewer_pods() -> None:
+    seconds = [9, 8, 9, 7, 8, 9, 6, 7, 8, 9, *[1, 2] * 5]
+    single, batched = (busy_seconds(seconds, batch_size=size) for size in (1, 10))
+    evenness = [max(busy) * len(busy) / sum(busy) for busy, _ in (single, batched)]
+    assert evenness[0] < 1.1
+    assert evenness[1] > 1.5
+    assert (single[1], batched[1]) == (20, 2)

@@ -239,6 +239,7 @@ def test_a_queue_needs_tasks_and_schedule() -> None:
         "maxInFlight": 100,
         "suspend": False,
         "concurrency": 1,
+        "autoscaling": None,
         "priority": 5,
         "rateLimit": None,
         "retry": {"maxRetries": 3, "backoffSeconds": 10, "maximumSeconds": 600},
@@ -268,6 +269,15 @@ def test_a_queue_needs_tasks_and_schedule() -> None:
 def test_a_queue_that_makes_no_sense_is_refused(fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         BBBQueueSpec.model_validate(fields)
+
+
+def test_a_queue_has_as_many_places_as_its_concurrency_or_its_limits_say() -> None:
+    fixed = BBBQueueSpec.model_validate({"tasks": ["a"], "concurrency": 4})
+    assert [fixed.replicas(demand) for demand in (0, 4, 50)] == [4, 4, 4]
+    limits = {"minReplicas": 3, "maxReplicas": 10}
+    scaling = BBBQueueSpec.model_validate({"tasks": ["a"], "autoscaling": limits})
+    assert [scaling.replicas(demand) for demand in (0, 4, 50)] == [3, 4, 10]
+    assert BBBQueueSpec.model_validate({"tasks": ["a"], "autoscaling": {"maxReplicas": 2}}).replicas(0) == 1
 
 
 def test_quantities_are_kept_as_they_were_written() -> None:

@@ -14,6 +14,7 @@ from b3lb_operator.manifests.cronjob import (
     RunIdentity,
     build_cronjob,
     build_run_job,
+    pod_selector,
     run_job_name,
 )
 from b3lb_operator.manifests.run_end import JobEnd, has_failed, job_end
@@ -67,6 +68,37 @@ def test_the_pod_is_told_the_run_and_the_limits_of_its_queue() -> None:
         "B3LB_QUEUE": "record",
     }
     assert expected.items() <= values.items()
+
+
+def test_by_default_a_run_has_four_minutes_and_one_more_to_save_and_three_retries() -> None:
+    job = build()
+    values = {entry["name"]: entry.get("value") for entry in container(job)["env"]}
+    assert (values["B3LB_SOFT_TIME_LIMIT_SECONDS"], job["spec"]["activeDeadlineSeconds"]) == ("240", 300)
+    assert (values["B3LB_MAX_RETRIES"], values["B3LB_RETRY_BACKOFF_SECONDS"]) == ("3", "10")
+
+
+@pytest.mark.parametrize("limits", [{"cpu": 2, "memory": "1Gi"}, {"cpu": "1500m"}])
+def test_a_pod_does_as_much_side_by_side_as_it_has_cpus(limits: dict[str, Any]) -> None:
+    (entry,) = worker_counts(build(resources={"limits": limits}))
+    reference = {"containerName": "job", "resource": "limits.cpu", "divisor": "1"}
+    assert entry == {"name": "B3LB_CONCURRENCY", "valueFrom": {"resourceFieldRef": reference}}
+
+
+@pytest.mark.parametrize("spec", [{}, {"resources": {"limits": {"memory": "1Gi"}, "requests": {"cpu": 4}}}])
+def test_a_pod_that_may_use_all_cpus_of_its_node_does_one_thing_at_a_time(spec: dict[str, Any]) -> None:
+    assert worker_counts(build(**spec)) == [{"name": "B3LB_CONCURRENCY", "value": "1"}]
+
+
+def worker_counts(job: dict[str, Any]) -> list[dict[str, Any]]:
+    return [entry for entry in container(job)["env"] if entry["name"] == "B3LB_CONCURRENCY"]
+
+
+def test_the_selector_of_a_queue_finds_its_pods_whatever_starts_them() -> None:
+    scheduled = BBBQueueSpec.model_validate({"tasks": ["work"], "schedule": "@daily"})
+    cron_job = build_cronjob(scheduled, identity=IDENTITY, defaults=DEFAULTS)
+    wanted = dict(pair.split("=") for pair in pod_selector(IDENTITY.name).split(","))
+    for job in (build(), cron_job["spec"]["jobTemplate"]):
+        assert wanted.items() <= job["spec"]["template"]["metadata"]["labels"].items()
 
 
 def test_the_pod_is_as_harmless_as_that_of_a_cron_job() -> None:

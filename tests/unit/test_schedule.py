@@ -41,6 +41,28 @@ def test_a_time_zone_moves_the_slots_and_a_skipped_hour_has_none() -> None:
     assert latest("30 2 * * *", 2, zone="Europe/Berlin", now=after) == ["2026-03-28 01:30", "2026-03-27 01:30"]
 
 
+@pytest.mark.parametrize(
+    ("text", "zone", "slots"),
+    [
+        ("* * * * *", None, ["2026-03-04 12:01", "2026-03-04 12:02"]),
+        ("0 9-17/4 * * MON-FRI", None, ["2026-03-04 13:00", "2026-03-04 17:00"]),
+        ("0 0 29 2 *", None, ["2028-02-29 00:00", "2032-02-29 00:00"]),
+        ("15 3 * * *", "Europe/Berlin", ["2026-03-05 02:15", "2026-03-06 02:15"]),
+        ("30 2 29-30 3 *", "Europe/Berlin", ["2026-03-30 00:30", "2027-03-29 00:30"]),
+    ],
+)
+def test_the_next_slots_come_after_the_moment_in_order(text: str, zone: str | None, slots: list[str]) -> None:
+    found = islice(parse_schedule(text, zone).after(NOON), 2)
+    assert [f"{slot:%Y-%m-%d %H:%M}" for slot in found] == slots
+
+
+def test_a_slot_is_not_after_itself_and_a_schedule_that_is_never_due_has_none() -> None:
+    at_noon = NOON.replace(second=0)
+    assert next(parse_schedule("0 12 * * *").after(at_noon)) == at_noon + timedelta(days=1)
+    assert next(parse_schedule("0 12 * * *").before(at_noon)) == at_noon
+    assert list(parse_schedule("0 0 31 2 *").after(NOON)) == []
+
+
 def test_a_period_is_the_longest_time_between_the_last_slots() -> None:
     assert parse_schedule("* * * * *").period(NOON) == timedelta(minutes=1)
     assert parse_schedule("0 9 * * 1-5").period(NOON) == timedelta(days=3)
@@ -56,3 +78,15 @@ def test_what_is_no_schedule_is_refused(text: str) -> None:
 def test_an_unknown_time_zone_is_refused_by_its_name() -> None:
     with pytest.raises(ValueError, match="Mars/Base"):
         parse_schedule("* * * * *", "Mars/Base")
+
+
+def test_the_next_slots_come_in_order_also_over_a_change_of_summer_time() -> None:
+    schedule = parse_schedule("30 2 * * *", "Europe/Berlin")
+    moment = datetime(2026, 3, 28, 1, 30, tzinfo=UTC)
+    # On the 29th there is no half past two.
+    assert list(islice(schedule.after(moment), 2)) == [
+        datetime(2026, 3, 30, 0, 30, tzinfo=UTC),
+        datetime(2026, 3, 31, 0, 30, tzinfo=UTC),
+    ]
+    assert next(parse_schedule("0 0 29 2 *").after(moment)) == datetime(2028, 2, 29, tzinfo=UTC)
+    assert next(parse_schedule("0 0 31 2 *").after(moment), None) is None

@@ -83,6 +83,10 @@ annotations:
 {{- default (printf "%s-encryption" (include "b3lb.fullname" .)) .Values.encryption.existingSecret.name -}}
 {{- end -}}
 
+{{- define "b3lb.controlSecret" -}}
+{{- default (printf "%s-control" (include "b3lb.fullname" .)) .Values.control.existingSecret.name -}}
+{{- end -}}
+
 {{/* A value of a Secret of the release's namespace, or a new one, the same in the whole rendering.
      Arguments: root, secret, key, new. */}}
 {{- define "b3lb.generatedOnce" -}}

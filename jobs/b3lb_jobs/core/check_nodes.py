@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import sqlalchemy as sa
 
-from b3lb.bbb.client import SLOT_SECONDS, NodeClient, NodeTarget, Poll
+from b3lb.bbb.client import SLOT_SECONDS, NodeClient, NodeTarget, Poll, polls_at_once
 from b3lb.db.accounting import load_due_months
 from b3lb.db.meetings import load_absent_nodes, load_attribution, load_meetings
 from b3lb.db.node_states import NodePoll, load_polls
@@ -75,7 +75,7 @@ class CheckNodes:
 
     def seconds_needed(self, loaded: Loaded) -> float:
         """Return how long the polls take if every node hangs: the longest time-out and the waiting for a slot."""
-        waiting = max(0, len(loaded.due) - 1) // self._context.max_in_flight * SLOT_SECONDS
+        waiting = max(0, len(loaded.due) - 1) // polls_at_once(self._context.max_in_flight) * SLOT_SECONDS
         return self.least_seconds(loaded) + waiting
 
     async def work(self, loaded: Loaded, *, at: datetime, seconds: float) -> Findings:

@@ -14,11 +14,14 @@ from uuid import UUID
 from b3lb.resources.base import API_VERSION, GROUP
 from b3lb.resources.queue import EVERY_MINUTE, BBBQueueSpec
 from b3lb_operator.manifests.job_template import JobTemplate, merge_pod
+from b3lb_operator.manifests.run_jobs import batch_environment, batched_job, chunk_environment, chunked_job
 
 NAME_PREFIX = "b3lb-"
 CONTAINER = "job"
+_PROGRAM = "b3lb-job"
 QUEUE_LABEL = f"{GROUP}/queue"
 RUN_LABEL = f"{GROUP}/run"
+WORKER_COUNT = "B3LB_CONCURRENCY"
 RUN_AS = 65532
 """User and group of the pods: the "nonroot" of common base images; the images read nothing that belongs to it."""
 
@@ -41,10 +44,17 @@ class QueueIdentity:
 
 @dataclass(frozen=True, slots=True)
 class RunIdentity:
-    """One attempt, from 1 on, of an enqueued run."""
+    """One attempt, from 1 on, of an enqueued run.
+
+    ``chunks`` is the number of chunks of a run that has them, of which ``pods`` are worked on side by side; ``shared``
+    when the Job works on other runs as well.
+    """
 
     id: UUID
     attempt: int
+    chunks: int | None = None
+    pods: int = 1
+    shared: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,6 +99,17 @@ def cron_job_name(queue: str) -> str:
 def run_job_name(run: RunIdentity) -> str:
     """Return the name of the Job of an attempt of an enqueued run."""
     return f"{NAME_PREFIX}run-{run.id.hex}-{run.attempt}"
+
+
+def first_of_job(name: str) -> RunIdentity:
+    """Return the run after which a Job that several runs share is called."""
+    run_id, _, attempt = name.removeprefix(f"{NAME_PREFIX}run-").partition("-")
+    return RunIdentity(UUID(run_id), int(attempt), shared=True)
+
+
+def pod_selector(queue: str) -> str:
+    """Return the label selector of all pods of a queue, those of its schedule and those of enqueued runs."""
+    return f"app.kubernetes.io/name={_PROGRAM},app.kubernetes.io/instance={cron_job_name(queue)}"
 
 
 def build_cronjob(spec: BBBQueueSpec, *, identity: QueueIdentity, defaults: JobDefaults) -> dict[str, Any]:
@@ -141,12 +162,21 @@ def build_run_job(
     pod = _pod(spec, identity, defaults)
     (container,) = pod["containers"]
     # A tick's pace is the schedule's matter.
-    environment = [*container["env"], *_run_environment(spec, run)]
+    environment = [*container["env"], *_run_environment(spec, run), _worker_count(spec)]
+    if run.chunks is not None:
+        environment += chunk_environment()
+    if run.shared:
+        environment += batch_environment(spec, run_job_name(run))
     pod = {**pod, "containers": [{**container, "args": ["--run", str(run.id)], "env": environment}]}
     template = {
         "metadata": _pod_metadata(labels, defaults.template, identity.name),
         "spec": merge_pod(pod, defaults.template, identity.name),
     }
+    job = {**_job(template, active=spec.time_limit_seconds), "podReplacementPolicy": "Failed"}
+    if run.chunks is not None:
+        job = chunked_job(job, spec, chunks=run.chunks, pods=run.pods)
+    if run.shared:
+        job = batched_job(job, spec)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -156,7 +186,7 @@ def build_run_job(
             "labels": labels,
             "ownerReferences": [_owner(identity)],
         },
-        "spec": {**_job(template, active=spec.time_limit_seconds), "podReplacementPolicy": "Failed"},
+        "spec": job,
     }
 
 
@@ -183,6 +213,19 @@ def _run_environment(spec: BBBQueueSpec, run: RunIdentity) -> list[dict[str, Any
     return [{"name": name, "value": str(value)} for name, value in values.items()]
 
 
+def _worker_count(spec: BBBQueueSpec) -> dict[str, Any]:
+    """Return how much a pod may do side by side: as much as it has CPUs, one thing where nothing limits it.
+
+    Without a limit the downward API tells the CPUs of the whole node, for which the pod's memory is not made
+    (https://kubernetes.io/docs/concepts/workloads/pods/downward-api/#fallback-information-for-resource-limits).
+    """
+    limited = spec.resources is not None and "cpu" in spec.resources.limits
+    if not limited:
+        return {"name": WORKER_COUNT, "value": "1"}
+    reference = {"containerName": CONTAINER, "resource": "limits.cpu", "divisor": "1"}
+    return {"name": WORKER_COUNT, "valueFrom": {"resourceFieldRef": reference}}
+
+
 def _pace(schedule: str) -> _Pace:
     """Return the pace of a schedule: each minute, several times within an hour, or at most once in an hour."""
     fields = schedule.split()
@@ -195,7 +238,7 @@ def _pace(schedule: str) -> _Pace:
 def _labels(identity: QueueIdentity, defaults: JobDefaults) -> dict[str, str]:
     """Return the recommended labels (https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/)."""
     return {
-        "app.kubernetes.io/name": "b3lb-job",
+        "app.kubernetes.io/name": _PROGRAM,
         "app.kubernetes.io/instance": cron_job_name(identity.name),
         "app.kubernetes.io/component": "jobs",
         "app.kubernetes.io/part-of": "b3lb",
@@ -247,7 +290,7 @@ def _container(spec: BBBQueueSpec, identity: QueueIdentity, defaults: JobDefault
         "name": CONTAINER,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
-        "command": ["b3lb-job"],
+        "command": [_PROGRAM],
         "args": list(spec.tasks),
         "env": _environment(spec, identity, defaults),
         "resources": _resources(spec),
@@ -263,7 +306,12 @@ def _container(spec: BBBQueueSpec, identity: QueueIdentity, defaults: JobDefault
 
 
 def _environment(spec: BBBQueueSpec, identity: QueueIdentity, defaults: JobDefaults) -> list[dict[str, Any]]:
-    ticks = [] if spec.tick_seconds is None else [{"name": "B3LB_TICK_SECONDS", "value": str(spec.tick_seconds)}]
+    limits = {
+        "B3LB_TICK_SECONDS": spec.tick_seconds,
+        "B3LB_MAX_TICKS": spec.max_ticks,
+        "B3LB_MAX_MEMORY_GROWTH_MIB": spec.max_memory_growth_mib,
+    }
+    ticks = [{"name": name, "value": str(value)} for name, value in limits.items() if value is not None]
     return [
         _from_secret("B3LB_DATABASE_URL", defaults.database_secret, "url"),
         _from_secret("B3LB_ENCRYPTION_KEYS", defaults.encryption_secret, "keys"),

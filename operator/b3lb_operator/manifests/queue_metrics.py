@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from itertools import islice, takewhile
+from datetime import UTC, datetime
 from typing import Any
 
 from b3lb.metrics.queues import EnqueuedRuns, QueueSample
 from b3lb.resources.conditions import parse_time
-from b3lb.schedule import Schedule, parse_schedule
+from b3lb.schedule import Schedule
 from b3lb_operator.manifests.queue_status import QueueFacts, finish_time, last_success
+from b3lb_operator.manifests.slots import missed_slots, schedule_of
 
 PERIODS = 3
 """A queue is up as long as its last success is younger than so many periods."""
-
-LATE = timedelta(seconds=15)
-"""A slot without a Job is missed after this: the CronJob controller looks every ten seconds at the latest."""
-
-MOST_MISSED = 10_000
-"""Slots that are counted at most: a week of minutes."""
 
 
 def queue_sample(
@@ -42,10 +36,10 @@ def queue_sample(
         enqueued: Its enqueued runs, absent for none; the Jobs of those are not among the facts.
     """
     enqueued = enqueued or EnqueuedRuns()
-    schedule = _schedule(facts)
+    schedule = schedule_of(facts.spec)
     live = [job for job in facts.jobs if finish_time(job) is None]
     waiting = [job for job in live if not _runs(job)]
-    missed = [] if schedule is None else _missed(facts, schedule, now)
+    missed = missed_slots(facts.spec, facts.cron_job, now)
     success = last_success(facts, old)
     succeeded_at = None if success is None else parse_time(success)
     since = [parse_time(job["metadata"]["creationTimestamp"]) for job in waiting]
@@ -65,28 +59,9 @@ def queue_sample(
     )
 
 
-def _schedule(facts: QueueFacts) -> Schedule | None:
-    if facts.spec.schedule is None:
-        return None
-    try:
-        return parse_schedule(facts.spec.schedule, facts.spec.time_zone)
-    except ValueError:
-        return None
-
-
 def _runs(job: Mapping[str, Any]) -> bool:
     """Whether the Job's pod runs: one without readiness probes is ready as soon as it does."""
     return bool(job.get("status", {}).get("ready"))
-
-
-def _missed(facts: QueueFacts, schedule: Schedule, now: datetime) -> list[datetime]:
-    """Return the slots without a Job since the last one, from the latest on; none while nothing is to start."""
-    cron_job = facts.cron_job
-    if facts.spec.suspend or cron_job is None or cron_job["spec"].get("suspend"):
-        return []
-    last = cron_job.get("status", {}).get("lastScheduleTime") or cron_job["metadata"]["creationTimestamp"]
-    begin = parse_time(last)
-    return list(islice(takewhile(lambda slot: slot > begin, schedule.before(now - LATE)), MOST_MISSED))
 
 
 def _is_recent(succeeded_at: datetime | None, schedule: Schedule | None, now: datetime) -> bool:

@@ -1,4 +1,4 @@
-"""The status of a BBBQueue from its CronJob and Jobs: a pure function."""
+"""The status of a BBBQueue from its CronJob, Jobs and enqueued runs: a pure function."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from b3lb.release import RunCounts
 from b3lb.resources.conditions import (
     ConditionStatus,
     QueueCondition,
@@ -17,7 +18,9 @@ from b3lb.resources.conditions import (
     set_condition,
 )
 from b3lb.resources.queue import EVERY_MINUTE, BBBQueueSpec
+from b3lb_operator.manifests.cronjob import pod_selector
 from b3lb_operator.manifests.facts import Block, Verdict
+from b3lb_operator.manifests.slots import missed_slots, next_slot
 
 LONGEST_WITHOUT_SUCCESS_SECONDS = 150
 """A queue that runs every minute has Jobs that succeed in less."""
@@ -29,7 +32,9 @@ class QueueFacts:
 
     ``block`` says why the CronJob is not as the queue says (UnknownTask, TaskInOtherQueue, ImageMissing, Refused of
     ``QueueReason``). ``cron_job`` is the live CronJob, None while there is none; ``jobs`` are its live Jobs, those of
-    ``kubectl create job --from`` included. ``missing_secrets`` are the core Secrets without which no pod starts.
+    ``kubectl create job --from`` included. ``runs`` counts its enqueued runs, None while the database was not read;
+    then ``run_jobs``, the Jobs of these runs, tell of those at work. ``missing_secrets`` are the core Secrets without
+    which no pod starts.
     """
 
     spec: BBBQueueSpec
@@ -37,14 +42,17 @@ class QueueFacts:
     block: Block | None = None
     cron_job: Mapping[str, Any] | None = None
     jobs: Sequence[Mapping[str, Any]] = ()
+    run_jobs: Sequence[Mapping[str, Any]] = ()
+    runs: RunCounts | None = None
     missing_secrets: Sequence[str] = ()
 
 
-def build_queue_status(facts: QueueFacts, *, old: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+def build_queue_status(facts: QueueFacts, *, queue: str, old: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     """Return the whole status; keys that are absent in it are to be removed from the object.
 
     Args:
         facts: What is known.
+        queue: The queue's name.
         old: The status that the object carries, {} for none.
         now: The present time.
     """
@@ -54,6 +62,7 @@ def build_queue_status(facts: QueueFacts, *, old: Mapping[str, Any], now: dateti
     live = (facts.cron_job or {}).get("status", {})
     times = {
         "lastScheduleTime": _latest(live.get("lastScheduleTime"), old.get("lastScheduleTime")),
+        "nextScheduleTime": _next_schedule_time(facts, now),
         "lastSuccessTime": last_success(facts, old),
     }
     conditions = set_condition(
@@ -67,12 +76,33 @@ def build_queue_status(facts: QueueFacts, *, old: Mapping[str, Any], now: dateti
     )
     return {
         "observedGeneration": facts.generation,
-        "active": len(facts.jobs) - len(succeeded) - len(failed),
+        **_numbers(facts, old, now),
+        "active": _live(facts.jobs) + (_live(facts.run_jobs) if facts.runs is None else facts.runs.in_flight),
+        "selector": pod_selector(queue),
         "succeeded": len(succeeded),
         "failed": len(failed),
         **{key: value for key, value in times.items() if value is not None},
         "conditions": conditions,
     }
+
+
+def _live(jobs: Iterable[Mapping[str, Any]]) -> int:
+    return sum(finish_time(job) is None for job in jobs)
+
+
+def _numbers(facts: QueueFacts, old: Mapping[str, Any], now: datetime) -> dict[str, int]:
+    """Return depth and replicas; what only the database knows stays as it was said until it is read."""
+    missed = len(missed_slots(facts.spec, facts.cron_job, now))
+    if facts.runs is not None:
+        depth, replicas = facts.runs.waiting + missed, facts.spec.replicas(facts.runs.demand)
+        return {"depth": depth, "replicas": replicas}
+    known = {name: old[name] for name in ("depth", "replicas") if name in old}
+    return known if facts.spec.autoscaling is not None else {**known, "replicas": facts.spec.replicas(0)}
+
+
+def _next_schedule_time(facts: QueueFacts, now: datetime) -> str | None:
+    due = None if facts.block is not None else next_slot(facts.spec, facts.cron_job, now)
+    return None if due is None else format_time(due)
 
 
 def failing_at(facts: QueueFacts, *, old: Mapping[str, Any], now: datetime) -> datetime | None:
@@ -102,7 +132,7 @@ def _ready(facts: QueueFacts, old: Mapping[str, Any], now: datetime) -> Verdict:
         message = "no new pods are started: spec.suspend is true"
         return Verdict(status=ConditionStatus.FALSE, reason=QueueReason.SUSPENDED, message=message)
     if facts.spec.schedule is None:
-        message = f"{', '.join(facts.spec.tasks)} run when they are enqueued, {facts.spec.concurrency} at a time"
+        message = f"{', '.join(facts.spec.tasks)} run when they are enqueued, {_at_a_time(facts.spec)} at a time"
         return Verdict(status=ConditionStatus.TRUE, reason=QueueReason.ON_DEMAND, message=message)
     if facts.cron_job is None:
         message = "the CronJob is not there yet"
@@ -117,6 +147,12 @@ def _ready(facts: QueueFacts, old: Mapping[str, Any], now: datetime) -> Verdict:
             status=ConditionStatus.FALSE, reason=QueueReason.JOBS_FAILING, message=f"{failure}{secrets}; {message}"
         )
     return Verdict(status=ConditionStatus.TRUE, reason=QueueReason.SCHEDULED, message=message)
+
+
+def _at_a_time(spec: BBBQueueSpec) -> str:
+    """Return the number in words that change with the spec only."""
+    limits = spec.autoscaling
+    return str(spec.concurrency) if limits is None else f"{limits.min_replicas} to {limits.max_replicas}"
 
 
 def _lack_of_success(facts: QueueFacts, old: Mapping[str, Any], now: datetime) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from b3lb.release import RunCounts
 from b3lb.resources import BBBQueueSpec
 from b3lb.resources.conditions import QueueCondition, QueueReason, find_condition
 from b3lb.tasks import TASKS, unknown_tasks
@@ -17,6 +18,7 @@ from b3lb_operator.kube import ForbiddenError, Kube, NotFoundError, RefusedError
 from b3lb_operator.manifests.cronjob import JobDefaults, QueueIdentity, build_cronjob, cron_job_name
 from b3lb_operator.manifests.facts import Block
 from b3lb_operator.manifests.queue_status import QueueFacts, build_queue_status, failing_at
+from b3lb_operator.manifests.slots import LATE, next_slot
 from b3lb_operator.manifests.unreadable import build_unreadable_status
 from b3lb_operator.resolve import parse_spec
 from b3lb_operator.status import StatusWriter
@@ -61,10 +63,10 @@ def _taken(name: str, spec: BBBQueueSpec, shared: Sequence[str]) -> str:
     return f"BBBQueue {name} is older and runs {tasks} already: {advice}"
 
 
-def owned_jobs(jobs: Iterable[Manifest], cron_job: Manifest | None) -> list[Manifest]:
-    """Return the Jobs that a CronJob owns."""
-    uid = None if cron_job is None else cron_job["metadata"]["uid"]
-    return [job for job in jobs if any(owner.get("uid") == uid for owner in _owners(job))]
+def owned_jobs(jobs: Iterable[Manifest], owner: Manifest | None) -> list[Manifest]:
+    """Return the Jobs that a CronJob owns, or a BBBQueue: those of its enqueued runs."""
+    uid = None if owner is None else owner["metadata"]["uid"]
+    return [job for job in jobs if any(entry.get("uid") == uid for entry in _owners(job))]
 
 
 def is_leftover(cron_job: Manifest, identity: QueueIdentity) -> bool:
@@ -107,13 +109,24 @@ class QueueReconciler:
         writer: StatusWriter,
         defaults: JobDefaults,
         row_block: Callable[[Key], Block | None],
+        run_counts: Callable[[Key], RunCounts | None] = lambda _: None,
     ) -> None:
-        """Take the parts; ``defaults`` go into every CronJob, ``row_block`` says why a queue's row cannot be stored."""
+        """Take the parts.
+
+        Args:
+            kube: Where CronJobs are written.
+            store: The live objects.
+            writer: Writes a status when it is due.
+            defaults: What goes into every CronJob.
+            row_block: Says why a queue's row cannot be stored, None if it can.
+            run_counts: Says how many enqueued runs a queue has, None while that is not known.
+        """
         self._kube = kube
         self._store = store
         self._writer = writer
         self._defaults = defaults
         self._row_block = row_block
+        self._run_counts = run_counts
         self._written: dict[Key, tuple[str, int]] = {}
 
     async def reconcile(self, key: Key) -> float | None:
@@ -192,18 +205,24 @@ class QueueReconciler:
         self, manifest: Manifest, spec: BBBQueueSpec, cron_job: Manifest | None, block: Block | None
     ) -> float | None:
         key = key_of(manifest)
-        jobs = (job for _, job in self._store.in_namespace(JOB, key.namespace))
+        jobs = [job for _, job in self._store.in_namespace(JOB, key.namespace)]
         facts = QueueFacts(
             spec=spec,
             generation=manifest["metadata"]["generation"],
             block=block,
             cron_job=cron_job,
             jobs=owned_jobs(jobs, cron_job),
+            run_jobs=owned_jobs(jobs, manifest),
+            runs=self._run_counts(key),
             missing_secrets=self._missing_secrets(key.namespace),
         )
         old, now = manifest.get("status") or {}, datetime.now(UTC)
-        status = build_queue_status(facts, old=old, now=now)
-        delays = [await self._writer.write(QUEUE, key, status), _seconds_until_failing(facts, status, now)]
+        status = build_queue_status(facts, queue=key.name, old=old, now=now)
+        delays = [
+            await self._writer.write(QUEUE, key, status),
+            _seconds_until_failing(facts, status, now),
+            _seconds_until_missed(facts, now),
+        ]
         return min((delay for delay in delays if delay is not None), default=None)
 
     def _missing_secrets(self, namespace: str) -> list[str]:
@@ -220,6 +239,12 @@ def _seconds_until_failing(facts: QueueFacts, status: Mapping[str, Any], now: da
         return FAILING_SECONDS
     due = failing_at(facts, old=status, now=now)
     return None if due is None else (due - now).total_seconds()
+
+
+def _seconds_until_missed(facts: QueueFacts, now: datetime) -> float | None:
+    """Return after how many seconds a slot is missed if it gets no Job, for that comes without an event."""
+    due = next_slot(facts.spec, facts.cron_job, now - LATE)
+    return None if due is None else (due + LATE - now).total_seconds()
 
 
 def _age(manifest: Manifest) -> tuple[str, str]:

@@ -8,24 +8,36 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
+import sqlalchemy as sa
 import structlog
 
+from b3lb.db.chunks import end_chunked_run
 from b3lb.db.run_history import forget_old_runs
 from b3lb.db.task_attempts import AttemptEnd, end_attempt
 from b3lb.db.task_queue import (
     EnqueuedRun,
     QueueContent,
     forget_job,
-    mark_released,
     read_content,
     read_spent_until,
     record_job,
+    revoke_steps,
 )
 from b3lb.db.task_runs import TaskState, fail_silent_runs
-from b3lb.release import Release, ReleasePolicy, RetryPolicy, WaitingRun, parse_rate, release, retry_after
+from b3lb.db.workflows import carry_on_workflows
+from b3lb.release import (
+    Release,
+    ReleasePolicy,
+    RetryPolicy,
+    RunCounts,
+    parse_rate,
+    release,
+    retry_after,
+)
 from b3lb.resources import BBBQueueSpec
 from b3lb.retention import HistoryPolicy
 from b3lb_operator.database import Database, DatabaseUnavailableError
@@ -35,15 +47,17 @@ from b3lb_operator.manifests.cronjob import (
     RUN_LABEL,
     JobDefaults,
     QueueIdentity,
-    RunIdentity,
     build_run_job,
-    run_job_name,
 )
 from b3lb_operator.manifests.facts import Block
 from b3lb_operator.manifests.run_end import JobEnd, has_failed, job_end
 from b3lb_operator.reconcilers.queue import task_block
+from b3lb_operator.reconcilers.releases import job_name, release_batches, run_identity, tenants_of_pods, waiting
 from b3lb_operator.resolve import parse_spec
 from b3lb_operator.store import Store
+
+IDLE_SECONDS = 60.0
+"""How often to look where nothing waits and nothing is at work: whatever changes that is told, this is for the rest."""
 
 RECHECK_SECONDS = 10.0
 RETRY_SECONDS = 2.0
@@ -65,28 +79,74 @@ class RunReconciler:
         defaults: JobDefaults,
         history: HistoryPolicy | None = None,
         chance: Callable[[], float] = random.random,
+        on_counts: Callable[[Key], None] = lambda _: None,
     ) -> None:
-        """Take the parts; ``defaults`` go into every Job, ``history`` says how long finished runs are kept."""
+        """Take the parts.
+
+        Args:
+            kube: Where the Jobs are made.
+            store: The live objects.
+            database: Where the runs are.
+            defaults: What goes into every Job.
+            history: How long finished runs are kept.
+            chance: Random numbers from 0 to 1, for pauses.
+            on_counts: Called with every queue whose `counts` changed.
+        """
         self._kube = kube
         self._store = store
         self._database = database
         self._defaults = defaults
         self._history = history or HistoryPolicy()
         self._chance = chance
+        self._on_counts = on_counts
+        self._counts: dict[str, Mapping[str, RunCounts]] = {}
         self._forget_at: dict[str, float] = {}
         self._silent: dict[str, frozenset[str]] = {}
+        self._needed: dict[str, set[str | None]] = {}
+
+    def counts(self, key: Key) -> RunCounts | None:
+        """Return the numbers of a queue's runs as last seen, None before the first look."""
+        known = self._counts.get(key.namespace)
+        return None if known is None else known.get(key.name, RunCounts())
 
     async def reconcile(self, namespace: str) -> float:
         """Bring the runs of a namespace on; return after how many seconds to look again at the latest."""
         try:
             await self._forget(namespace)
             await self._note_silent_pods(namespace)
-            content = await self._database.call(lambda connection: read_content(connection, namespace))
+            content = await self._content(namespace)
+            self._needed[namespace] = {
+                run.job_name for run in content.runs if run.in_flight and run.state is not TaskState.REVOKED
+            }
             delays = [await self._tend(namespace, run) for run in content.runs if run.in_flight]
-            delays += [await self._release(key, content) for key in self._waiting_queues(namespace, content)]
+            released: Counter[str] = Counter()
+            delays += [await self._release(key, content, released) for key in self._waiting_queues(namespace, content)]
         except DatabaseUnavailableError:
             return RETRY_SECONDS
-        return max(LEAST_SECONDS, min(delays, default=RECHECK_SECONDS))
+        self._note_counts(namespace, content.counts, released)
+        return max(LEAST_SECONDS, min(delays, default=IDLE_SECONDS))
+
+    def _note_counts(self, namespace: str, read: Mapping[str, RunCounts], released: Mapping[str, int]) -> None:
+        """Keep the numbers as they are after the release, and tell of those that changed."""
+        before, known = self._counts.get(namespace, {}), namespace in self._counts
+        now = {
+            queue: RunCounts(counts.waiting - released.get(queue, 0), counts.in_flight + released.get(queue, 0))
+            for queue, counts in read.items()
+        }
+        self._counts[namespace] = now
+        for key, _ in self._store.in_namespace(QUEUE, namespace):
+            if not known or before.get(key.name, RunCounts()) != now.get(key.name, RunCounts()):
+                self._on_counts(key)
+
+    async def _content(self, namespace: str) -> QueueContent:
+        """Carry chains and groups on, if there are any, and return what waits and what is in flight."""
+        content = await self._database.call(lambda connection: read_content(connection, namespace))
+        if not content.has_workflows:
+            return content
+        moved = await self._database.call(lambda connection: carry_on_workflows(connection, namespace))
+        if moved:
+            content = await self._database.call(lambda connection: read_content(connection, namespace))
+        return content
 
     async def _forget(self, namespace: str) -> None:
         """Delete old history, every so often."""
@@ -121,7 +181,7 @@ class RunReconciler:
         return RECHECK_SECONDS
 
     async def _follow(self, namespace: str, run: EnqueuedRun) -> None:
-        key = Key(namespace, run_job_name(RunIdentity(run.id, run.attempt)))
+        key = Key(namespace, job_name(run))
         job = await self._job(key)
         if run.state is TaskState.REVOKED:
             await self._revoke(run, key, job)
@@ -148,6 +208,9 @@ class RunReconciler:
             await self._database.call(
                 lambda connection: forget_job(connection, run.id, attempt=run.attempt),
             )
+        elif run.job_name is not None and run.job_name in self._needed.get(key.namespace, ()):
+            # The pod itself stops this one; the Job's other runs go on.
+            return
         elif not is_deleting(job):
             try:
                 await self._kube.delete_with_dependents(JOB, key, uid=job["metadata"]["uid"])
@@ -167,8 +230,16 @@ class RunReconciler:
             await self._note_job(run, uid)
         pods = await self._pods(namespace, job) if has_failed(job) else []
         end = job_end(job, pods)
-        if end is not None:
+        if end is None:
+            return
+        if run.chunks is None:
             await self._end(run, self._attempt_end(namespace, run, end))
+            return
+        state = await self._database.call(
+            lambda connection: end_chunked_run(connection, run.id, attempt=run.attempt, why=end.error)
+        )
+        if state is not None:
+            _log.info("enqueued run ended", run=str(run.id), task=run.task, state=str(state), chunks=run.chunks)
 
     async def _pods(self, namespace: str, job: Manifest) -> list[Manifest]:
         selector = f"batch.kubernetes.io/controller-uid={job['metadata']['uid']}"
@@ -188,9 +259,13 @@ class RunReconciler:
         return AttemptEnd(state=TaskState.RETRY, retry_seconds=pause, error=end.error)
 
     async def _end(self, run: EnqueuedRun, end: AttemptEnd) -> None:
-        written = await self._database.call(
-            lambda connection: end_attempt(connection, run.id, attempt=run.attempt, end=end)
-        )
+        def write(connection: sa.Connection) -> bool:
+            done = end_attempt(connection, run.id, attempt=run.attempt, end=end)
+            if done and run.chunks is not None:
+                revoke_steps(connection, run.id, why=f"the run has ended: {end.error}")
+            return done
+
+        written = await self._database.call(write)
         if written:
             _log.info("enqueued run ended", run=str(run.id), task=run.task, state=str(end.state), reason=end.error)
 
@@ -210,11 +285,11 @@ class RunReconciler:
             return
         try:
             desired = build_run_job(
-                spec, identity=_identity(manifest), defaults=self._defaults, run=RunIdentity(run.id, run.attempt)
+                spec, identity=_identity(manifest), defaults=self._defaults, run=run_identity(run, spec)
             )
             job = await self._kube.create(JOB, desired)
         except ConflictError:
-            key = Key(namespace, run_job_name(RunIdentity(run.id, run.attempt)))
+            key = Key(namespace, job_name(run))
             await self._observe(namespace, run, await self._kube.get(JOB, key))
             return
         except (ValueError, RefusedError) as error:
@@ -230,24 +305,18 @@ class RunReconciler:
         names = {run.queue for run in content.runs if not run.in_flight}
         return (key for key, _ in self._store.in_namespace(QUEUE, namespace) if key.name in names)
 
-    async def _release(self, key: Key, content: QueueContent) -> float:
-        """Release what a queue allows now; return after how many seconds it allows more."""
+    async def _release(self, key: Key, content: QueueContent, counter: Counter[str]) -> float:
+        """Release what a queue allows now, count that, and return after how many seconds it allows more."""
         manifest = self._store.get(QUEUE, key)
         spec = None if manifest is None or is_deleting(manifest) else parse_spec(BBBQueueSpec, manifest)
         if manifest is None or spec is None or isinstance(spec, Block) or not self._may_start(key, manifest, spec):
-            return RECHECK_SECONDS
+            # What it lacks comes with an event.
+            return IDLE_SECONDS
         decision = await self._decide(key, spec, content)
         delays = [RECHECK_SECONDS]
         if decision.runs:
-            released = await self._database.call(
-                partial(
-                    mark_released,
-                    namespace=key.namespace,
-                    queue=key.name,
-                    runs=decision.runs,
-                    spent_until=decision.spent_until,
-                )
-            )
+            released = await self._database.call(partial(release_batches, key=key, decision=decision))
+            counter[key.name] += len(released)
             delays += [await self._tend(key.namespace, run) for run in released]
         if decision.look_again_at is not None:
             delays.append((decision.look_again_at - content.now).total_seconds())
@@ -260,6 +329,8 @@ class RunReconciler:
 
     async def _decide(self, key: Key, spec: BBBQueueSpec, content: QueueContent) -> Release:
         runs = [run for run in content.runs if run.queue == key.name]
+        further = sum(run.chunks - 1 for run in runs if run.chunks is not None)
+        demand = content.counts.get(key.name, RunCounts()).demand + further
         rate = None if spec.rate_limit is None else parse_rate(spec.rate_limit)
         spent_until = None
         if rate is not None:
@@ -267,22 +338,12 @@ class RunReconciler:
                 lambda connection: read_spent_until(connection, key.namespace, key.name)
             )
         return release(
-            [_waiting(run, spec.priority) for run in runs if not run.in_flight],
-            [run.tenant for run in runs if run.in_flight],
-            ReleasePolicy(concurrency=spec.concurrency, rate=rate),
+            [waiting(run, spec) for run in runs if not run.in_flight],
+            tenants_of_pods(runs, spec),
+            ReleasePolicy(concurrency=spec.replicas(demand), rate=rate, batch_size=spec.batch_size),
             spent_until=spent_until,
             now=content.now,
         )
-
-
-def _waiting(run: EnqueuedRun, priority: int) -> WaitingRun:
-    return WaitingRun(
-        id=run.id,
-        enqueued_at=run.enqueued_at,
-        priority=priority if run.priority is None else run.priority,
-        tenant=run.tenant,
-        not_before=run.not_before,
-    )
 
 
 def _retry_policy(spec: BBBQueueSpec) -> RetryPolicy:

@@ -17,6 +17,14 @@ def helm(helm_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Helm:
 
 
 @pytest.fixture(scope="module")
+def shared_helm(
+    helm_program: Path, plane_with_definitions: ControlPlane, tmp_path_factory: pytest.TempPathFactory
+) -> Helm:
+    """Helm as the administrator of the control plane that files share."""
+    return Helm(helm_program, tmp_path_factory.mktemp("helm"), plane_with_definitions.kubeconfig)
+
+
+@pytest.fixture(scope="module")
 def cluster_helm(helm_program: Path, plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> Helm:
     """Helm as the control plane's administrator."""
     return Helm(helm_program, tmp_path_factory.mktemp("helm"), plane.kubeconfig)

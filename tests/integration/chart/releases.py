@@ -12,13 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from dev.controlplane import ControlPlane
 from dev.helm import CHART, HelmError
 from dev.operators import container_variables, secret_values
 from dev.processes import ManagedProcess, free_ports, http_answer, wait_until
-from tests.integration.chart.charts import RELEASE, Helm, Manifest
+from tests.integration.chart.charts import RELEASE, Helm, Manifest, documents
 
 _NUMBERS = itertools.count(1)
 
@@ -64,7 +62,7 @@ class Release:
     def hooks(self) -> list[Manifest]:
         """Return the objects of the release's hooks."""
         text = self._helm.run("get", "hooks", RELEASE, f"--namespace={self.namespace}")
-        return [document for document in yaml.safe_load_all(text) if document]
+        return documents(text)
 
     def manifest(self) -> str:
         """Return what Helm keeps of the release, hooks left out."""
@@ -85,10 +83,8 @@ class Release:
         return self.plane.kubectl(f"--namespace={self.namespace}", *arguments, input=input, check=check)
 
     def get(self, kind: str, name: str) -> dict[str, Any]:
-        """Return an object, {} when there is none."""
-        text = self.kubectl("get", kind, name, "--ignore-not-found", "-o", "json")
-        answer: dict[str, Any] = json.loads(text) if text.strip() else {}
-        return answer
+        """Return an object, {} when there is none; a kind as kubectl calls one object (`bbbnode`)."""
+        return self.plane.find_object(kind, name, namespace=self.namespace) or {}
 
     def secret(self, name: str) -> dict[str, str]:
         """Return the values of a Secret."""

@@ -13,7 +13,6 @@ from b3lb_operator.manifests.cronjob import JobDefaults, QueueIdentity, build_cr
 from b3lb_operator.manifests.job_template import parse_job_template
 from dev.controlplane import ControlPlane
 from tests.integration.chart.charts import NAMESPACE, VALUE_SETS, Helm, Manifest, declared, find, pods
-from tests.integration.operator_cluster import install_definitions
 
 # The first use of the control plane's programs builds them.
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
@@ -22,14 +21,13 @@ NAMESPACES = (NAMESPACE, "chart-farm-a", "chart-farm-b")
 
 
 @pytest.fixture(scope="module")
-def prepared(plane: ControlPlane) -> ControlPlane:
+def prepared(plane_with_definitions: ControlPlane) -> ControlPlane:
     """Definitions, and namespaces that enforce the Pod Security Standard "restricted"."""
-    install_definitions(plane)
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     for name in NAMESPACES:
         namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
-        plane.kubectl("apply", "-f", "-", input=json.dumps(namespace))
-    return plane
+        plane_with_definitions.kubectl("apply", "-f", "-", input=json.dumps(namespace))
+    return plane_with_definitions
 
 
 def dry_run(plane: ControlPlane, manifests: list[Manifest]) -> None:

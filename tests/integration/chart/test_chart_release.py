@@ -16,6 +16,7 @@ from dev.postgres import Postgres
 from dev.processes import ManagedProcess
 from tests.integration.chart.charts import Helm, assert_rights
 from tests.integration.chart.releases import Release, RunningOperator
+from tests.migrated import create_migrated_database
 
 # The first use of the control plane's programs builds them.
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
@@ -49,7 +50,7 @@ def with_database(new_release: Callable[..., Release], postgres_server: Postgres
 
     def install(*arguments: str) -> Release:
         release = new_release("--set", "database.existingSecret.name=postgresql", *arguments)
-        url = postgres_server.create_database(release.namespace.replace("-", "_"))
+        url = create_migrated_database(postgres_server, release.namespace.replace("-", "_"))
         release.kubectl("create", "secret", "generic", "postgresql", f"--from-literal=url={url}")
         return release
 
@@ -104,10 +105,10 @@ def test_leader_election_is_turned_on_and_off_again(new_release: Callable[..., R
     assert operator() == (1, "Recreate")
     release.helm("upgrade", "--set", "crds.enabled=false", "--set", "leaderElection.enabled=true")
     assert operator() == (2, "RollingUpdate")
-    assert release.get("pdb", "b3lb-operator")["spec"]["maxUnavailable"] == 1
+    assert release.get("poddisruptionbudget", "b3lb-operator")["spec"]["maxUnavailable"] == 1
     release.helm("upgrade", "--set", "crds.enabled=false")
     assert operator() == (1, "Recreate")
-    assert not release.get("pdb", "b3lb-operator")
+    assert not release.get("poddisruptionbudget", "b3lb-operator")
 
 
 def test_a_key_that_was_added_by_hand_survives_an_upgrade(new_release: Callable[..., Release]) -> None:

@@ -74,7 +74,42 @@ def test_generated_secrets_have_the_form_that_the_programs_take(helm: Helm) -> N
     assert data["b3lb-database", "chart"]["url"] == f"postgresql://b3lb:{password}@b3lb-database.chart.svc:5432/b3lb"
     assert data["b3lb-encryption", "other"] == data["b3lb-encryption", "chart"]
     assert data["b3lb-database", "other"] == {"url": data["b3lb-database", "chart"]["url"]}
-    assert all(item["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep" for item in secrets)
+    assert re.fullmatch(r"[A-Za-z0-9]{48}", data.pop(("b3lb-control", "chart"))["token"])
+    kept = [item for item in secrets if (item["metadata"]["name"], item["metadata"]["namespace"]) in data]
+    assert all(item["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep" for item in kept)
+
+
+@pytest.mark.parametrize(
+    ("values", "peers"),
+    [
+        ([], [None]),
+        (["metrics.enabled=false"], [None]),
+        (["control.enabled=false", "metrics.enabled=false"], []),
+        (["networkPolicy.metrics.peers[0].ipBlock.cidr=192.0.2.1/32"], ["192.0.2.1/32"]),
+        (
+            [
+                "networkPolicy.metrics.peers[0].ipBlock.cidr=192.0.2.1/32",
+                "networkPolicy.control.peers[0].ipBlock.cidr=192.0.2.2/32",
+            ],
+            ["192.0.2.1/32", "192.0.2.2/32"],
+        ),
+        (
+            ["networkPolicy.control.peers[0].ipBlock.cidr=192.0.2.2/32", "metrics.enabled=false"],
+            ["192.0.2.2/32"],
+        ),
+    ],
+)
+def test_questions_to_the_operator_open_its_port_to_nobody_whom_the_rule_for_metrics_keeps_out(
+    helm: Helm, values: list[str], peers: list[str | None]
+) -> None:
+    manifests = helm.render(*(word for value in values for word in ("--set", value)))
+    name = ("NetworkPolicy", "b3lb-operator")
+    (policy,) = [item for item in manifests if (item["kind"], item["metadata"]["name"]) == name]
+    rules = policy["spec"].get("ingress", [])
+    assert [rule["from"][0]["ipBlock"]["cidr"] if "from" in rule else None for rule in rules] == peers
+    assert all(rule["ports"] == [{"port": "http", "protocol": "TCP"}] for rule in rules)
+    services = [item for item in manifests if item["kind"] == "Service" and item["metadata"]["name"] == "b3lb-operator"]
+    assert len(services) == bool(peers)
 
 
 def test_two_releases_share_no_name_of_the_whole_cluster(helm: Helm) -> None:

@@ -22,11 +22,11 @@ LOST = "the Secret b3lb-database has no password any more"
 
 
 @pytest.fixture
-def release(plane: ControlPlane, cluster_helm: Helm, tmp_path: Path) -> Release:
+def release(plane_with_definitions: ControlPlane, shared_helm: Helm, tmp_path: Path) -> Release:
     """A release whose database has claimed its volume."""
-    release = Release(plane, cluster_helm, tmp_path)
+    release = Release(plane_with_definitions, shared_helm, tmp_path)
     release.helm("install", "--set", "crds.enabled=false")
-    release.expect("the claim", lambda: bool(release.get("pvc", "data-b3lb-database-0")), within=10)
+    release.expect("the claim", lambda: bool(release.get("persistentvolumeclaim", "data-b3lb-database-0")), within=10)
     return release
 
 
@@ -58,5 +58,6 @@ def test_a_new_installation_over_such_data_takes_a_password_that_is_given(releas
 def test_helm_keeps_what_the_chart_generates_and_nothing_of_secrets_of_ones_own(release: Release, helm: Helm) -> None:
     """As docs/security.md says."""
     assert release.manifest().count(base64.b64encode(release.secret("b3lb-encryption")["keys"].encode()).decode()) == 1
-    own = ("--set", "database.existingSecret.name=postgresql", "--set", "encryption.existingSecret.name=keys")
+    names = ("database.existingSecret.name=postgresql", "encryption.existingSecret.name=keys")
+    own = [word for name in (*names, "control.existingSecret.name=token") for word in ("--set", name)]
     assert "Secret" not in {item["kind"] for item in helm.render(*own)}

@@ -1,4 +1,4 @@
-"""The ServiceMonitor: taken by the Prometheus Operator's real definition, and it leads to the operator's port."""
+"""The Prometheus Operator's real definitions take the chart's objects; the ServiceMonitor leads to the right port."""
 
 from __future__ import annotations
 
@@ -30,15 +30,17 @@ NAME = "b3lb-operator"
 
 @pytest.fixture(scope="module")
 def monitored(plane: ControlPlane) -> ControlPlane:
-    """A control plane that knows the real ServiceMonitor, and the chart's namespace."""
+    """A control plane that knows the real ServiceMonitor and PrometheusRule, and the chart's namespace."""
     try:
-        definition = prometheus_definitions() / "monitoring.coreos.com_servicemonitors.yaml"
+        definitions = prometheus_definitions()
     except ToolchainError as error:
         if os.environ.get("B3LB_REQUIRE_CLUSTER"):
             raise
         pytest.skip(f"no definition: {error}")
-    plane.kubectl("apply", "--server-side", "-f", str(definition))
-    plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(definition))
+    for name in ("servicemonitors", "prometheusrules"):
+        definition = str(definitions / f"monitoring.coreos.com_{name}.yaml")
+        plane.kubectl("apply", "--server-side", "-f", definition)
+        plane.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", definition)
     plane.kubectl("create", "namespace", NAMESPACE)
     return plane
 
@@ -58,6 +60,15 @@ def selected(plane: ControlPlane, kind: str, namespace: str, labels: dict[str, s
 def test_the_real_definition_takes_it_strictly(monitored: ControlPlane, helm: Helm, arguments: tuple[str, ...]) -> None:
     text = yaml.safe_dump(monitor(helm.render(*arguments)))
     monitored.kubectl("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-", input=text)
+
+
+def test_the_real_definition_takes_the_alerts_and_the_api_server_the_dashboard(
+    monitored: ControlPlane, helm: Helm
+) -> None:
+    manifests = helm.render("--set", "prometheusRule.enabled=true,grafanaDashboard.enabled=true")
+    shown = [find(manifests, "PrometheusRule", "b3lb"), find(manifests, "ConfigMap", "b3lb-dashboard")]
+    options = ("--server-side", "--dry-run=server", "--validate=strict")
+    monitored.kubectl("apply", *options, "-f", "-", input=yaml.safe_dump_all(shown))
 
 
 def test_selector_and_port_lead_over_the_service_to_the_operators_container(

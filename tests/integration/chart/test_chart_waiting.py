@@ -14,7 +14,6 @@ from dev.controlplane import ControlPlane
 from dev.postgres import Postgres
 from tests.integration.chart.charts import Helm
 from tests.integration.chart.releases import Release, RunningOperator
-from tests.integration.operator_cluster import install_definitions
 
 # The first use of the control plane's programs builds them.
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
@@ -41,10 +40,9 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def release(plane: ControlPlane, cluster_helm: Helm, tmp_path: Path) -> Release:
+def release(plane_with_definitions: ControlPlane, shared_helm: Helm, tmp_path: Path) -> Release:
     """A release with Secrets of its user's own, which are not there yet, and a node."""
-    install_definitions(plane)
-    release = Release(plane, cluster_helm, tmp_path)
+    release = Release(plane_with_definitions, shared_helm, tmp_path)
     own = ("database.existingSecret.name=postgresql", "encryption.existingSecret.name=key")
     release.helm("install", "--set=crds.enabled=false", *(f"--set={value}" for value in own))
     release.kubectl("apply", "-f", "-", input=json.dumps(NODE))

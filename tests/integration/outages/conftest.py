@@ -1,4 +1,4 @@
-"""An operator on a control plane and a database of the file's own, to be disturbed."""
+"""An operator to be disturbed, with its database, or with the control plane of a file that has one of its own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from tests.integration.operator_cluster import (
     bbb_cluster,
     bbb_node,
     bbb_queue,
-    install_definitions,
 )
 
 
@@ -42,12 +41,24 @@ def expected_problems() -> list[str]:
     return []
 
 
+@pytest.fixture(scope="module")
+def control_plane(plane_with_definitions: ControlPlane) -> ControlPlane:
+    """The control plane; a file that disturbs it has this return `plane`."""
+    return plane_with_definitions
+
+
+@pytest.fixture(scope="module")
+def definitions(control_plane: ControlPlane) -> None:
+    """The control plane serves the custom resources; a file with one of its own installs them here."""
+    assert control_plane.find("/apis/b3lb.io/v1alpha1")
+
+
 @pytest.fixture
 def prepared(
-    plane: ControlPlane, postgres: Postgres, tmp_path: Path, expected_problems: list[str]
+    control_plane: ControlPlane, postgres: Postgres, tmp_path: Path, expected_problems: list[str]
 ) -> Iterator[OperatorCluster]:
     """Everything but the operator, which the test starts."""
-    cluster = OperatorCluster(plane, postgres, tmp_path)
+    cluster = OperatorCluster(control_plane, postgres, tmp_path)
     yield cluster
     cluster.process.stop()
     cluster.engine.dispose()
@@ -55,9 +66,8 @@ def prepared(
 
 
 @pytest.fixture
-def cluster(prepared: OperatorCluster, node: FarmNode) -> OperatorCluster:
+def cluster(prepared: OperatorCluster, node: FarmNode, definitions: None) -> OperatorCluster:  # noqa: ARG001 - it is there first
     """A running operator with one Ready node."""
-    install_definitions(prepared.plane)
     prepared.start()
     prepared.apply(bbb_cluster(), api_secret(node), bbb_node(node), bbb_queue())
     prepared.expect_condition("bbbnode", node.name, "True/Responding", within=5)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dev.controlplane import ControlPlane
 from dev.farm.messages import FarmNode
 from dev.postgres import Postgres
 from dev.processes import wait_until
@@ -18,6 +19,18 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
 API_SERVER = "kube-apiserver"
 READY = http.client.OK
+
+
+@pytest.fixture(scope="module")
+def control_plane(plane: ControlPlane) -> ControlPlane:
+    """One of this file's own, without definitions at first."""
+    return plane
+
+
+@pytest.fixture(scope="module")
+def definitions(plane: ControlPlane) -> None:
+    """From the second test on, the custom resources are served."""
+    install_definitions(plane)
 
 
 def test_an_operator_that_is_there_before_the_definitions_waits_for_them(
@@ -103,8 +116,8 @@ def test_sigterm_ends_it_within_five_seconds_although_nobody_answers(
     assert cluster.process.exit_code == 0
 
 
+@pytest.mark.usefixtures("definitions")
 def test_a_port_that_is_taken_is_one_line_and_an_exit_code(prepared: OperatorCluster, tmp_path: Path) -> None:
-    install_definitions(prepared.plane)
     prepared.start()
     log = tmp_path / "second.log"
     second = prepared.new_process(log)

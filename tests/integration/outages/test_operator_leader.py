@@ -12,7 +12,7 @@ from b3lb_operator.leadership import LEADER_LEASE_NAME
 from dev.controlplane import ControlPlane
 from dev.postgres import Postgres
 from dev.processes import ManagedProcess
-from tests.integration.operator_cluster import OperatorCluster, bbb_queue, install_definitions
+from tests.integration.operator_cluster import OperatorCluster, bbb_queue
 
 # The first use of the control plane's programs builds them.
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
@@ -39,9 +39,9 @@ class Pair:
 
 
 @pytest.fixture
-def pair(plane: ControlPlane, postgres: Postgres, tmp_path: Path) -> Iterator[Pair]:
-    install_definitions(plane)
-    cluster = OperatorCluster(plane, postgres, tmp_path, environment={"B3LB_LEADER_ELECTION": "true"})
+def pair(plane_with_definitions: ControlPlane, postgres: Postgres, tmp_path: Path) -> Iterator[Pair]:
+    environment = {"B3LB_LEADER_ELECTION": "true"}
+    cluster = OperatorCluster(plane_with_definitions, postgres, tmp_path, environment=environment)
     cluster.start()
     second = cluster.new_process(tmp_path / "second.log", port=0)
     second.start()

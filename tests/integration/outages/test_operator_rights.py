@@ -24,7 +24,6 @@ from tests.integration.operator_cluster import (
     bbb_cluster,
     bbb_node,
     execute,
-    install_definitions,
 )
 
 # The first use of the control plane's programs builds them.
@@ -44,22 +43,19 @@ def administrator(postgres: Postgres, with_own_role: OperatorCluster) -> Iterato
 
 @pytest.fixture
 def with_own_role(
-    plane: ControlPlane, postgres: Postgres, node: FarmNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plane_with_definitions: ControlPlane, postgres: Postgres, node: FarmNode, tmp_path: Path
 ) -> Iterator[OperatorCluster]:
     """A running operator with one Ready node that works as a role from which rights can be revoked."""
-    create_database = postgres.create_database
 
-    def create_owned_database(name: str) -> str:
-        url = create_database(name)
+    def create_owned_database(postgres: Postgres, name: str) -> str:
+        url = postgres.create_database(name)
         password = secrets.token_hex()
         with psycopg.connect(url, autocommit=True) as connection:
             connection.execute(f"CREATE ROLE {name} LOGIN PASSWORD '{password}'".encode())
             connection.execute(f"ALTER DATABASE {name} OWNER TO {name}".encode())
         return f"postgresql://{name}:{password}@{url.partition('@')[2]}"
 
-    monkeypatch.setattr(postgres, "create_database", create_owned_database)
-    install_definitions(plane)
-    cluster = OperatorCluster(plane, postgres, tmp_path)
+    cluster = OperatorCluster(plane_with_definitions, postgres, tmp_path, create_database=create_owned_database)
     with cluster:
         cluster.apply(bbb_cluster(), api_secret(node), bbb_node(node))
         cluster.expect_condition("bbbnode", node.name, "True/Responding", within=5)
@@ -101,7 +97,6 @@ def test_a_right_that_is_missing_for_150_s_makes_ready_unknown(
 
 
 def test_rights_that_are_missing_at_the_start_are_waited_for(prepared: OperatorCluster, node: FarmNode) -> None:
-    install_definitions(prepared.plane)
     binding = json.loads(prepared.kubectl("get", "rolebinding", "b3lb-operator", "-o", "json"))
     prepared.kubectl("delete", "rolebinding", "b3lb-operator")
     prepared.process.start()

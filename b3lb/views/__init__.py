@@ -1,0 +1,1 @@
+"""What people and programs are shown of the farms: plain JSON values from rows, without I/O."""

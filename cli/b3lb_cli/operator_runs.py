@@ -1,0 +1,177 @@
+"""Task runs by the operator: read at its end point; enqueued and taken back by requests, annotations of a BBBQueue."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+from b3lb_cli.kube import Answer, Server
+from b3lb_cli.operator_client import Document, OperatorClient, forbidden
+from b3lb_cli.outcome import CommandError, ExitCode, listed
+from b3lb_cli.table import shown
+
+if TYPE_CHECKING:
+    from b3lb.workflows import Workflow
+
+ANNOTATION = "request.b3lb.io/"
+OUTCOME_SECONDS = 20.0
+POLL_SECONDS = 0.25
+MOST_BYTES = 4096
+_NAME_COLUMNS = 40
+
+
+class OperatorRuns:
+    """The runs of the operator's queues; every call raises CommandError with what is allowed."""
+
+    def __init__(self, client: OperatorClient, api: Callable[[], Server], namespace: str | None) -> None:
+        """Ask nothing yet.
+
+        Args:
+            client: The operator.
+            api: Returns the API server, which is needed to write only.
+            namespace: The queues' namespace; None: all of the operator's.
+        """
+        self._client = client
+        self._api = api
+        self._namespace = namespace
+
+    def runs(
+        self, *, queue: str | None, task: str | None, state: str | None, parent: UUID | None = None, limit: int
+    ) -> Document:
+        """Return the newest runs."""
+        wanted = None if state is None else state.upper()
+        query = {"queue": queue, "task": task, "state": wanted, "of": parent, "limit": limit, "namespace": self._namespace}
+        try:
+            found = self._client.get("/runs", **query)
+        except CommandError as error:
+            if error.code is ExitCode.NOT_FOUND:
+                self._check(queue, task)
+            raise
+        if not found.get("items"):
+            self._check(queue, task)
+        return found
+
+    def run(self, run_id: UUID) -> Document:
+        """Return a run."""
+        found = self._client.find(f"/runs/{run_id}")
+        if found is None:
+            raise CommandError(ExitCode.NOT_FOUND, f"no run {run_id}; b3lb runs lists them")
+        return found
+
+    def enqueue(self, task: str, arguments: Mapping[str, Any], priority: int | None) -> Document:
+        """Enqueue a run in the queue that has the task, and return it."""
+        namespace, queue = self._queue_with(task)
+        # The operator gives the run the request's ID.
+        request_id = uuid4()
+        request = {"run": {"task": task, "arguments": dict(arguments), "priority": priority}}
+        self._request(namespace, queue, request_id, request, refused=ExitCode.USAGE)
+        return self.run(request_id)
+
+    def enqueue_workflow(self, workflow: Workflow, priority: int | None) -> Document:
+        """Refuse: what belongs together is too large for an annotation."""
+        del workflow, priority
+        raise CommandError(ExitCode.CONFIGURATION, "--file writes to the database itself: set B3LB_DATABASE_URL")
+
+    def revoke(self, run_id: UUID) -> Document:
+        """Take a run back and return it."""
+        run = self.run(run_id)
+        if run.get("finishedAt") is not None:
+            # The operator takes a repeated request for done; who asks anew is told, as by the database.
+            problem = f"run {run_id} cannot be revoked: it is over: {run.get('state')}"
+            raise CommandError(ExitCode.NOT_FOUND, problem)
+        request = {"revoke": str(run_id)}
+        self._request(str(run["namespace"]), str(run["queue"]), uuid4(), request, refused=ExitCode.NOT_FOUND)
+        return self.run(run_id)
+
+    def purge(self, queue: str) -> int:
+        """Take back the waiting runs of a queue and return how many there were."""
+        namespace, name = self._queue(queue)
+        outcome = self._request(namespace, name, uuid4(), {"purge": True}, refused=ExitCode.NOT_FOUND)
+        return int(outcome.get("revoked") or 0)
+
+    def _check(self, queue: str | None, task: str | None) -> None:
+        if queue is not None:
+            self._queue(queue)
+        if task is not None:
+            self._queue_with(task)
+
+    def _queues(self) -> list[Mapping[str, Any]]:
+        return list(self._client.get("/queues", namespace=self._namespace).get("items") or ())
+
+    def _queue(self, name: str) -> tuple[str, str]:
+        queues = self._queues()
+        found = [queue for queue in queues if queue["name"] == name]
+        if not found:
+            there = f"the queues are {_names(queue['name'] for queue in queues)}" if queues else "there is none at all"
+            raise CommandError(ExitCode.USAGE, f"no BBBQueue {shown(name, _NAME_COLUMNS)}{self._place()}; {there}")
+        return self._only(found, f"a BBBQueue {name}")
+
+    def _queue_with(self, task: str) -> tuple[str, str]:
+        queues = self._queues()
+        found = [queue for queue in queues if task in queue["tasks"]]
+        if not found:
+            tasks = _names(name for queue in queues for name in queue["tasks"])
+            there = f"the tasks are {tasks}" if tasks else "there is no BBBQueue at all"
+            message = f"no BBBQueue{self._place()} has the task {shown(task, _NAME_COLUMNS)}; {there}"
+            raise CommandError(ExitCode.USAGE, message)
+        return self._only(found, f"a BBBQueue with the task {task}")
+
+    def _only(self, queues: list[Mapping[str, Any]], what: str) -> tuple[str, str]:
+        namespaces = sorted({str(queue["namespace"]) for queue in queues})
+        if len(namespaces) > 1:
+            message = f"several namespaces have {what}, choose one with -n: {listed(namespaces)}"
+            raise CommandError(ExitCode.USAGE, message)
+        return str(queues[0]["namespace"]), str(queues[0]["name"])
+
+    def _place(self) -> str:
+        return "" if self._namespace is None else f" in namespace {self._namespace}"
+
+    def _request(
+        self, namespace: str, queue: str, request_id: UUID, request: Mapping[str, Any], *, refused: ExitCode
+    ) -> Document:
+        """Put a request on a BBBQueue and return its outcome."""
+        text = json.dumps(request, ensure_ascii=False, separators=(",", ":"))
+        if len(text.encode()) > MOST_BYTES:
+            message = f"the arguments are too large: a request has at most {MOST_BYTES} bytes without B3LB_DATABASE_URL"
+            raise CommandError(ExitCode.USAGE, message)
+        api = self._api()
+        path = f"/apis/b3lb.io/v1alpha1/namespaces/{namespace}/bbbqueues/{queue}"
+        answer = api.patch(path, _annotation(request_id, text))
+        if answer.status != HTTPStatus.OK:
+            raise _not_taken(answer, namespace, queue)
+        deadline = time.monotonic() + OUTCOME_SECONDS
+        try:
+            while time.monotonic() < deadline:
+                outcome = self._client.find(f"/requests/{request_id}")
+                if outcome is not None and outcome.get("state") == "done":
+                    return outcome
+                if outcome is not None and outcome.get("state") == "refused":
+                    raise CommandError(refused, shown(str(outcome.get("message")), 500))
+                time.sleep(POLL_SECONDS)
+        except KeyboardInterrupt:
+            api.patch(path, _annotation(request_id, None))
+            raise
+        api.patch(path, _annotation(request_id, None))
+        message = f"the operator did not do it within {OUTCOME_SECONDS:g} s, and the request was withdrawn"
+        raise CommandError(ExitCode.AWAY, f"{message}: what says b3lb inspect ping?")
+
+
+def _annotation(request_id: UUID, text: str | None) -> Mapping[str, Any]:
+    return {"metadata": {"annotations": {f"{ANNOTATION}{request_id}": text}}}
+
+
+def _not_taken(answer: Answer, namespace: str, queue: str) -> CommandError:
+    if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        return forbidden(answer, role="b3lb-control-tasks")
+    if answer.status == HTTPStatus.NOT_FOUND:
+        return CommandError(ExitCode.NOT_FOUND, f"no BBBQueue {queue} in namespace {namespace} any more")
+    code = ExitCode.AWAY if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR else ExitCode.USAGE
+    return CommandError(code, f"the API server does not take the request: {answer.message or answer.status}")
+
+
+def _names(found: Iterable[object]) -> str:
+    return listed(sorted({str(name) for name in found}))

@@ -1,0 +1,55 @@
+"""``/overview``: all that a page shows, in one answer."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+from b3lb.views.queues import history_items
+from b3lb.views.runs import run_document
+from b3lb.views.values import Document, timestamp
+from b3lb_operator.control.farms import Farms
+from b3lb_operator.control.nodes import clusters, nodes
+from b3lb_operator.control.ping import ping
+from b3lb_operator.control.questions import Question, UnavailableError
+from b3lb_operator.control.queues import queues
+from b3lb_operator.control.runs import active
+from b3lb_operator.control.tasks import stats
+from b3lb_operator.control.tenants import tenants
+
+_PARTS: dict[str, Callable[[Farms, Question], Awaitable[Document]]] = {
+    "queues": queues,
+    "active": active,
+    "stats": stats,
+    "nodes": nodes,
+    "clusters": clusters,
+    "tenants": tenants,
+}
+
+
+async def overview(farms: Farms, question: Question) -> Document:
+    """Return everything at a glance; what only the database knows is an empty list while it is away."""
+    namespaces = question.namespaces(farms.namespaces)
+    parts = {name: await _items(document, farms, question) for name, document in _PARTS.items()}
+    work, now = await farms.work(), datetime.now(UTC)
+    runs = [] if work is None else [run for run in work.recent if run.namespace in namespaces]
+    hours = [] if work is None else [hour for hour in work.hours if hour.namespace in namespaces]
+    return {
+        "kind": "Overview",
+        "asOf": timestamp(farms.sight.as_of),
+        "databaseUp": farms.sight.up and farms.works.up,
+        "ping": await ping(farms, question),
+        **parts,
+        "runs": [run_document(run) for run in runs],
+        "history": history_items(hours, now=now),
+    }
+
+
+async def _items(
+    document: Callable[[Farms, Question], Awaitable[Document]], farms: Farms, question: Question
+) -> list[Document]:
+    try:
+        items: list[Document] = (await document(farms, question))["items"]
+    except UnavailableError:
+        return []
+    return items
