@@ -20,6 +20,7 @@ from kopf._cogs.clients.errors import APINotFoundError
 
 from b3lb.bbb.client import NodeClient
 from b3lb_operator.app import EXIT_OK, Operator
+from b3lb_operator.control.dashboard import add_dashboard
 from b3lb_operator.control.routes import add_control
 from b3lb_operator.credentials import Credentials
 from b3lb_operator.http import Check, application, serve
@@ -164,7 +165,10 @@ async def _run(settings: OperatorSettings, kube: Kube, instruments: Instruments)
             )
         ready = _ready_checks(operator, elector)
         app = application(live=operator.live_checks, ready=ready, metrics=operator.metrics.text)
-        add_control(app, token=_control_token(settings), farms=dataclasses.replace(operator.farms, ready=ready))
+        token, farms = _control_token(settings), dataclasses.replace(operator.farms, ready=ready)
+        add_control(app, token=token, farms=farms)
+        if settings.dashboard and token is not None:
+            add_dashboard(app, token=token, farms=farms)
         async with serve(app, address=settings.http_address, port=settings.http_port), _stopping(operator, elector):
             defined = await _unless_stopped(operator.stop_flag, _true_after(operator.wait_for_definitions()))
             if defined and await _lead(operator, elector):

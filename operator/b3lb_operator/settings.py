@@ -62,7 +62,7 @@ class ProgramSettings(NamespaceSettings):
     namespace. ``leader_election`` lets only one of several operators work. ``database_pool_size`` is the most
     connections for transactions at the same time. ``http_address`` and ``http_port`` are those of ``/livez`` and
     ``/readyz``; default: ``$POD_IP`` or every address, 8080. ``control_token`` opens what is below ``/control``;
-    without it nothing is there.
+    without it nothing is there. With ``dashboard`` it opens the pages below ``/dashboard``, too.
     """
 
     objects: Names = ()
@@ -79,6 +79,7 @@ class ProgramSettings(NamespaceSettings):
     http_address: str = Field(default_factory=lambda: os.environ.get("POD_IP", ""))
     http_port: int = Field(default=8080, ge=0, le=65535)
     control_token: SecretStr | None = None
+    dashboard: bool = False
 
     @field_validator("job_template", mode="before")
     @classmethod
