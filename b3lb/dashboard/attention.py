@@ -6,14 +6,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from b3lb.dashboard.documents import Document, flag, line, texts
+from b3lb.dashboard.documents import Document, flag, texts
 from b3lb.dashboard.farm import Cluster, Node, Tenant
 from b3lb.dashboard.formats import span, whole
 from b3lb.dashboard.levels import RANK, Level
 from b3lb.dashboard.links import node_link, queue_link
 from b3lb.dashboard.queues import LONG_QUEUE, VERY_LONG_QUEUE, Queue, Task
 
-_PROBLEM_CHARACTERS = 300
 _NAMED_NODES = 3
 
 
@@ -29,6 +28,7 @@ class Finding:
 def findings(
     ping: Document,
     *,
+    database_up: bool,
     queues: Iterable[Queue],
     tasks: Iterable[Task],
     nodes: Sequence[Node],
@@ -37,7 +37,7 @@ def findings(
 ) -> list[Finding]:
     """Return what needs a person, worst first; nothing when all is well."""
     found = [
-        *_operator(ping),
+        *_operator(ping, database_up=database_up),
         *_queues(queues),
         *_clusters(clusters),
         *_nodes(nodes),
@@ -47,13 +47,13 @@ def findings(
     return sorted(found, key=lambda finding: RANK[finding.level])
 
 
-def _operator(ping: Document) -> Iterator[Finding]:
-    if flag(ping, "databaseUp") is False:
+def _operator(ping: Document, *, database_up: bool) -> Iterator[Finding]:
+    if not database_up:
         yield Finding(Level.BAD, "The operator cannot read the database: figures are old or missing")
     if flag(ping, "leads") is False:
         yield Finding(Level.WARNING, "This operator stands by: another one leads and knows more")
     for problem in texts(ping, "problems"):
-        yield Finding(Level.BAD, f"Operator: {line(problem, _PROBLEM_CHARACTERS)}")
+        yield Finding(Level.BAD, f"Operator: {problem}")
     if flag(ping, "live") is False and not texts(ping, "problems"):
         yield Finding(Level.BAD, "Operator: not alive")
 

@@ -42,9 +42,11 @@ def text(document: Document, key: str) -> str:
 
 
 def texts(document: Document, key: str) -> tuple[str, ...]:
-    """Return the texts of a list."""
+    """Return the texts of a list, each as one short line."""
     found = document.get(key)
-    return tuple(item for item in found if isinstance(item, str)) if isinstance(found, list) else ()
+    if not isinstance(found, list):
+        return ()
+    return tuple(line(item, _LABEL_CHARACTERS) for item in found if isinstance(item, str))
 
 
 def number(document: Document, key: str) -> float | None:

@@ -115,10 +115,15 @@ def node(item: Document, highest_load: float | None = None) -> Node:
     )
 
 
+def highest_load(documents: Iterable[Document]) -> float | None:
+    """Return the highest load of all nodes, None while none is known."""
+    return max((load for item in documents if (load := number(item, "load")) is not None), default=None)
+
+
 def nodes_worst_first(documents: Iterable[Document]) -> list[Node]:
     """Return the nodes: what needs a person, then by load, at last what its user took out."""
     listed = list(documents)
-    highest = max((load for item in listed if (load := number(item, "load")) is not None), default=None)
+    highest = highest_load(listed)
     nodes = [node(item, highest) for item in listed]
     return sorted(nodes, key=lambda found: (RANK[found.badge.level], -(found.load or 0.0), found.namespace, found.name))
 

@@ -12,6 +12,8 @@ from b3lb.dashboard.farm import (
     Node,
     Tenant,
     clusters_worst_first,
+    highest_load,
+    node,
     nodes_worst_first,
     tenants_worst_first,
 )
@@ -71,7 +73,15 @@ def overview(document: Document) -> Overview:
     nodes = nodes_worst_first(items(document, "nodes"))
     clusters = clusters_worst_first(items(document, "clusters"))
     tenants = tenants_worst_first(items(document, "tenants"))
-    found = findings(ping, queues=queues, tasks=tasks, nodes=nodes, clusters=clusters, tenants=tenants)
+    found = findings(
+        ping,
+        database_up=flag(document, "databaseUp") is not False and flag(ping, "databaseUp") is not False,
+        queues=queues,
+        tasks=tasks,
+        nodes=nodes,
+        clusters=clusters,
+        tenants=tenants,
+    )
     namespaces = [name for name in texts(ping, "namespaces") if name] or sorted({item.namespace for item in queues})
     return Overview(
         as_of=moment(document, "asOf") or moment(ping, "asOf"),
@@ -118,9 +128,9 @@ def active_of(document: Document, found: Queue) -> list[Active]:
 
 def find_node(document: Document, namespace: str, name: str) -> Node | None:
     """Return a node of the document, None if it is not there."""
-    there = any(_is(item, namespace, name) for item in items(document, "nodes"))
-    nodes = nodes_worst_first(items(document, "nodes")) if there else []
-    return next((node for node in nodes if (node.namespace, node.name) == (namespace, name)), None)
+    listed = items(document, "nodes")
+    found = (node(item, highest_load(listed)) for item in listed if _is(item, namespace, name))
+    return next(found, None)
 
 
 def _is(item: Document, namespace: str, name: str) -> bool:

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from b3lb.dashboard.charts import BarChart, Hour, LineChart, bar_chart, line_chart, merged
-from b3lb.dashboard.documents import Document, count, flag, items, label, line, moment, number, text, texts
+from b3lb.dashboard.documents import Document, count, flag, items, label, moment, number, text, texts
 from b3lb.dashboard.formats import whole
 from b3lb.dashboard.levels import RANK, Badge, Level
 
-_TASK_CHARACTERS = 100
 LONG_QUEUE, VERY_LONG_QUEUE = 100, 1000
 
 
@@ -113,7 +112,7 @@ def queue(item: Document, history: Iterable[History]) -> Queue:
         badge=_badge(suspended=suspended, up=up, ready=flag(item, "ready")),
         why=_why(item, up=up),
         suspended=suspended,
-        tasks=tuple(line(task, _TASK_CHARACTERS) for task in texts(item, "tasks")),
+        tasks=texts(item, "tasks"),
         schedule=f"{schedule} {zone}".strip() if schedule else "",
         depth=count(item, "depth"),
         waiting=count(item, "waiting"),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from collections.abc import Mapping
 from http import HTTPStatus
 
 import structlog
-from aiohttp import BasicAuth, web
+from aiohttp import web
 
 from b3lb.dashboard.documents import Document
 from b3lb.dashboard.site import DocumentError, Refusal, site
@@ -73,12 +75,20 @@ def _matched(route: Route, path: str) -> dict[str, str] | None:
 
 
 def _refusal(token: str, request: web.Request) -> Refusal | None:
-    header = request.headers.get("Authorization")
-    try:
-        password = None if header is None else BasicAuth.decode(header, encoding="utf-8").password
-    except ValueError:
-        password = None
+    password = _password(request.headers.get("Authorization", ""))
     if opens(token, password):
         return None
     message = "Log in with any user name and the token of the installation's control Secret as the password."
     return Refusal(HTTPStatus.UNAUTHORIZED, message, _CHALLENGE)
+
+
+def _password(header: str) -> str | None:
+    """Return the password of a header ``Authorization: Basic …``, None if it is another one."""
+    scheme, _, credentials = header.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        _, separator, password = base64.b64decode(credentials.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        return None
+    return password if separator else None
