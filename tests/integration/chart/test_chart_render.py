@@ -112,6 +112,20 @@ def test_questions_to_the_operator_open_its_port_to_nobody_whom_the_rule_for_met
     assert len(services) == bool(peers)
 
 
+def test_the_dashboard_is_off_unless_it_is_wanted_and_needs_the_token(helm: Helm) -> None:
+    def settings(*options: str) -> dict[str, Any]:
+        manifests = helm.render(*options)
+        (operator,) = (item for item in manifests if item["kind"] == "Deployment")
+        return {
+            item["name"]: item.get("value") for item in operator["spec"]["template"]["spec"]["containers"][0]["env"]
+        }
+
+    assert "B3LB_DASHBOARD" not in settings()
+    assert settings("--set", "dashboard.enabled=true")["B3LB_DASHBOARD"] == "true"
+    with pytest.raises(HelmError, match=r"dashboard\.enabled needs control\.enabled"):
+        helm.render("--set", "dashboard.enabled=true", "--set", "control.enabled=false")
+
+
 def test_two_releases_share_no_name_of_the_whole_cluster(helm: Helm) -> None:
     def names(namespace: str) -> set[tuple[str, str]]:
         rendered = helm.render("--set", "crds.enabled=false", "--set", "namespaces={farm}", namespace=namespace)
