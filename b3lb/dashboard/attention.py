@@ -112,4 +112,4 @@ def _tasks(tasks: Iterable[Task]) -> Iterator[Finding]:
         if task.rates.failed_1h:
             times = "once" if task.rates.failed_1h == 1 else f"{whole(task.rates.failed_1h)} times"
             text = f"Task {task.task} of queue {task.queue} failed {times} in the last hour"
-            yield Finding(Level.WARNING, text, queue_link(task.namespace, task.queue))
+            yield Finding(Level.WARNING, text, "#tasks")

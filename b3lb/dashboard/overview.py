@@ -63,6 +63,10 @@ class Overview:
     tenants: Folded[Tenant]
     truncated: bool
 
+    def has_queue(self, namespace: str, name: str) -> bool:
+        """Whether there is a page of that queue: runs outlive their BBBQueue."""
+        return any((queue.namespace, queue.name) == (namespace, name) for queue in self.queues)
+
 
 def overview(document: Document) -> Overview:
     """Return what there is to show of the document."""

@@ -174,8 +174,8 @@ def _badge(*, suspended: bool, up: bool | None, ready: bool | None) -> Badge:
 
 def _why(item: Document, *, up: bool | None) -> str:
     """Return why a queue is not as it should be, empty when all is well."""
-    if up and flag(item, "ready") is not False:
-        return ""
+    if flag(item, "ready") is True:
+        return "" if up is not False else "no run succeeded within its last three periods"
     reason, message = label(item, "reason"), label(item, "message")
     return f"{reason}: {message}" if reason and message else reason or message
 

@@ -91,8 +91,21 @@ def test_what_needs_a_person_stands_first_and_leads_to_more() -> None:
         ["queues/b3lb/statistics"],
         ["nodes/b3lb/bbb3"],
         ["#tenants"],
-        ["queues/b3lb/statistics"],
+        ["#tasks"],
     ]
+
+
+def test_a_queue_that_stands_still_says_so_though_its_condition_is_good() -> None:
+    document = documents.overview(failing=False)
+    document["queues"][0] |= {"up": False, "ready": "True", "reason": "Scheduled", "message": "A CronJob runs it"}
+    assert "Queue core is down: no run succeeded within its last three periods" in words(tree(overview_page(document)))
+
+
+def test_runs_of_a_queue_that_is_gone_have_no_link_to_it() -> None:
+    document = documents.overview()
+    document["queues"] = [item for item in document["queues"] if item["name"] != "statistics"]
+    links = tree(overview_page(document)).xpath("//section[@aria-labelledby='tasks']//td/a/@href")
+    assert set(links) == {"queues/b3lb/core"}
 
 
 @pytest.mark.parametrize(
