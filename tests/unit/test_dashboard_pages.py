@@ -50,7 +50,7 @@ def test_a_small_farm_is_shown_whole() -> None:
     assert words(tree(page).xpath("//h1")[0]) == "✓ All is well"
     assert words(tree(page).xpath("//dl[@class='tiles']")[0]) == (
         "Nodes ready 1 of 1 Take meetings 1 Meetings 12 Attendees 171 room for 180 Queues up 1 of 1 "
-        "Waiting · at work 0 · 1 Succeeded, 24 h 100 % 0 failed Tenants 1"
+        "Depth · active 0 · 1 Success, 24 h 100 % 0 failed Tenants 1"
     )
     assert section(page, "queues") == (
         "Queues and their workers core ✓ Up 24 h ago up: succeeded, down: failed now Depth 0 At work 1 "
