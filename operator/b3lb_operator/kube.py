@@ -33,6 +33,7 @@ _MALFORMED = "failed to create typed patch object"
 _APPLY = "application/apply-patch+yaml"
 _JSON = "application/json"
 _MERGE = "application/merge-patch+json"
+_AUTHORIZATION = "authorization.k8s.io/v1"
 
 NO_ANSWER = "none"
 _VERBS = {"GET": "get", "POST": "create", "PATCH": "patch", "PUT": "update", "DELETE": "delete"}
@@ -117,6 +118,17 @@ class Kube:
         except NotFoundError:
             return frozenset()
         return frozenset(resource["name"] for resource in answer["resources"])
+
+    async def read(self, path: str) -> Manifest:
+        """Return what stands at a path that belongs to no object, such as the published schemas."""
+        return await self._request("GET", path)
+
+    async def review_own_rules(self, namespace: str) -> Manifest:
+        """Return the status of a SelfSubjectRulesReview: what this account may do in a namespace. Nothing is stored."""
+        review = {"apiVersion": _AUTHORIZATION, "kind": "SelfSubjectRulesReview", "spec": {"namespace": namespace}}
+        path = f"/apis/{_AUTHORIZATION}/selfsubjectrulesreviews"
+        status: Manifest = (await self._request("POST", path, body=review)).get("status") or {}
+        return status
 
     async def pages(
         self, kind: Kind, namespace: str, *, label_selector: str = "", field_selector: str = ""

@@ -1,0 +1,95 @@
+"""Asks the servers: the poll that the jobs do, the certificate, and which checksum algorithms they take."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from b3lb.bbb.checksum import ALGORITHMS
+from b3lb.bbb.client import NodeClient, NodeTarget
+from b3lb.health import Observation, Reason
+from b3lb_operator.doctor.certificates import Certificate, read_certificate
+
+POLL_SECONDS = 4.0
+"""Longest time for one poll here, whatever the cluster's health.timeoutSeconds."""
+
+WEAK = "sha1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeProbe:
+    """What a server answered just now.
+
+    ``target`` is how it was asked. ``observation`` is None where it was not asked to the end. ``others`` are the
+    further algorithms that it takes, None where they were not tried. ``meetings`` are its internal meeting IDs.
+    """
+
+    namespace: str
+    target: NodeTarget
+    observation: Observation | None = None
+    clock_offset: timedelta = timedelta()
+    certificate: Certificate | None = None
+    others: tuple[str, ...] | None = None
+    meetings: frozenset[str] = frozenset()
+
+    @property
+    def name(self) -> str:
+        """The BBBNode's name."""
+        return self.target.name
+
+
+async def probe_nodes(
+    client: NodeClient, targets: Sequence[tuple[str, NodeTarget]], *, seconds: float
+) -> list[NodeProbe]:
+    """Ask all servers at the same time; who has not answered after ``seconds`` has no observation.
+
+    Args:
+        client: What polls; it bounds the polls under way.
+        targets: Namespace and target of each.
+        seconds: How long it may take in all.
+    """
+    if not targets:
+        return []
+    tasks = [asyncio.create_task(_probe(client, namespace, target)) for namespace, target in targets]
+    try:
+        await asyncio.wait(tasks, timeout=seconds)
+        return [
+            task.result() if task.done() else NodeProbe(namespace=namespace, target=target)
+            for task, (namespace, target) in zip(tasks, targets, strict=True)
+        ]
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _probe(client: NodeClient, namespace: str, target: NodeTarget) -> NodeProbe:
+    target = dataclasses.replace(target, timeout_seconds=min(target.timeout_seconds, POLL_SECONDS))
+    poll, certificate = await asyncio.gather(
+        client.observe(target), read_certificate(target.api_url, seconds=target.timeout_seconds)
+    )
+    listing = poll.listing
+    return NodeProbe(
+        namespace=namespace,
+        target=target,
+        observation=poll.observation,
+        clock_offset=timedelta() if listing is None else listing.clock_offset,
+        certificate=certificate,
+        others=await _other_algorithms(client, target, poll.observation),
+        meetings=frozenset() if listing is None else frozenset(item.internal_id for item in listing.meetings),
+    )
+
+
+async def _other_algorithms(client: NodeClient, target: NodeTarget, observation: Observation) -> tuple[str, ...] | None:
+    """Return what else the server takes, where that says what to do: it refuses the algorithm, or it is a weak one."""
+    refused = observation.reason is Reason.CHECKSUM_ERROR
+    if not refused and not (observation.succeeded and target.algorithm == WEAK):
+        return None
+    others = [algorithm for algorithm in ALGORITHMS if algorithm != target.algorithm]
+    polls = await asyncio.gather(
+        *(client.observe(dataclasses.replace(target, algorithm=algorithm)) for algorithm in others)
+    )
+    return tuple(algorithm for algorithm, poll in zip(others, polls, strict=True) if poll.observation.succeeded)
