@@ -17,6 +17,8 @@ from b3lb.db.work import read_work
 from b3lb_operator.control.farms import Farms
 from b3lb_operator.database import Database
 from b3lb_operator.dispatch import Dispatcher
+from b3lb_operator.doctor.doctor import Doctor, Subject
+from b3lb_operator.doctor.operator import OperatorFacts
 from b3lb_operator.events import EventRecorder
 from b3lb_operator.http import Check
 from b3lb_operator.instruments import Instruments
@@ -114,6 +116,7 @@ class Operator:
             sight=self.metrics.sight,
             outcomes=outcomes,
             works=Sight(self._database, lambda connection: read_work(connection, self.namespaces)),
+            doctor=self._new_doctor(settings, client),
         )
         instruments.observe(
             loop_lag_seconds=self._loop_monitor.longest_lag,
@@ -174,6 +177,27 @@ class Operator:
             pool_size=settings.database_pool_size,
             keepalive=settings.keepalive,
             fence=fence,
+        )
+
+    def _new_doctor(self, settings: OperatorSettings, client: NodeClient) -> Doctor:
+        subject = Subject(
+            namespaces=self.namespaces,
+            keys=settings.key_ring,
+            database_secret=settings.job_database_secret,
+            encryption_secret=settings.job_encryption_secret,
+        )
+        return Doctor(
+            subject,
+            kube=self._kube,
+            store=self._store,
+            database=self._database,
+            client=client,
+            sight=self.metrics.sight,
+            itself=lambda: OperatorFacts(
+                not_live=_problems(self.live_checks),
+                not_ready=_problems(self.ready_checks),
+                lag_seconds=self._loop_monitor.longest_lag(),
+            ),
         )
 
     def _new_mirror(self, namespace: str, *, writer: StatusWriter, secrets: ApiSecretReconciler) -> Mirror:
@@ -262,6 +286,7 @@ class Operator:
         self._tasks.clear()
         await self.metrics.close()
         await self.farms.works.close()
+        await self.farms.doctor.close()
         self._database.close()
         # kopf waits for its own waiter on this flag before it lets the process go.
         self.stop_flag.set()
@@ -360,5 +385,9 @@ class Operator:
         self.stop_flag.set()
 
 
+def _problems(checks: Iterable[Check]) -> list[str]:
+    return [problem for check in checks if (problem := check()) is not None]
+
+
 def _all_well(checks: Iterable[Check]) -> float:
-    return float(all(check() is None for check in checks))
+    return float(not _problems(checks))

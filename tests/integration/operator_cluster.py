@@ -92,6 +92,10 @@ class OperatorCluster:
         }
         self.process = self.new_process(self.log)
 
+    def setting(self, name: str) -> str:
+        """Return a variable of the operator's environment."""
+        return self._environment[name]
+
     def _rights(self, name: str) -> str:
         return (ROOT / "deploy" / name).read_text().replace("namespace: b3lb", f"namespace: {self._home}")
 

@@ -14,6 +14,7 @@ from b3lb.db.work import Work
 from b3lb.views.values import Document, listing
 from b3lb_operator.control.questions import UnavailableError
 from b3lb_operator.database import Database, DatabaseUnavailableError
+from b3lb_operator.doctor.doctor import Doctor
 from b3lb_operator.http import Check
 from b3lb_operator.kube import Kube
 from b3lb_operator.metrics import Look
@@ -56,6 +57,7 @@ class Farms:
     sight: Sight[Look]
     works: Sight[Work]
     outcomes: RequestOutcomes
+    doctor: Doctor
 
     async def look(self) -> Look | None:
         """Return what the database says of queues, nodes and tenants, at worst as last seen; None before that."""

@@ -12,6 +12,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from b3lb_operator.control.doctor import doctor
 from b3lb_operator.control.farms import Farms
 from b3lb_operator.control.nodes import clusters, nodes
 from b3lb_operator.control.overview import overview
@@ -65,6 +66,7 @@ ROUTES: tuple[Route, ...] = (
     Route("/meetings", meetings, ("namespace", "secret")),
     Route("/requests/{id}", request_outcome),
     Route("/overview", overview),
+    Route("/doctor", doctor),
 )
 """Every document that there is."""
 

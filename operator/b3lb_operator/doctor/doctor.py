@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import sqlalchemy as sa
 import structlog
@@ -21,7 +21,7 @@ from b3lb.db.planning.sealing import secret_context
 from b3lb.db.sealed_rows import SealedRow, read_sealed_rows
 from b3lb.db.vital_signs import VitalSigns, read_vital_signs
 from b3lb.findings import Finding, sorted_findings
-from b3lb.resources import API_VERSION, BBBNodeSpec
+from b3lb.resources import API_VERSION, BBBNodeSpec, BBBQueueSpec
 from b3lb_operator.database import Database, DatabaseUnavailableError
 from b3lb_operator.doctor.database import DatabaseFacts, check_database
 from b3lb_operator.doctor.definitions import OPENAPI_PATH, DefinitionFacts, check_definitions, schemas_of
@@ -31,20 +31,25 @@ from b3lb_operator.doctor.operator import OperatorFacts, check_operator
 from b3lb_operator.doctor.probes import NodeProbe, probe_nodes
 from b3lb_operator.doctor.queues import QueueState, check_queues
 from b3lb_operator.doctor.rights import RightsFacts, check_rights
-from b3lb_operator.kinds import NODE, SECRET, Key
+from b3lb_operator.kinds import CRON_JOB, NODE, QUEUE, SECRET, Key
 from b3lb_operator.kube import Kube, KubeError, NotFoundError
+from b3lb_operator.manifests.cronjob import cron_job_name
+from b3lb_operator.metrics import Look
 from b3lb_operator.resolve import parse_spec
+from b3lb_operator.samples import queue_samples
+from b3lb_operator.sight import Sight
 from b3lb_operator.store import Store
 
 T = TypeVar("T")
 
-FRESH_SECONDS = 5.0
+FRESH_SECONDS = 2.0
 """An examination is given to whoever else asks within this."""
 
-FACTS_SECONDS = 3.5
+FACTS_SECONDS = 3.0
 """How long API server and database have to answer; then the servers are asked."""
 
-PROBES_SECONDS = 5.5
+PROBES_SECONDS = 5.0
+LOOK_SECONDS, LOOK_WAIT_SECONDS = 15.0, 1.0
 MOST_FINDINGS = 2000
 
 _log = structlog.stdlib.get_logger(__name__)
@@ -93,8 +98,8 @@ class Doctor:
         store: Store,
         database: Database,
         client: NodeClient,
+        sight: Sight[Look],
         itself: Callable[[], OperatorFacts],
-        queues: Callable[[], Sequence[QueueState]],
     ) -> None:
         """Take what is looked at.
 
@@ -104,16 +109,16 @@ class Doctor:
             store: The live objects.
             database: What is read.
             client: What polls.
+            sight: The last look at the database, shared with ``/metrics``.
             itself: Says how the operator is.
-            queues: Returns the queues of all namespaces.
         """
         self._subject = subject
         self._kube = kube
         self._store = store
         self._database = database
         self._client = client
+        self._sight = sight
         self._itself = itself
-        self._queues = queues
         self._running: asyncio.Task[Examination] | None = None
         self._last: Examination | None = None
         self._ended_at = 0.0
@@ -147,6 +152,7 @@ class Doctor:
         (signs, database_error), (rows, _), definitions, rights, (secrets, secrets_error) = await asyncio.gather(
             _known(self._signs()), _known(self._rows()), self._definitions(), self._rights(), _known(self._secrets())
         )
+        await self._sight.refresh(older_than=LOOK_SECONDS, wait=LOOK_WAIT_SECONDS)
         entries = await self._entries(rows)
         now = datetime.now(UTC)
         subject = self._subject
@@ -166,7 +172,7 @@ class Doctor:
             *check_operator(self._itself()),
             *check_database(database),
             *await asyncio.to_thread(lambda: list(check_keys(key_facts))),
-            *check_queues(self._queues(), nodes=nodes, now=now),
+            *check_queues(self._queues(now), nodes=nodes, now=now),
             *check_nodes(entries, now=now, database_error="" if rows is not None else database_error or "not read"),
         ]
         seconds = clock() - began
@@ -175,6 +181,21 @@ class Doctor:
 
     def _count(self, namespace: str) -> int:
         return sum(1 for _ in self._store.in_namespace(NODE, namespace))
+
+    def _queues(self, now: datetime) -> list[QueueState]:
+        look, namespaces = self._sight.last, self._subject.namespaces
+        sampled = queue_samples(self._store, namespaces, None if look is None else look.farms, now=now)
+        samples = {queue.key: queue.sample for queue in sampled}
+        return [
+            QueueState(
+                manifest=manifest,
+                spec=parse_spec(BBBQueueSpec, manifest),
+                cron_job=self._store.get(CRON_JOB, Key(namespace, cron_job_name(key.name))),
+                sample=samples.get(key),
+            )
+            for namespace in namespaces
+            for key, manifest in self._store.in_namespace(QUEUE, namespace)
+        ]
 
     async def _signs(self) -> VitalSigns:
         return await self._database.call(read_vital_signs)
@@ -267,17 +288,6 @@ def read_job_secret(data: Mapping[str, str], *, namespace: str, name: str, key: 
     except (binascii.Error, UnicodeDecodeError):
         return JobSecret(namespace=namespace, name=name, problem=f"the value of {key} is no text")
     return JobSecret(namespace=namespace, name=name, keys=keys)
-
-
-def document(examination: Examination, namespace: str | None = None) -> dict[str, Any]:
-    """Return the JSON document of an examination; of one namespace what is its own or belongs to none."""
-    items = [item for item in examination.findings if namespace is None or item.namespace in {"", namespace}]
-    return {
-        "kind": "FindingList",
-        "asOf": examination.at.isoformat(timespec="seconds"),
-        "seconds": round(examination.seconds, 2),
-        "items": [item.document() for item in items],
-    }
 
 
 async def _known(question: Awaitable[T]) -> tuple[T | None, str]:

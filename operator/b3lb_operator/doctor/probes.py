@@ -16,6 +16,7 @@ from b3lb_operator.doctor.certificates import Certificate, read_certificate
 POLL_SECONDS = 4.0
 """Longest time for one poll here, whatever the cluster's health.timeoutSeconds."""
 
+_RESERVE_SECONDS = 0.2
 WEAK = "sha1"
 
 
@@ -53,7 +54,8 @@ async def probe_nodes(
     """
     if not targets:
         return []
-    tasks = [asyncio.create_task(_probe(client, namespace, target)) for namespace, target in targets]
+    deadline = asyncio.get_running_loop().time() + seconds
+    tasks = [asyncio.create_task(_probe(client, namespace, target, deadline)) for namespace, target in targets]
     try:
         await asyncio.wait(tasks, timeout=seconds)
         return [
@@ -66,7 +68,7 @@ async def probe_nodes(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _probe(client: NodeClient, namespace: str, target: NodeTarget) -> NodeProbe:
+async def _probe(client: NodeClient, namespace: str, target: NodeTarget, deadline: float) -> NodeProbe:
     target = dataclasses.replace(target, timeout_seconds=min(target.timeout_seconds, POLL_SECONDS))
     poll, certificate = await asyncio.gather(
         client.observe(target), read_certificate(target.api_url, seconds=target.timeout_seconds)
@@ -78,18 +80,24 @@ async def _probe(client: NodeClient, namespace: str, target: NodeTarget) -> Node
         observation=poll.observation,
         clock_offset=timedelta() if listing is None else listing.clock_offset,
         certificate=certificate,
-        others=await _other_algorithms(client, target, poll.observation),
+        others=await _other_algorithms(client, target, poll.observation, deadline - _RESERVE_SECONDS),
         meetings=frozenset() if listing is None else frozenset(item.internal_id for item in listing.meetings),
     )
 
 
-async def _other_algorithms(client: NodeClient, target: NodeTarget, observation: Observation) -> tuple[str, ...] | None:
+async def _other_algorithms(
+    client: NodeClient, target: NodeTarget, observation: Observation, deadline: float
+) -> tuple[str, ...] | None:
     """Return what else the server takes, where that says what to do: it refuses the algorithm, or it is a weak one."""
     refused = observation.reason is Reason.CHECKSUM_ERROR
     if not refused and not (observation.succeeded and target.algorithm == WEAK):
         return None
     others = [algorithm for algorithm in ALGORITHMS if algorithm != target.algorithm]
-    polls = await asyncio.gather(
-        *(client.observe(dataclasses.replace(target, algorithm=algorithm)) for algorithm in others)
-    )
+    try:
+        async with asyncio.timeout_at(deadline):
+            polls = await asyncio.gather(
+                *(client.observe(dataclasses.replace(target, algorithm=algorithm)) for algorithm in others)
+            )
+    except TimeoutError:
+        return None
     return tuple(algorithm for algorithm, poll in zip(others, polls, strict=True) if poll.observation.succeeded)
