@@ -10,7 +10,18 @@ from collections.abc import Callable, Sequence
 from pathlib import PurePath
 
 from b3lb import __version__
-from b3lb_cli import completion, dashboard, farm, inspection, meetings, run_commands, support, tenancy, top
+from b3lb_cli import (
+    completion,
+    dashboard,
+    doctor,
+    farm,
+    inspection,
+    meetings,
+    run_commands,
+    support,
+    tenancy,
+    top,
+)
 from b3lb_cli.arguments import Commands, Parser
 from b3lb_cli.outcome import MEANINGS, CommandError, ExitCode
 
@@ -40,6 +51,7 @@ FAMILIES: tuple[Callable[[Commands], None], ...] = (
     inspection.add_commands,
     tenancy.add_commands,
     dashboard.add_commands,
+    doctor.add_commands,
     support.add_commands,
     completion.add_commands,
 )

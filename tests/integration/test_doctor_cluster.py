@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import secrets
 import time
-import urllib.request
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,11 +93,11 @@ def running_queues(cluster: OperatorCluster) -> None:
 def examine(cluster: OperatorCluster) -> list[Finding]:
     """Return what is found now; an examination is kept for some seconds."""
     time.sleep(FRESH_SECONDS)
-    url = f"http://127.0.0.1:{cluster.port}/control/v1/doctor"
-    request = urllib.request.Request(url, headers={"X-B3LB-Token": TOKEN})
+    connection = http.client.HTTPConnection("127.0.0.1", cluster.port, timeout=30)
     began = time.monotonic()
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        document = json.load(answer)
+    connection.request("GET", "/control/v1/doctor", headers={"X-B3LB-Token": TOKEN})
+    document = json.loads(connection.getresponse().read())
+    connection.close()
     assert time.monotonic() - began < LONGEST_SECONDS
     assert document["kind"] == "FindingList"
     return [Finding.from_document(item) for item in document["items"]]
