@@ -10,6 +10,8 @@ from uuid import UUID
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from b3lb.bbb.client import NodeClient
+from b3lb.crypto import KeyRing
 from b3lb.db.farm_metrics import FarmMetrics
 from b3lb.db.run_history import TaskRun
 from b3lb.db.work import Work
@@ -17,6 +19,8 @@ from b3lb_operator.control.farms import Farms
 from b3lb_operator.control.routes import add_control
 from b3lb_operator.control.token import HEADER
 from b3lb_operator.database import DatabaseUnavailableError
+from b3lb_operator.doctor.doctor import Doctor, Subject
+from b3lb_operator.doctor.operator import OperatorFacts
 from b3lb_operator.metrics import Look
 from b3lb_operator.request_outcomes import RequestOutcomes
 from b3lb_operator.sight import Sight
@@ -57,18 +61,38 @@ class Desk:
         self.now = 0.0
         self.problem: str | None = None
         self.outcomes = RequestOutcomes(lambda: self.now)
+        self.kube = FakeKube()
+        self.sight = Sight(self.looks, lambda _: Look(self.metrics))  # type: ignore[arg-type]  # only what is here is used
         self.farms = Farms(
             namespaces=namespaces or (NAMESPACE,),
             store=self.store,
             database=self.database,  # type: ignore[arg-type]  # only what is here is used
-            kube=FakeKube(),
+            kube=self.kube,
             live=(lambda: None,),
             ready=(lambda: self.problem,),
             leads=lambda: self.leads,
             loop_lag=lambda: 0.25,
-            sight=Sight(self.looks, lambda _: Look(self.metrics)),  # type: ignore[arg-type]  # only what is here is used
+            sight=self.sight,
             outcomes=self.outcomes,
             works=Sight(self.works, lambda _: self.work),  # type: ignore[arg-type]  # only what is here is used
+            doctor=self._doctor(namespaces or (NAMESPACE,)),
+        )
+
+    def _doctor(self, namespaces: tuple[str, ...]) -> Doctor:
+        subject = Subject(
+            namespaces=namespaces,
+            keys=KeyRing.generate(),
+            database_secret="b3lb-database",
+            encryption_secret="b3lb-encryption",
+        )
+        return Doctor(
+            subject,
+            kube=self.kube,
+            store=self.store,
+            database=self.database,  # type: ignore[arg-type]  # only what is here is used
+            client=NodeClient(),
+            sight=self.sight,
+            itself=OperatorFacts,
         )
 
     def lose_database(self) -> None:

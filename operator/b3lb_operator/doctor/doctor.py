@@ -128,17 +128,13 @@ class Doctor:
         now = asyncio.get_running_loop().time
         if self._last is not None and now() - self._ended_at < FRESH_SECONDS:
             return self._last
-        if self._running is None:
+        if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._examine(), name="doctor")
-        running = self._running
-        try:
-            # One that hangs up does not end it for the others.
-            self._last = await asyncio.shield(running)
-            self._ended_at = now()
-        finally:
-            if running.done():
-                self._running = None
-        return self._last
+        # Who hangs up does not end it for the others.
+        examination = await asyncio.shield(self._running)
+        if examination is not self._last:
+            self._last, self._ended_at = examination, now()
+        return examination
 
     async def close(self) -> None:
         """End what is under way."""

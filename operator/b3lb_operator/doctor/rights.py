@@ -30,6 +30,7 @@ class Rule(NamedTuple):
 RULES = (
     Rule(GROUP, _CUSTOM, ("list", "watch")),
     Rule(GROUP, ("bbbnodes",), ("get", "patch")),
+    Rule(GROUP, ("bbbqueues",), ("patch",)),
     Rule(GROUP, tuple(f"{plural}/status" for plural in _CUSTOM), ("patch",)),
     Rule(GROUP, ("bbbqueues/finalizers",), ("update",)),
     Rule("batch", ("cronjobs",), ("get", "list", "watch", "create", "patch", "update")),
@@ -40,7 +41,7 @@ RULES = (
     Rule("", ("configmaps",), ("get",), _DECLARED),
     Rule(GROUP, ("bbbclusters", "bbbqueues"), ("create",)),
     Rule(GROUP, ("bbbclusters",), ("get", "patch"), ("default",)),
-    Rule(GROUP, ("bbbqueues",), ("get", "patch"), ("core", "statistics")),
+    Rule(GROUP, ("bbbqueues",), ("get",), ("core", "statistics")),
     Rule(_EVENTS, ("events",), ("create",)),
     Rule(_LEASES, ("leases",), ("create",)),
     Rule(_LEASES, ("leases",), ("list", "watch", "patch"), ("b3lb-operator",)),
