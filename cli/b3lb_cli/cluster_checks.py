@@ -69,13 +69,14 @@ class ClusterLook:
     token: Reply | None = None
 
 
-def check_cluster(look: ClusterLook, *, now: datetime, definitions: bool) -> Iterator[Finding]:
+def check_cluster(look: ClusterLook, *, now: datetime, answered: bool) -> Iterator[Finding]:
     """Yield what is wrong with the installation.
 
     Args:
         look: What was answered.
         now: The present time.
-        definitions: Whether to judge the definitions, too: the operator does it better when it answers.
+        answered: Whether the operator answered: then it has judged the definitions, and how it was reached is no
+            failure.
     """
     if look.problem:
         yield _SERVER.unknown(f"no API server was asked: {look.problem}", remedy="kubectl cluster-info")
@@ -85,10 +86,10 @@ def check_cluster(look: ClusterLook, *, now: datetime, definitions: bool) -> Ite
         yield _SERVER.failed(f"the API server cannot be used: {reason}", remedy="kubectl cluster-info")
         return
     yield _SERVER.ok(f"Kubernetes {look.version.content.get('gitVersion', 'of an unknown version')}")
-    if definitions:
+    if not answered:
         yield from _definitions(look)
     yield from _rights(look)
-    yield from _service(look)
+    yield from _service(look, answered=answered)
     yield from _deployment(look)
     yield from _pods(look)
     yield from _events(look, now)
@@ -129,14 +130,15 @@ def _rights(look: ClusterLook) -> Iterator[Finding]:
         yield _RIGHTS.ok("you may read what was looked at", **about)
 
 
-def _service(look: ClusterLook) -> Iterator[Finding]:
+def _service(look: ClusterLook, *, answered: bool) -> Iterator[Finding]:
     items = look.services.items
     if items is None:
         return
     about = {"namespace": look.namespace}
     if not items:
         remedy = "install the chart with metrics.enabled and control.enabled, or name its namespace with -n"
-        yield _SERVICE.failed("there is no Service of an operator here", remedy=remedy, **about)
+        make = _SERVICE.warning if answered else _SERVICE.failed
+        yield make("there is no Service of an operator here", remedy=remedy, **about)
         return
     name = items[0]["metadata"]["name"]
     about["object"] = f"service/{name}"

@@ -31,7 +31,7 @@ def doctor(options: argparse.Namespace) -> None:
     look = _look(options)
     _tell("asking the operator, which asks database and servers (up to ten seconds)")
     found, problem = _of_operator(options)
-    findings = [*check_cluster(look, now=datetime.now(UTC), definitions=bool(problem)), *found]
+    findings = [*check_cluster(look, now=datetime.now(UTC), answered=not problem), *found]
     if problem:
         findings.append(operator_does_not_answer(problem, namespace=look.namespace))
     findings = sorted_findings(findings)

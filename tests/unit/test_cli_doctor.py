@@ -50,8 +50,8 @@ def look(**replies: Any) -> ClusterLook:
     return ClusterLook(**{**values, **replies})
 
 
-def judge(definitions: bool = True, **replies: Any) -> dict[str, Finding]:
-    found = check_cluster(look(**replies), now=NOW, definitions=definitions)
+def judge(*, answered: bool = False, **replies: Any) -> dict[str, Finding]:
+    found = check_cluster(look(**replies), now=NOW, answered=answered)
     return {item.check: item for item in found}
 
 
@@ -69,7 +69,11 @@ def test_an_installation_that_is_well_has_a_line_for_each_part() -> None:
         "WarningEvents",
         "YourRights",
     }
-    assert "DefinitionServed" not in judge(definitions=False)
+    assert "DefinitionServed" not in judge(answered=True)
+
+
+def test_without_a_service_an_operator_that_answers_at_its_address_is_a_warning_only() -> None:
+    assert judge(answered=True, services=items())["OperatorService"].status == "warning"
 
 
 WAITING = [{"restartCount": 7, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]
