@@ -93,8 +93,9 @@ def installed(cluster: OperatorCluster) -> list[dict[str, Any]]:
 
 @pytest.fixture(autouse=True)
 def running_queues(cluster: OperatorCluster) -> None:
-    """What the pods would have done a moment ago: a tick, and Jobs that succeeded."""
+    """What the pods would have done a moment ago: a tick, and Jobs that succeeded. There is nobody to run pods."""
     cluster.tick()
+    cluster.kubectl("delete", "jobs", "--all", "--wait=false")
     status = json.dumps({"status": {"lastSuccessfulTime": format_time(datetime.now(UTC))}})
     for name, _ in QUEUES:
         cluster.kubectl("patch", "cronjob", f"b3lb-{name}", "--subresource=status", "--type=merge", "-p", status)
@@ -253,7 +254,9 @@ def test_what_makes_ticks_slow_can_be_seen_and_changed(cluster: OperatorCluster,
     assert "P95" in seen
     assert "bbb1" in seen
     assert patched.count("patched") == 2
-    cluster.expect_condition("bbbqueue", "core", "True/Scheduled", within=5)
+    spec = cluster.get("bbbqueue", "core")["spec"]
+    assert (spec["maxInFlight"], spec["tickSeconds"]) == (300, 20)
+    cluster.expect_condition("bbbcluster", "default", "True/Accepted", within=5)
 
 
 def test_a_node_with_a_wrong_secret_says_so_and_gets_the_right_one(cluster: OperatorCluster, reader: Reader) -> None:

@@ -67,6 +67,17 @@ async def test_get_reads_one_object(api: Api, kube: Kube) -> None:
     assert api.requests == [("GET", PATH, "application/json", None)]
 
 
+async def test_own_rights_and_published_schemas_are_read_without_writing_anything(api: Api, kube: Kube) -> None:
+    rules = [{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}]
+    api.answers = [(201, {"status": {"resourceRules": rules, "incomplete": False}}), (200, {"components": {}})]
+    assert (await kube.review_own_rules("farm"))["resourceRules"] == rules
+    assert await kube.read("/openapi/v3/apis/b3lb.io/v1alpha1") == {"components": {}}
+    (method, path, _, body), (_, read, _, _) = api.requests
+    assert (method, path) == ("POST", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews")
+    assert body["spec"] == {"namespace": "farm"}
+    assert read == "/openapi/v3/apis/b3lb.io/v1alpha1"
+
+
 async def test_lists_are_read_page_by_page_and_entries_get_their_kind(api: Api, kube: Kube) -> None:
     api.answers = [
         (200, {"metadata": {"continue": "tok/en"}, "items": [{"metadata": {"name": "a"}}]}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -87,11 +88,7 @@ def _compare(resource: Resource, schema: Mapping[str, Any] | None) -> Finding | 
     if schema is None:
         return None
     served = {field for part in ("spec", "status") for field in fields_of(schema["properties"].get(part, {}), part)}
-    wanted = {
-        field
-        for part, model in (("spec", resource.spec), ("status", resource.status))
-        for field in fields_of(model.model_json_schema(by_alias=True), part)
-    }
+    wanted = _wanted(resource)
     if lacking := sorted(wanted - served):
         message = f"the definition is older than the operator and lacks {_listed(lacking)}: what it lacks is dropped"
         return _SCHEMA.failed(message, object=_object(resource), remedy=REMEDY)
@@ -99,6 +96,15 @@ def _compare(resource: Resource, schema: Mapping[str, Any] | None) -> Finding | 
         message = f"the definition is newer than the operator, which ignores {_listed(more)}"
         return _SCHEMA.warning(message, object=_object(resource), remedy="upgrade the operator to the same version")
     return None
+
+
+@functools.cache
+def _wanted(resource: Resource) -> frozenset[str]:
+    """Return the fields that this version knows; making a schema takes milliseconds, and it never changes."""
+    parts = (("spec", resource.spec), ("status", resource.status))
+    return frozenset(
+        field for part, model in parts for field in fields_of(model.model_json_schema(by_alias=True), part)
+    )
 
 
 def _listed(fields: list[str]) -> str:

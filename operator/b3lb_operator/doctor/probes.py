@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+import structlog
+
 from b3lb.bbb.checksum import ALGORITHMS
 from b3lb.bbb.client import NodeClient, NodeTarget
 from b3lb.health import Observation, Reason
@@ -17,7 +19,12 @@ POLL_SECONDS = 4.0
 """Longest time for one poll here, whatever the cluster's health.timeoutSeconds."""
 
 _RESERVE_SECONDS = 0.2
+HANDSHAKES = 50
+"""Certificates that are read at the same time."""
+
 WEAK = "sha1"
+
+_log = structlog.stdlib.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,11 +62,15 @@ async def probe_nodes(
     if not targets:
         return []
     deadline = asyncio.get_running_loop().time() + seconds
-    tasks = [asyncio.create_task(_probe(client, namespace, target, deadline)) for namespace, target in targets]
+    handshakes = asyncio.Semaphore(HANDSHAKES)
+    tasks = [
+        asyncio.create_task(_probe(client, namespace, target, deadline=deadline, handshakes=handshakes))
+        for namespace, target in targets
+    ]
     try:
         await asyncio.wait(tasks, timeout=seconds)
         return [
-            task.result() if task.done() else NodeProbe(namespace=namespace, target=target)
+            _result(task) or NodeProbe(namespace=namespace, target=target)
             for task, (namespace, target) in zip(tasks, targets, strict=True)
         ]
     finally:
@@ -68,11 +79,23 @@ async def probe_nodes(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _probe(client: NodeClient, namespace: str, target: NodeTarget, deadline: float) -> NodeProbe:
+def _result(task: asyncio.Task[NodeProbe]) -> NodeProbe | None:
+    """Return what a probe found; a bug in one must not cost the others."""
+    if not task.done():
+        return None
+    error = task.exception()
+    if error is not None:
+        # Its text may quote a signed URL.
+        _log.error("a probe failed", error=type(error).__name__)
+        return None
+    return task.result()
+
+
+async def _probe(
+    client: NodeClient, namespace: str, target: NodeTarget, *, deadline: float, handshakes: asyncio.Semaphore
+) -> NodeProbe:
     target = dataclasses.replace(target, timeout_seconds=min(target.timeout_seconds, POLL_SECONDS))
-    poll, certificate = await asyncio.gather(
-        client.observe(target), read_certificate(target.api_url, seconds=target.timeout_seconds)
-    )
+    poll, certificate = await asyncio.gather(client.observe(target), _certificate(target, handshakes))
     listing = poll.listing
     return NodeProbe(
         namespace=namespace,
@@ -83,6 +106,11 @@ async def _probe(client: NodeClient, namespace: str, target: NodeTarget, deadlin
         others=await _other_algorithms(client, target, poll.observation, deadline - _RESERVE_SECONDS),
         meetings=frozenset() if listing is None else frozenset(item.internal_id for item in listing.meetings),
     )
+
+
+async def _certificate(target: NodeTarget, handshakes: asyncio.Semaphore) -> Certificate | None:
+    async with handshakes:
+        return await read_certificate(target.api_url, seconds=target.timeout_seconds)
 
 
 async def _other_algorithms(
