@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +16,9 @@ from b3lb_cli import cli, examination
 from b3lb_cli.cluster_checks import KINDS, ClusterLook, Reply, check_cluster
 from b3lb_cli.doctor import as_text
 from b3lb_cli.outcome import CommandError, ExitCode
+from tests.unit.commands import b3lb
+from tests.unit.control_documents import listing
+from tests.unit.fake_plane import BEARER, TOKEN, FakePlane, fake_plane, status
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ANSWERS = Check(Group.NODES, "NodeAnswers")
@@ -215,6 +221,53 @@ def test_an_operator_that_does_not_answer_is_a_failure_beside_what_the_api_serve
     output, _ = capsys.readouterr()
     assert "FAILED   OperatorAnswers: the operator is not ready: no database; so nothing is known" in output
     assert "ok       DefinitionServed: all 6 kinds are served" in output
+
+
+@pytest.fixture
+def plane(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakePlane]:
+    """An API server that knows the installation, with an operator behind it."""
+    for name in [name for name in os.environ if name.startswith(("B3LB_", "KUBE"))]:
+        monkeypatch.delenv(name)
+    with fake_plane() as made:
+        known = look()
+        made.answers = {
+            "/version": (200, known.version.content),
+            "/apis/b3lb.io/v1alpha1": (200, known.kinds.content),
+            "/apis/apps/v1/namespaces/b3lb/deployments": (200, known.deployments.content),
+            "/api/v1/namespaces/b3lb/pods": (200, known.pods.content),
+            "/api/v1/namespaces/b3lb/events": (200, known.events.content),
+        }
+        made.documents["/doctor"] = listing("FindingList", SCHEMA.ok("schema 6 serves this version").document())
+        monkeypatch.setenv("KUBECONFIG", str(made.kubeconfig(tmp_path)))
+        yield made
+
+
+def test_a_kubeconfig_is_enough(plane: FakePlane) -> None:
+    code, out, err = b3lb("doctor")
+    assert (code, err.count("\n")) == (0, 2)
+    assert "ok       OperatorToken service/b3lb-operator in b3lb: the Secret with the operator's token is there" in out
+    assert "ok       DatabaseSchema: schema 6 serves this version" in out
+    assert out.endswith("0 failed, 0 warnings, 0 unknown, 8 ok\n")
+    assert plane.asked[-1][0] == "/doctor"
+    for secret in (TOKEN, BEARER):
+        assert secret not in out + err
+
+
+def test_what_a_person_may_not_read_is_said_and_the_rest_is_shown(plane: FakePlane) -> None:
+    plane.answers["/api/v1/namespaces/b3lb/pods"] = status(403, "forbidden")
+    plane.answers["/api/v1/namespaces/b3lb/secrets/b3lb-control"] = status(403, "forbidden")
+    code, out, _ = b3lb("doctor")
+    assert code == 1
+    assert "UNKNOWN  YourRights namespace/b3lb in b3lb: you may not list pods, so these were not looked at" in out
+    assert "FAILED   OperatorToken service/b3lb-operator in b3lb: you may not read the Secret" in out
+    assert "FAILED   OperatorAnswers: forbidden" in out
+
+
+def test_an_operator_of_another_version_whose_answer_makes_no_sense_is_a_failure(plane: FakePlane) -> None:
+    plane.documents["/doctor"] = listing("FindingList", {"status": "ok"})
+    code, out, _ = b3lb("doctor", "-o", "yaml")
+    assert code == 1
+    assert "is it of the same version as this command?" in out
 
 
 def test_a_document_survives_the_way_from_the_operator_to_the_command() -> None:

@@ -29,6 +29,7 @@ COMMANDS = (
     "inspect stats",
     "top --once",
     "report",
+    "doctor",
     "completion bash",
     "--help",
 )
@@ -50,7 +51,8 @@ sys.exit(code)
 @pytest.fixture(scope="module")
 def plane() -> Iterator[FakePlane]:
     with fake_plane() as made:
-        made.documents["/doctor"] = listing("DoctorList")
+        made.documents["/doctor"] = listing("FindingList")
+        made.answers["/version"] = (200, {"gitVersion": "v1.34.1"})
         yield made
 
 
@@ -81,7 +83,7 @@ def test_a_shell_completes_every_command(shell: str, tmp_path: Path) -> None:
     assert (code, err) == (0, "")
     commands = parser().format_help().split("COMMAND\n", 1)[1]
     names = [line.split()[0] for line in commands.splitlines() if line.startswith("    ") and line[4:5].isalpha()]
-    assert {"queues", "nodes", "run", "inspect", "top", "report", "completion"} <= set(names)
+    assert {"queues", "nodes", "run", "inspect", "top", "report", "doctor", "completion"} <= set(names)
     assert all(name in script for name in [*names, "active-queues", "--operator-namespace"])
     if shutil.which(shell) is not None:
         path = tmp_path / "script"
