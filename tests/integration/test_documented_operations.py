@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import shutil
 import sys
@@ -16,6 +17,7 @@ import pytest
 
 from b3lb.db.engine import create_engine, transaction
 from b3lb.db.task_attempts import AttemptEnd, begin_attempt, end_attempt
+from b3lb.db.task_queue import enqueue, mark_released
 from b3lb.db.task_runs import TaskState
 from b3lb.resources.conditions import ConditionStatus, format_time
 from b3lb.resources.reasons import NODE_REASONS, QUEUE_REASONS
@@ -27,7 +29,7 @@ from dev.postgres import Postgres
 from dev.processes import free_ports
 from dev.toolchain import kubectl_path
 from tests.e2e.documented import Block, Shell, command_blocks, shell_environment
-from tests.integration.enqueued_runs import get, let_go, put
+from tests.integration.enqueued_runs import get
 from tests.integration.operator_cluster import OperatorCluster, bbb_cluster, bbb_node, bbb_queue, execute
 
 # The first use of the control plane's programs builds them.
@@ -141,11 +143,15 @@ def reader(cluster: OperatorCluster, tmp_path: Path, farm: Farm) -> Reader:
 
 def ended(cluster: OperatorCluster, state: TaskState, error: str) -> UUID:
     """Return a run of the queue statistics that a pod ended so."""
-    run_id = put(cluster.engine, cluster.namespace, queue="statistics", task="update-statistics", not_before=None)
-    attempt = let_go(cluster.engine, cluster.namespace, run_id, queue="statistics")
+    queue = "statistics"
+    # In one transaction: the operator would release what it sees waiting.
     with transaction(cluster.engine, timeout_seconds=10) as connection:
-        begin_attempt(connection, run_id, attempt=attempt, pod="pod-1")
-        end_attempt(connection, run_id, attempt=attempt, end=AttemptEnd(state=state, error=error, retry_seconds=600))
+        task = "update-statistics"
+        run_id = enqueue(connection, namespace=cluster.namespace, queue=queue, task=task, arguments={})
+        (released,) = mark_released(connection, cluster.namespace, queue, runs=[run_id], spent_until=None)
+        begin_attempt(connection, run_id, attempt=released.attempt, pod="pod-1")
+        end = AttemptEnd(state=state, error=error, retry_seconds=600)
+        end_attempt(connection, run_id, attempt=released.attempt, end=end)
     return run_id
 
 
@@ -165,6 +171,17 @@ def test_the_tables_have_every_reason_for_which_a_node_or_a_queue_is_not_ready()
     assert [reason for reason in sorted(nodes) if f"`{reason}`" not in text] == []
     queues = {item.reason for item in QUEUE_REASONS} - {"Pending"}
     assert [reason for reason in sorted(queues) if f"`{reason}`" not in text] == []
+
+
+def test_every_check_of_the_doctor_is_in_the_table_of_checks() -> None:
+    sources = [
+        *(REPOSITORY / "operator/b3lb_operator/doctor").glob("*.py"),
+        REPOSITORY / "cli/b3lb_cli/cluster_checks.py",
+    ]
+    names = {name for path in sources for name in re.findall(r'Check\(Group\.\w+, "(\w+)"\)', path.read_text("utf-8"))}
+    text = (REPOSITORY / DOCUMENT).read_text(encoding="utf-8")
+    assert len(names) > 30
+    assert [name for name in sorted(names) if f"`{name}`" not in text] == []
 
 
 def test_what_to_look_at_first_says_that_all_is_well(reader: Reader) -> None:
