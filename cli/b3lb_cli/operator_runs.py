@@ -44,7 +44,14 @@ class OperatorRuns:
     ) -> Document:
         """Return the newest runs."""
         wanted = None if state is None else state.upper()
-        query = {"queue": queue, "task": task, "state": wanted, "of": parent, "limit": limit, "namespace": self._namespace}
+        query = {
+            "queue": queue,
+            "task": task,
+            "state": wanted,
+            "of": parent,
+            "limit": limit,
+            "namespace": self._namespace,
+        }
         try:
             found = self._client.get("/runs", **query)
         except CommandError as error:
