@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -25,7 +25,11 @@ RECENT = 50
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenRun:
-    """A run that is not over: at work (STARTED), or waiting; ``priority`` is None where the queue's counts."""
+    """A run that is not over: at work (STARTED), or waiting; ``priority`` is None where the queue's counts.
+
+    ``job_name`` is that of a Job that it shares with other runs, ``parent`` what it is a step of. A chain, a group or
+    chunks as a whole are at work in their steps only.
+    """
 
     id: UUID
     namespace: str
@@ -39,6 +43,8 @@ class OpenRun:
     created_at: datetime
     not_before: datetime | None
     started_at: datetime | None
+    job_name: str | None = None
+    parent: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,11 +94,11 @@ class Work:
     recent: Sequence[TaskRun] = field(default_factory=tuple)
 
 
-_COLUMNS = "id, namespace, queue, task, state, pod, attempts, enqueued, priority, created_at, not_before, started_at"
+_COLUMNS = ", ".join(column.name for column in fields(OpenRun))
 _OPEN = sa.text(
     f"""
     (SELECT {_COLUMNS} FROM task_runs
-    WHERE namespace = ANY(:namespaces) AND finished_at IS NULL AND state = 'STARTED'
+    WHERE namespace = ANY(:namespaces) AND finished_at IS NULL AND state = 'STARTED' AND workflow IS NULL
         AND (enqueued OR created_at > clock_timestamp() - make_interval(days => :silent_days))
     ORDER BY started_at, id LIMIT :most)
     UNION ALL

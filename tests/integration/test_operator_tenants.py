@@ -32,6 +32,13 @@ GENERATED = "uni-001-api-secret"
 KINDS = ("bbbtenant", "bbbsecret", "bbbrecordprofile")
 
 
+@pytest.fixture(scope="module")
+def plane_with_definitions(plane: ControlPlane) -> ControlPlane:
+    """A control plane of this file's own, whose definitions a test deletes."""
+    install_definitions(plane)
+    return plane
+
+
 @pytest.fixture
 def cluster(
     plane_with_definitions: ControlPlane, postgres_server: Postgres, tmp_path: Path

@@ -154,7 +154,7 @@ def test_writing_needs_a_kubeconfig_beside_an_address(plane: FakePlane, monkeypa
     [
         (("--once",), 78, "needs B3LB_DATABASE_URL and B3LB_ENCRYPTION_KEYS; without --once a pod runs it"),
         (("--debug",), 2, "--debug goes with --once"),
-        (("--once", "--wait"), 2, "without --wait, --priority and --arguments"),
+        (("--once", "--wait"), 2, "without --file, --wait, --priority and --arguments"),
     ],
 )
 def test_running_here_says_what_it_needs(arguments: tuple[str, ...], code: int, words: str) -> None:

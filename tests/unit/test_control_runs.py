@@ -57,6 +57,18 @@ async def test_runs_at_work_are_shown_with_their_jobs(desk: Desk) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("fields", "job"),
+    [
+        ({"enqueued": True, "job_name": "b3lb-batch-1"}, "b3lb-batch-1"),
+        ({"parent": UUID(int=9), "pod": "b3lb-run-7-1-3-abcde"}, "b3lb-run-7-1"),
+    ],
+    ids=["several runs in a Job", "a chunk"],
+)
+def test_a_run_that_shares_its_job_is_shown_with_that_one(fields: dict[str, Any], job: str) -> None:
+    assert [item["job"] for item in active_items([open_run(**fields)], {key(job)}, now=NOW)] == [job]
+
+
 def test_a_run_of_a_schedule_whose_job_is_gone_is_not_at_work_for_ever() -> None:
     runs = [open_run()]
     later = NOW + timedelta(hours=2)

@@ -91,7 +91,7 @@ def active_items(runs: Iterable[OpenRun], jobs: Collection[Key], *, now: datetim
     """
     items = []
     for run in runs:
-        job = run_job_name(RunIdentity(run.id, run.attempts)) if run.enqueued else run.pod[:-_POD_SUFFIX]
+        job = _job_name(run)
         began = run.started_at or run.created_at
         if not run.enqueued and Key(run.namespace, job) not in jobs and now - began > WITHOUT_JOB:
             continue
@@ -110,6 +110,14 @@ def active_items(runs: Iterable[OpenRun], jobs: Collection[Key], *, now: datetim
             }
         )
     return items
+
+
+def _job_name(run: OpenRun) -> str:
+    if run.enqueued:
+        return run.job_name or run_job_name(RunIdentity(run.id, run.attempts))
+    job = run.pod[:-_POD_SUFFIX]
+    # The pods of an Indexed Job, whose indices are chunks, have their index before the random characters.
+    return job if run.parent is None else job.rpartition("-")[0]
 
 
 async def scheduled(farms: Farms, question: Question) -> Document:
