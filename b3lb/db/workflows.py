@@ -66,6 +66,7 @@ def enqueue_workflow(
     workflow: Workflow,
     queues: Sequence[str],
     priority: int | None = None,
+    run_id: UUID | None = None,
 ) -> UUID:
     """Enqueue a workflow and return its ID, by which its end and result are read; two statements.
 
@@ -75,11 +76,12 @@ def enqueue_workflow(
         workflow: The chain, group or chunks.
         queues: The BBBQueue of each step, in order.
         priority: Of the steps that name none, 0 to 9; None: their queues'.
+        run_id: An ID that the caller chose and that no run has; None: a new one.
 
     Raises:
         InvalidRunError: The arguments of a step are too large, or the priority is none.
     """
-    chosen, steps, kind = uuid4(), workflow.steps, workflow.kind
+    chosen, steps, kind = run_id or uuid4(), workflow.steps, workflow.kind
     for step in steps:
         check_arguments(step.arguments, step.priority if step.priority is not None else priority)
     common: dict[str, Any] = {"namespace": namespace, "workflow": None, "steps": None}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ANNOTATION = "request.b3lb.io/"
 OUTCOME_SECONDS = 20.0
 POLL_SECONDS = 0.25
-MOST_BYTES = 4096
+MOST_BYTES = 65_536
 _NAME_COLUMNS = 40
 
 
@@ -79,9 +79,20 @@ class OperatorRuns:
         return self.run(request_id)
 
     def enqueue_workflow(self, workflow: Workflow, priority: int | None) -> Document:
-        """Refuse: what belongs together is too large for an annotation."""
-        del workflow, priority
-        raise CommandError(ExitCode.CONFIGURATION, "--file writes to the database itself: set B3LB_DATABASE_URL")
+        """Enqueue runs that belong together, all in one queue, and return the run that stands for all of them."""
+        found = {self._queue_with(task) for task in {step.task for step in workflow.steps}}
+        if len(found) > 1:
+            queues = listed(sorted(name for _, name in found))
+            message = (
+                f"the tasks belong to the BBBQueues {queues}: only B3LB_DATABASE_URL lets several queues work together"
+            )
+            raise CommandError(ExitCode.USAGE, message)
+        namespace, queue = found.pop()
+        request_id = uuid4()
+        definition = workflow.model_dump(mode="json", exclude_none=True)
+        request = {"workflow": {"definition": definition, "priority": priority}}
+        self._request(namespace, queue, request_id, request, refused=ExitCode.USAGE)
+        return self.run(request_id)
 
     def revoke(self, run_id: UUID) -> Document:
         """Take a run back and return it."""
@@ -143,7 +154,7 @@ class OperatorRuns:
         """Put a request on a BBBQueue and return its outcome."""
         text = json.dumps(request, ensure_ascii=False, separators=(",", ":"))
         if len(text.encode()) > MOST_BYTES:
-            message = f"the arguments are too large: a request has at most {MOST_BYTES} bytes without B3LB_DATABASE_URL"
+            message = f"that is too large: a request has at most {MOST_BYTES} bytes without B3LB_DATABASE_URL"
             raise CommandError(ExitCode.USAGE, message)
         api = self._api()
         path = f"/apis/b3lb.io/v1alpha1/namespaces/{namespace}/bbbqueues/{queue}"

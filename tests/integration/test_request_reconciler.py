@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from b3lb.db.engine import transaction
-from b3lb.db.run_history import TaskRun, read_run
+from b3lb.db.run_history import TaskRun, read_run, read_runs
 from b3lb.db.task_queue import mark_released
 from b3lb_operator.database import Database, DatabaseUnavailableError
 from b3lb_operator.events import EventRecorder
@@ -184,3 +184,23 @@ async def test_the_id_of_another_run_is_refused(desk: Desk) -> None:
     desk.ask({"run": {"task": "check-nodes"}}, request_id=taken)
     await desk.look()
     assert desk.outcome(taken)[:2] == ("refused", "there is another run of that ID: choose a new UUID")
+
+
+async def test_runs_that_belong_together_are_enqueued_once_under_the_uuid_of_their_request(desk: Desk) -> None:
+    content = {"workflow": {"definition": {"chain": [{"task": "check-nodes"}, {"task": "check-nodes"}]}, "priority": 7}}
+    request_id = desk.ask(content)
+    await desk.look()
+    assert desk.outcome(request_id) == ("done", f"chain {request_id} is enqueued", None)
+    desk.begin_anew()
+    desk.ask(content, request_id=request_id)
+    await desk.look()
+    assert desk.outcome(request_id)[0] == "done"
+    run = desk.run(request_id)
+    assert run is not None
+    assert (run.workflow, run.steps) == ("chain", 2)
+    with desk.engine.connect() as connection:
+        steps = read_runs(connection, NAMESPACE, parent=request_id)
+    assert [(step.place, step.queue, step.priority, step.enqueued) for step in steps] == [
+        (0, "core", 7, True),
+        (1, "core", 7, False),
+    ]

@@ -137,8 +137,29 @@ def test_a_queue_that_cannot_be_patched_is_one_line(
 
 
 def test_arguments_beyond_a_request_are_refused_before_it(plane: FakePlane) -> None:
-    code, _, err = b3lb("run", "render", "--arguments", json.dumps({"text": "x" * 5000}))
-    assert (code, "at most 4096 bytes" in err, plane.patches) == (2, True, [])
+    code, _, err = b3lb("run", "render", "--arguments", json.dumps({"text": "x" * 70_000}))
+    assert (code, "at most 65536 bytes" in err, plane.patches) == (2, True, [])
+
+
+CHAIN = "chain: [{task: render}, {task: render, receives: before}]"
+
+
+def test_runs_that_belong_together_are_one_request(plane: FakePlane, tmp_path: Path) -> None:
+    done(plane, state="PENDING", finishedAt=None, startedAt=None)
+    (tmp_path / "chain.yaml").write_text(CHAIN)
+    code, out, _ = b3lb("run", "--file", str(tmp_path / "chain.yaml"), "--priority", "7", "-o", "json")
+    assert (code, json.loads(out)["state"]) == (0, "PENDING")
+    ((path, request),) = requests(plane)
+    assert path == f"{QUEUE}/record"
+    assert request["workflow"]["priority"] == 7
+    assert [step["task"] for step in request["workflow"]["definition"]["chain"]] == ["render", "render"]
+
+
+def test_runs_of_several_queues_are_not_asked_for_at_one(plane: FakePlane, tmp_path: Path) -> None:
+    (tmp_path / "chain.yaml").write_text("chain: [{task: render}, {task: check-nodes}]")
+    code, _, err = b3lb("run", "--file", str(tmp_path / "chain.yaml"))
+    assert (code, plane.patches) == (2, [])
+    assert "the tasks belong to the BBBQueues core, record" in err
 
 
 def test_writing_needs_a_kubeconfig_beside_an_address(plane: FakePlane, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from b3lb.workflows import Step, Workflow
 from b3lb_operator.manifests.requests import (
     LARGEST,
     MOST,
@@ -18,6 +19,7 @@ from b3lb_operator.manifests.requests import (
     QueueRequest,
     RevokeRequest,
     RunRequest,
+    WorkflowRequest,
     has_requests,
     read_requests,
 )
@@ -25,6 +27,7 @@ from b3lb_operator.request_outcomes import KEPT_SECONDS, MOST_KEPT, RequestOutco
 from tests.unit.operator_fakes import queue_manifest
 
 ID = UUID("7b0c1f3e-0a5e-4f0b-9d0a-5d1b1c6a7e11")
+STEP = Step(task="render")
 OTHER = UUID("11111111-0a5e-4f0b-9d0a-5d1b1c6a7e11")
 
 
@@ -50,6 +53,18 @@ def read(content: object) -> QueueRequest:
             RunRequest(task="render", arguments={"id": 1}, priority=9),
         ),
         ({"run": {"task": "render", "arguments": {}, "priority": None}}, RunRequest(task="render")),
+        (
+            {
+                "workflow": {
+                    "definition": {"chain": [{"task": "render"}, {"task": "check-nodes", "receives": "before"}]}
+                }
+            },
+            WorkflowRequest(definition=Workflow(chain=[STEP, Step(task="check-nodes", receives="before")])),
+        ),
+        (
+            {"workflow": {"definition": {"group": [{"task": "render"}]}, "priority": 9}},
+            WorkflowRequest(definition=Workflow(group=[STEP]), priority=9),
+        ),
         ({"revoke": str(OTHER)}, RevokeRequest(OTHER)),
         ({"purge": True}, PurgeRequest()),
     ],
@@ -66,8 +81,8 @@ def test_a_request_says_what_is_to_be_done(content: object, action: object) -> N
         ("[" * 4000, "a request is a JSON object"),
         ('{"purge": NaN}', "a request is a JSON object"),
         ([1], "a request is a JSON object"),
-        ({}, "a request has exactly one of run, revoke, purge"),
-        ({"purge": True, "revoke": str(OTHER)}, "a request has exactly one of run, revoke, purge"),
+        ({}, "a request has exactly one of run, workflow, revoke, purge"),
+        ({"purge": True, "revoke": str(OTHER)}, "a request has exactly one of run, workflow, revoke, purge"),
         ({"purge": False}, "purge: Input should be True"),
         ({"stop": True}, "stop: Extra inputs are not permitted"),
         ({"run": {}}, "run.task: Field required"),
@@ -76,6 +91,11 @@ def test_a_request_says_what_is_to_be_done(content: object, action: object) -> N
         ({"run": {"task": "render", "arguments": [1]}}, "run.arguments: Input should be a valid dictionary"),
         ({"run": {"task": "render", "image": "x"}}, "run.image: Extra inputs are not permitted"),
         ({"run": {"task": "nothing"}}, "the queue does not have the task 'nothing'; it has check-nodes, render"),
+        ({"workflow": {"definition": {}}}, "workflow.definition: Value error, write exactly one of chain, group and"),
+        (
+            {"workflow": {"definition": {"chain": [{"task": "render"}, {"task": "nothing"}]}}},
+            "the queue does not have the task 'nothing'",
+        ),
         ({"revoke": "last"}, "revoke: Input should be a valid UUID"),
         ({"run": {"task": "render", "arguments": {"a": "x" * LARGEST}}}, f"a request has at most {LARGEST} bytes"),
     ],

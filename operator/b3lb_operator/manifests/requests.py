@@ -1,7 +1,7 @@
 """Requests to a BBBQueue by annotations: whoever may patch the queue may have its runs made and taken back. Pure.
 
-``request.b3lb.io/<uuid>`` holds a JSON object with exactly one of ``run``, ``revoke`` and ``purge``. The operator takes
-the annotation away once it has done what it asks for, or refused it.
+``request.b3lb.io/<uuid>`` holds a JSON object with exactly one of ``run``, ``workflow``, ``revoke`` and ``purge``. The
+operator takes the annotation away once it has done what it asks for, or refused it.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from b3lb.release import GREATEST_PRIORITY, LEAST_PRIORITY
+from b3lb.workflows import Workflow
 
 PREFIX = "request.b3lb.io/"
-LARGEST = 4_096
+LARGEST = 65_536
 """Most bytes of one request."""
 
 MOST = 20
@@ -38,6 +39,13 @@ class RunRequest(_Strict):
     priority: int | None = Field(default=None, ge=LEAST_PRIORITY, le=GREATEST_PRIORITY)
 
 
+class WorkflowRequest(_Strict):
+    """Runs that belong together are to be enqueued; ``priority`` is that of the steps that name none."""
+
+    definition: Workflow
+    priority: int | None = Field(default=None, ge=LEAST_PRIORITY, le=GREATEST_PRIORITY)
+
+
 @dataclass(frozen=True, slots=True)
 class RevokeRequest:
     """A run is to be taken back."""
@@ -50,10 +58,14 @@ class PurgeRequest:
     """All runs of the queue that wait are to be taken back."""
 
 
+Action: TypeAlias = RunRequest | WorkflowRequest | RevokeRequest | PurgeRequest
+
+
 class _Content(_Strict):
     """What an annotation holds."""
 
     run: RunRequest | None = None
+    workflow: WorkflowRequest | None = None
     revoke: UUID | None = Field(default=None, strict=False)
     purge: Literal[True] | None = None
 
@@ -67,7 +79,7 @@ class QueueRequest:
 
     annotation: str
     id: UUID | None
-    action: RunRequest | RevokeRequest | PurgeRequest | None = None
+    action: Action | None = None
     refusal: str = ""
 
 
@@ -127,15 +139,24 @@ def _content(text: str) -> _Content:
         raise _RefusedError(_problem(error)) from None
 
 
-def _action(content: _Content, tasks: Sequence[str]) -> RunRequest | RevokeRequest | PurgeRequest:
+def _action(content: _Content, tasks: Sequence[str]) -> Action:
     revoke = None if content.revoke is None else RevokeRequest(content.revoke)
     purge = None if content.purge is None else PurgeRequest()
-    given = [action for action in (content.run, revoke, purge) if action is not None]
+    given = [action for action in (content.run, content.workflow, revoke, purge) if action is not None]
     if len(given) != 1:
         raise _RefusedError(f"a request has exactly one of {', '.join(_Content.model_fields)}")
-    if content.run is not None and content.run.task not in tasks:
-        raise _RefusedError(f"the queue does not have the task {content.run.task!r}; it has {', '.join(tasks)}")
+    for task in _wanted_tasks(content):
+        if task not in tasks:
+            raise _RefusedError(f"the queue does not have the task {task!r}; it has {', '.join(tasks)}")
     return given[0]
+
+
+def _wanted_tasks(content: _Content) -> Iterator[str]:
+    """Yield the tasks that are to run: whoever may patch one queue has only that one's."""
+    if content.run is not None:
+        yield content.run.task
+    if content.workflow is not None:
+        yield from (step.task for step in content.workflow.definition.steps)
 
 
 def _problem(error: ValidationError) -> str:

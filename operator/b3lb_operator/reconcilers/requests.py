@@ -15,11 +15,20 @@ import structlog
 from b3lb.db.run_history import read_run
 from b3lb.db.task_queue import InvalidRunError, enqueue, purge, revoke
 from b3lb.db.task_runs import TaskState
+from b3lb.db.workflows import enqueue_workflow
 from b3lb_operator.database import Database, DatabaseUnavailableError, RowRefusedError
 from b3lb_operator.events import WARNING, EventRecorder, Happening
 from b3lb_operator.kinds import QUEUE, Key, Manifest, is_deleting
 from b3lb_operator.kube import ConflictError, Kube, NotFoundError
-from b3lb_operator.manifests.requests import PurgeRequest, QueueRequest, RevokeRequest, RunRequest, read_requests
+from b3lb_operator.manifests.requests import (
+    Action,
+    PurgeRequest,
+    QueueRequest,
+    RevokeRequest,
+    RunRequest,
+    WorkflowRequest,
+    read_requests,
+)
 from b3lb_operator.request_outcomes import RequestOutcome, RequestOutcomes
 from b3lb_operator.store import Store
 
@@ -99,13 +108,13 @@ class RequestReconciler:
         self._store.accept(QUEUE, answer)
 
 
-def fulfil(
-    connection: sa.Connection, queue: Key, request_id: UUID, action: RunRequest | RevokeRequest | PurgeRequest
-) -> RequestOutcome:
+def fulfil(connection: sa.Connection, queue: Key, request_id: UUID, action: Action) -> RequestOutcome:
     """Do what a request to a BBBQueue asks for, within a transaction; harmless to repeat."""
     match action:
         case RunRequest():
             return _enqueue(connection, queue, request_id, action)
+        case WorkflowRequest():
+            return _enqueue_workflow(connection, queue, request_id, action)
         case RevokeRequest():
             return _revoke(connection, queue, action.run_id)
         case PurgeRequest():
@@ -131,6 +140,28 @@ def _enqueue(connection: sa.Connection, queue: Key, request_id: UUID, wanted: Ru
     if run is None or (run.queue, run.task) != (queue.name, wanted.task):
         return RequestOutcome("refused", "there is another run of that ID: choose a new UUID", queue.namespace)
     return RequestOutcome("done", f"run {run.id} is enqueued", queue.namespace)
+
+
+def _enqueue_workflow(
+    connection: sa.Connection, queue: Key, request_id: UUID, wanted: WorkflowRequest
+) -> RequestOutcome:
+    definition = wanted.definition
+    run = read_run(connection, queue.namespace, request_id)
+    try:
+        if run is None:
+            enqueue_workflow(
+                connection,
+                namespace=queue.namespace,
+                workflow=definition,
+                queues=[queue.name] * len(definition.steps),
+                priority=wanted.priority,
+                run_id=request_id,
+            )
+    except InvalidRunError as error:
+        return RequestOutcome("refused", str(error), queue.namespace)
+    if run is not None and (run.queue, run.workflow) != (queue.name, definition.kind):
+        return RequestOutcome("refused", "there is another run of that ID: choose a new UUID", queue.namespace)
+    return RequestOutcome("done", f"{definition.kind} {request_id} is enqueued", queue.namespace)
 
 
 def _revoke(connection: sa.Connection, queue: Key, run_id: UUID) -> RequestOutcome:
