@@ -77,6 +77,11 @@ def get_logger(name: str) -> structlog.stdlib.BoundLogger:
     return logger
 
 
+def debugging() -> bool:
+    """Whether somebody wants to see everything: the level is ``debug``."""
+    return logging.getLogger().isEnabledFor(logging.DEBUG)
+
+
 def _renderer(log_format: LogFormat, target: TextIO) -> Processor:
     if log_format == "json":
         # ASCII only: no stream's encoding, no U+2028 and no lone surrogate can break a line.

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import uuid4
 
 from b3lb.db import task_runs
-from b3lb.logs import get_logger
+from b3lb.logs import debugging, get_logger
 from b3lb_jobs.clock import DatabaseClock
 from b3lb_jobs.database import Database
 from b3lb_jobs.errors import Outcome, TransientError, outcome_of
@@ -156,7 +156,8 @@ async def _guarded_tick(task: Task[Any], report: TaskReport, at: datetime, place
     except Exception as error:  # noqa: BLE001 - the boundary of a task: one that fails must not stop the others
         outcome = outcome_of(error)
         if outcome.state == "RETRY":
-            _log.debug("where the tick failed", task=report.entry.name, exc_info=error)
+            if debugging():
+                _log.debug("where the tick failed", task=report.entry.name, exc_info=error)
             report.tick_failed(outcome.error or "")
             _log.warning("tick failed", task=report.entry.name, tick=at.isoformat(), reason=outcome.error)
             if outcome.countdown is not None:
@@ -168,7 +169,7 @@ async def _guarded_tick(task: Task[Any], report: TaskReport, at: datetime, place
 def _explained(error: Exception, message: str, **fields: str) -> Outcome:
     """Log a fault, with its traceback if it is the program's or somebody debugs, and return its outcome."""
     outcome = outcome_of(error)
-    if outcome.expected:
+    if outcome.expected and debugging():
         _log.debug("where it failed", exc_info=error, **fields)
     if not outcome.expected:
         _log.error(message, reason=outcome.error, exc_info=error, **fields)
