@@ -117,6 +117,7 @@ def test_defaults_appear_in_what_is_stored(cluster: Cluster) -> None:
         "weightPercent": 100,
     }
     assert cluster.dry_run(QUEUE)["spec"] == {
+        "batchSize": 1,
         "concurrency": 1,
         "failedJobsHistoryLimit": 5,
         "maxInFlight": 100,
