@@ -114,12 +114,24 @@ def enqueue_workflow(
     return chosen
 
 
+_steps = task_runs.alias("steps_of_it")
+
+
+def _has_step(*conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    return sa.select(sa.literal(1)).where(_steps.c.parent == _T.id, *conditions).correlate(task_runs).exists()
+
+
+# Those that only wait are left out: however many they are, they must not keep the others from their turn.
 _OPEN = (
     sa.select(_T.id, _T.workflow, _T.state)
     .where(
         _T.namespace == _namespace,
         _T.workflow.in_([WorkflowKind.CHAIN.value, WorkflowKind.GROUP.value]),
         _T.finished_at.is_(None),
+        sa.or_(
+            sa.not_(_has_step(_steps.c.enqueued, _steps.c.finished_at.is_(None))),
+            sa.and_(_T.state == TaskState.PENDING.value, _has_step(_steps.c.started_at.is_not(None))),
+        ),
     )
     .order_by(_T.id)
     .limit(MOST_CARRIED_ON)
@@ -146,7 +158,6 @@ _BEGIN_STEP = (
         arguments=sa.cast(sa.bindparam("given", type_=sa.Text), postgresql.JSONB),
     )
 )
-_steps = task_runs.alias("steps_of_it")
 _first_start = sa.select(sa.func.min(_steps.c.started_at)).where(_steps.c.parent == _parent).scalar_subquery()
 _this_workflow = sa.and_(_T.id == _parent, _T.finished_at.is_(None))
 _STARTED = (
@@ -170,7 +181,7 @@ _END = (
 def carry_on_workflows(connection: sa.Connection, namespace: str) -> int:
     """Begin the steps whose turn it is and end what has come to its end; return how many chains and groups moved.
 
-    Two statements where nothing moves. Harmless to repeat, and to do by several at once.
+    One statement where nothing moves. Harmless to repeat, and to do by several at once.
     """
     found = connection.execute(_OPEN, {"for_namespace": namespace}).all()
     if not found:
