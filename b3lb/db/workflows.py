@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
+from b3lb.db.errors import broken_rule
 from b3lb.db.node_states import notify
 from b3lb.db.statements import dump, recordset
 from b3lb.db.tables import task_runs
@@ -214,10 +215,16 @@ def _begin(connection: sa.Connection, parent: UUID, place: int) -> Move | None:
     given = handed_over(row.arguments, row.receives, rows[place - 1].result if place else None)
     try:
         text = check_arguments(given)
+        with connection.begin_nested():
+            connection.execute(_BEGIN_STEP, {"of_parent": parent, "at_place": place, "given": text})
     except InvalidRunError as error:
-        return Move(end=WorkflowEnd(TaskState.FAILURE, f"step {place + 1} with the result before it: {error}"))
-    connection.execute(_BEGIN_STEP, {"of_parent": parent, "at_place": place, "given": text})
-    return None
+        problem = str(error)
+    except (sa.exc.IntegrityError, sa.exc.DataError) as error:
+        # A number may be longer in the database than here: 1e-300 has 302 characters there.
+        problem = f"the database refuses it: {broken_rule(error)}"
+    else:
+        return None
+    return Move(end=WorkflowEnd(TaskState.FAILURE, f"step {place + 1} with the result before it: {problem}"))
 
 
 def _end(connection: sa.Connection, kind: WorkflowKind, parent: UUID, end: WorkflowEnd) -> None:

@@ -127,6 +127,18 @@ def test_a_result_that_is_too_large_to_be_handed_on_ends_the_chain_with_a_reason
     assert "step 2 with the result before it: the arguments of a run are at most 65536 bytes" in str(ended.error)
 
 
+def test_arguments_that_the_database_refuses_end_their_chain_only(connection: sa.Connection) -> None:
+    content = {"chain": [{"task": "fetch"}, {"task": "send", "receives": "sizes", "arguments": {"text": "x" * 10_000}}]}
+    chain, other = put(connection, content), put(connection, CHAIN)
+    work(connection, steps(connection, chain)[0].id, result={"sizes": [1e-300] * 200})
+    work(connection, steps(connection, other)[0].id)
+    assert carry_on_workflows(connection, NAMESPACE) == 2
+    ended = row(connection, chain)
+    assert (ended.state, states(connection, chain)) == ("FAILURE", ["SUCCESS", "REVOKED"])
+    assert "step 2 with the result before it: the database refuses it" in str(ended.error)
+    assert waiting(connection) == [steps(connection, other)[1].id]
+
+
 def test_a_group_runs_side_by_side_and_its_result_is_the_list(connection: sa.Connection) -> None:
     group = put(connection, GROUP)
     runs = steps(connection, group)
