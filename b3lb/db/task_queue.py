@@ -17,9 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from b3lb.db.node_states import notify
-from b3lb.db.statements import dump
 from b3lb.db.tables import release_rates, task_runs
-from b3lb.db.task_runs import JSON_BYTES, TaskState, stored_error
+from b3lb.db.task_runs import JSON_BYTES, JSON_LEVELS, TaskState, readable_json, stored_error
 from b3lb.release import GREATEST_PRIORITY, LEAST_PRIORITY, RunCounts
 
 MOST_LOOKED_AT = 500
@@ -96,11 +95,13 @@ def check_arguments(arguments: Mapping[str, Any], priority: int | None = None) -
     """Return the arguments of a run as JSON if a run can be like that.
 
     Raises:
-        InvalidRunError: The arguments are more than 64 KiB, or the priority is none.
+        InvalidRunError: The arguments are more than 64 KiB or nested too deeply, or the priority is none.
     """
     if priority is not None and not LEAST_PRIORITY <= priority <= GREATEST_PRIORITY:
         raise InvalidRunError(f"a priority is a number from {LEAST_PRIORITY} to {GREATEST_PRIORITY}, not {priority}")
-    text = dump(dict(arguments))
+    text = readable_json(arguments)
+    if text is None:
+        raise InvalidRunError(f"the arguments of a run are nested at most {JSON_LEVELS} levels deep")
     # As jsonb the text may grow by a blank after each colon and comma; PostgreSQL's own check has the last word.
     if len(text.encode()) + text.count(":") + text.count(",") > JSON_BYTES:
         raise InvalidRunError(f"the arguments of a run are at most {JSON_BYTES} bytes of JSON")

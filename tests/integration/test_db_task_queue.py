@@ -23,7 +23,7 @@ from b3lb.db.task_queue import (
     record_job,
     revoke,
 )
-from b3lb.db.task_runs import JSON_BYTES, TaskState
+from b3lb.db.task_runs import JSON_BYTES, JSON_LEVELS, TaskState
 from b3lb.release import RunCounts
 from b3lb.retention import HistoryPolicy
 
@@ -70,6 +70,27 @@ def test_arguments_have_a_limit_which_the_database_holds_as_well(connection: sa.
     for arguments in ({"text": "x" * (JSON_BYTES - 11)}, {"list": [1] * 30_000}):
         with pytest.raises(InvalidRunError, match="at most 65536 bytes"):
             put(connection, arguments=arguments)
+
+
+def nested(levels: int) -> dict[str, Any]:
+    """Return arguments or a result of so many levels."""
+    value: list[Any] = []
+    for _ in range(levels - 2):
+        value = [value]
+    return {"list": value}
+
+
+@pytest.mark.parametrize("levels", [JSON_LEVELS + 1, 100_000])
+def test_what_is_nested_too_deeply_to_be_read_again_is_not_stored(connection: sa.Connection, levels: int) -> None:
+    run_id = put(connection, arguments=nested(JSON_LEVELS))
+    with pytest.raises(InvalidRunError, match="at most 100 levels"):
+        put(connection, arguments=nested(levels))
+    let_go(connection, run_id)
+    end = AttemptEnd(state=TaskState.SUCCESS, result=nested(levels))
+    assert end_attempt(connection, run_id, attempt=1, end=end)
+    run = read_run(connection, NAMESPACE, run_id)
+    assert run is not None
+    assert (run.state, run.result) == ("SUCCESS", {"truncated": True, "levels": JSON_LEVELS})
 
 
 def test_a_run_is_released_once_and_begun_by_one_pod_of_that_attempt_only(connection: sa.Connection) -> None:
