@@ -352,12 +352,16 @@ _REVOKE = (
     .values(_revoked)
     .returning(_T.id)
 )
-_REVOKE_STEPS = sa.update(task_runs).where(_T.parent == _run_id, _T.finished_at.is_(None)).values(_revoked)
+_REVOKE_STEPS = (
+    sa.update(task_runs)
+    .where(_T.parent == sa.any_(sa.bindparam("parents", type_=postgresql.ARRAY(sa.Uuid))), _T.finished_at.is_(None))
+    .values(_revoked)
+)
 _PURGE = (
     sa.update(task_runs)
     .where(_T.namespace == _namespace, _T.queue == sa.bindparam("of_queue"), _waits)
     .values(_revoked)
-    .returning(_T.id)
+    .returning(_T.id, _T.steps)
 )
 
 
@@ -375,15 +379,19 @@ def revoke(connection: sa.Connection, namespace: str, run_id: UUID, *, why: str)
     return done
 
 
-def revoke_steps(connection: sa.Connection, workflow_id: UUID, *, why: str) -> None:
-    """Revoke the steps of a workflow that have not ended; whoever calls this holds the workflow's row."""
-    connection.execute(_REVOKE_STEPS, {"run_id": workflow_id, "why": stored_error(why)})
+def revoke_steps(connection: sa.Connection, *workflows: UUID, why: str) -> None:
+    """Revoke the steps of workflows that have not ended; whoever calls this holds the workflows' rows."""
+    connection.execute(_REVOKE_STEPS, {"parents": list(workflows), "why": stored_error(why)})
 
 
 def purge(connection: sa.Connection, namespace: str, queue: str, *, why: str) -> int:
-    """Revoke every run of a queue that waits, and return how many there were; what is in flight goes on."""
+    """Revoke every run of a queue that waits, and return how many there were; what is in flight goes on.
+
+    Of chunks each is revoked, too; chains and groups end at the operator's next look.
+    """
     parameters = {"for_namespace": namespace, "of_queue": queue, "why": stored_error(why)}
-    count = len(connection.execute(_PURGE, parameters).all())
-    if count:
+    rows = connection.execute(_PURGE, parameters).all()
+    if rows:
+        revoke_steps(connection, *(row.id for row in rows if row.steps is not None), why=why)
         notify(connection, namespace)
-    return count
+    return len(rows)

@@ -217,6 +217,13 @@ def test_purging_ends_the_chains_whose_steps_waited(connection: sa.Connection) -
     assert (row(connection, chain).state, states(connection, chain)) == ("REVOKED", ["REVOKED"] * 3)
 
 
+def test_purging_ends_chunks_that_waited_with_each_of_them(connection: sa.Connection) -> None:
+    chunks = put(connection, {"chunks": {"task": "render", "items": [1, 2, 3], "size": 1}})
+    assert purge(connection, NAMESPACE, "record", why="purged") == 1
+    assert (row(connection, chunks).state, states(connection, chunks)) == ("REVOKED", ["REVOKED"] * 3)
+    assert forget_old_runs(connection, NAMESPACE, HistoryPolicy(days=30, rows=0)) == 4
+
+
 def test_finished_steps_are_kept_as_long_as_their_workflow_has_not_ended(connection: sa.Connection) -> None:
     chain = put(connection, CHAIN)
     first = steps(connection, chain)[0].id
