@@ -247,7 +247,9 @@ class RunReconciler:
 
     def _attempt_end(self, namespace: str, run: EnqueuedRun, end: JobEnd) -> AttemptEnd:
         """Return what becomes of a run whose pod ended without noting that."""
-        if not end.passing:
+        # Of several runs in a pod, one that had not begun is not what the pod died of.
+        innocent = run.job_name is not None and run.state is not TaskState.STARTED
+        if not end.passing and not innocent:
             return AttemptEnd(state=TaskState.FAILURE, error=end.error)
         manifest = self._store.get(QUEUE, Key(namespace, run.queue))
         spec = None if manifest is None else parse_spec(BBBQueueSpec, manifest)
