@@ -183,6 +183,7 @@ _ranked = (
         _place(_by_priority).label("by_priority"),
         _place(_by_age).label("by_age"),
         sa.func.count().over(partition_by=(_T.queue, _T.in_flight)).label("alike"),
+        sa.func.sum(sa.func.coalesce(_T.steps, 1) - 1).over(partition_by=_T.queue).label("further"),
     )
     .where(_T.namespace == _namespace, _T.enqueued, sa.or_(_T.finished_at.is_(None), _T.in_flight))
     .subquery("ranked")
@@ -200,7 +201,7 @@ _has_workflows = (
 )
 _clock = sa.select(sa.func.clock_timestamp().label("now"), _has_workflows.label("has_workflows")).subquery("clock")
 _CONTENT = (
-    sa.select(_clock.c.now, _clock.c.has_workflows, *(_ranked.c[name] for name in (*_NAMES, "alike")))
+    sa.select(_clock.c.now, _clock.c.has_workflows, *(_ranked.c[name] for name in (*_NAMES, "alike", "further")))
     .select_from(
         _clock.outerjoin(
             _ranked,
@@ -220,7 +221,10 @@ def read_content(connection: sa.Connection, namespace: str) -> QueueContent:
     rows = connection.execute(_CONTENT, {"for_namespace": namespace}).all()
     found = [row for row in rows if row.id is not None]
     alike = {(row.queue, row.in_flight): row.alike for row in found}
-    counts = {queue: RunCounts(alike.get((queue, False), 0), alike.get((queue, True), 0)) for queue, _ in alike}
+    counts = {
+        row.queue: RunCounts(alike.get((row.queue, False), 0), alike.get((row.queue, True), 0), row.further)
+        for row in found
+    }
     return QueueContent(rows[0].now, tuple(map(_run, found)), counts, rows[0].has_workflows)
 
 
@@ -385,10 +389,7 @@ def revoke_steps(connection: sa.Connection, *workflows: UUID, why: str) -> None:
 
 
 def purge(connection: sa.Connection, namespace: str, queue: str, *, why: str) -> int:
-    """Revoke every run of a queue that waits, and return how many there were; what is in flight goes on.
-
-    Of chunks each is revoked, too; chains and groups end at the operator's next look.
-    """
+    """Revoke every run of a queue that waits, with its chunks; return how many there were. What is in flight goes on."""
     parameters = {"for_namespace": namespace, "of_queue": queue, "why": stored_error(why)}
     rows = connection.execute(_PURGE, parameters).all()
     if rows:

@@ -24,8 +24,10 @@ from b3lb.db.task_queue import (
     revoke,
 )
 from b3lb.db.task_runs import JSON_BYTES, JSON_LEVELS, TaskState
+from b3lb.db.workflows import enqueue_workflow
 from b3lb.release import RunCounts
 from b3lb.retention import HistoryPolicy
+from b3lb.workflows import parse_workflow
 
 pytestmark = pytest.mark.integration
 
@@ -201,6 +203,16 @@ def test_what_waits_and_what_is_at_work_is_counted_by_queue(connection: sa.Conne
     counts = read_content(connection, NAMESPACE).counts
     assert counts == {"record": RunCounts(waiting=2, in_flight=2), "other": RunCounts(waiting=1)}
     assert read_content(connection, "nowhere").counts == {}
+
+
+def test_chunks_ask_for_as_many_pods_as_there_are(connection: sa.Connection) -> None:
+    put(connection)
+    for items in (3, 4):
+        workflow = parse_workflow({"chunks": {"task": "render", "items": [0] * items, "size": 1}})
+        run_id = enqueue_workflow(connection, namespace=NAMESPACE, workflow=workflow, queues=["record"] * items)
+    let_go(connection, run_id)
+    counts = read_content(connection, NAMESPACE).counts["record"]
+    assert (counts, counts.demand) == (RunCounts(waiting=2, in_flight=1, further=5), 8)
 
 
 def test_runs_are_listed_newest_first_and_chosen_by_queue_task_and_state(connection: sa.Connection) -> None:

@@ -10,6 +10,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import sqlalchemy as sa
@@ -130,7 +131,11 @@ class RunReconciler:
         """Keep the numbers as they are after the release, and tell of those that changed."""
         before, known = self._counts.get(namespace, {}), namespace in self._counts
         now = {
-            queue: RunCounts(counts.waiting - released.get(queue, 0), counts.in_flight + released.get(queue, 0))
+            queue: replace(
+                counts,
+                waiting=counts.waiting - released.get(queue, 0),
+                in_flight=counts.in_flight + released.get(queue, 0),
+            )
             for queue, counts in read.items()
         }
         self._counts[namespace] = now
@@ -331,8 +336,7 @@ class RunReconciler:
 
     async def _decide(self, key: Key, spec: BBBQueueSpec, content: QueueContent) -> Release:
         runs = [run for run in content.runs if run.queue == key.name]
-        further = sum(run.chunks - 1 for run in runs if run.chunks is not None)
-        demand = content.counts.get(key.name, RunCounts()).demand + further
+        demand = content.counts.get(key.name, RunCounts()).demand
         rate = None if spec.rate_limit is None else parse_rate(spec.rate_limit)
         spent_until = None
         if rate is not None:
