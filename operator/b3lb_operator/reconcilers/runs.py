@@ -47,12 +47,11 @@ from b3lb_operator.kube import ConflictError, ForbiddenError, Kube, KubeError, N
 from b3lb_operator.manifests.cronjob import (
     RUN_LABEL,
     JobDefaults,
-    QueueIdentity,
     build_run_job,
 )
 from b3lb_operator.manifests.facts import Block
 from b3lb_operator.manifests.run_end import JobEnd, has_failed, job_end
-from b3lb_operator.reconcilers.queue import task_block
+from b3lb_operator.reconcilers.queue import identity_of, task_block
 from b3lb_operator.reconcilers.releases import job_name, release_batches, run_identity, tenants_of_pods, waiting
 from b3lb_operator.resolve import parse_spec
 from b3lb_operator.store import Store
@@ -292,7 +291,7 @@ class RunReconciler:
             return
         try:
             desired = build_run_job(
-                spec, identity=_identity(manifest), defaults=self._defaults, run=run_identity(run, spec)
+                spec, identity=identity_of(manifest), defaults=self._defaults, run=run_identity(run, spec)
             )
             job = await self._kube.create(JOB, desired)
         except ConflictError:
@@ -358,8 +357,3 @@ def _retry_policy(spec: BBBQueueSpec) -> RetryPolicy:
         backoff_seconds=spec.retry.backoff_seconds,
         maximum_seconds=spec.retry.maximum_seconds,
     )
-
-
-def _identity(manifest: Manifest) -> QueueIdentity:
-    metadata = manifest["metadata"]
-    return QueueIdentity(namespace=metadata["namespace"], name=metadata["name"], uid=metadata["uid"])
