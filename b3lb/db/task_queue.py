@@ -389,7 +389,7 @@ def revoke_steps(connection: sa.Connection, *workflows: UUID, why: str) -> None:
 
 
 def purge(connection: sa.Connection, namespace: str, queue: str, *, why: str) -> int:
-    """Revoke every run of a queue that waits, with its chunks; return how many there were. What is in flight goes on."""
+    """Revoke each run of a queue that waits, with its chunks; return how many there were. What is in flight goes on."""
     parameters = {"for_namespace": namespace, "of_queue": queue, "why": stored_error(why)}
     rows = connection.execute(_PURGE, parameters).all()
     if rows:
