@@ -207,10 +207,11 @@ def test_what_waits_and_what_is_at_work_is_counted_by_queue(connection: sa.Conne
 
 def test_chunks_ask_for_as_many_pods_as_there_are(connection: sa.Connection) -> None:
     put(connection)
+    chunked = []
     for items in (3, 4):
         workflow = parse_workflow({"chunks": {"task": "render", "items": [0] * items, "size": 1}})
-        run_id = enqueue_workflow(connection, namespace=NAMESPACE, workflow=workflow, queues=["record"] * items)
-    let_go(connection, run_id)
+        chunked.append(enqueue_workflow(connection, namespace=NAMESPACE, workflow=workflow, queues=["record"] * items))
+    let_go(connection, chunked[0])
     counts = read_content(connection, NAMESPACE).counts["record"]
     assert (counts, counts.demand) == (RunCounts(waiting=2, in_flight=1, further=5), 8)
 
