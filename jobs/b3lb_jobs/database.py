@@ -11,10 +11,8 @@ from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
-import psycopg
 import sqlalchemy as sa
 import sqlalchemy.exc
-from psycopg.pq import TransactionStatus
 
 from b3lb.db.engine import DEFAULT_KEEPALIVE, Keepalive, create_engine, database_clock, transaction
 from b3lb.db.errors import describe, is_transient, lacks_schema
@@ -110,11 +108,7 @@ class Database:
                 if read_only:
                     connection.execute(_READ_ONLY)
                 self._read_clock(connection)
-                try:
-                    yield connection
-                except BaseException:
-                    _drop_if_busy(connection)
-                    raise
+                yield connection
             self.answered = True
         except (LeaseLostError, SchemaMismatchError) as error:
             raise TransientError(str(error)) from error
@@ -172,13 +166,3 @@ class Database:
         for held in list(self._sockets.values()):
             with suppress(OSError):
                 held.shutdown(socket.SHUT_RDWR)
-
-
-def _drop_if_busy(connection: sa.Connection) -> None:
-    """Give up a connection that a signal's exception left in the middle of a statement.
-
-    It takes no ROLLBACK any more, and the error of that would hide the exception.
-    """
-    held = None if connection.invalidated else connection.connection.driver_connection
-    if isinstance(held, psycopg.Connection) and held.info.transaction_status == TransactionStatus.ACTIVE:
-        connection.invalidate()
