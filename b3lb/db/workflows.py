@@ -156,6 +156,8 @@ _BEGIN_STEP = (
     .where(_this_step)
     .values(
         enqueued=True,
+        # It waits from now on, not since the whole was enqueued.
+        not_before=sa.func.clock_timestamp(),
         arguments=sa.cast(sa.bindparam("given", type_=sa.Text), postgresql.JSONB),
     )
 )

@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from b3lb.db.engine import transaction
+from b3lb.db.farm_metrics import read_farm_metrics
 from b3lb.db.run_history import TaskRun, forget_old_runs, read_run, read_runs
 from b3lb.db.task_attempts import AttemptEnd, begin_attempt, end_attempt, record_progress
 from b3lb.db.task_queue import InvalidRunError, mark_released, purge, read_content, revoke
@@ -107,6 +108,18 @@ def test_a_chain_stops_at_a_failure_and_its_later_steps_are_revoked_with_the_rea
     assert (ended.state, ended.error) == ("FAILURE", "step 1 (fetch): FAILURE: the disk is full")
     assert steps(connection, chain)[2].error == f"the chain was given up: {ended.error}"
     assert (waiting(connection), carry_on_workflows(connection, NAMESPACE)) == ([], 0)
+
+
+def test_a_step_waits_from_its_turn_on(connection: sa.Connection) -> None:
+    chain = put(connection, CHAIN)
+    connection.execute(sa.text("UPDATE task_runs SET created_at = now() - interval '1 day'"))
+    work(connection, steps(connection, chain)[0].id)
+    carry_on_workflows(connection, NAMESPACE)
+    metrics = read_farm_metrics(connection, [NAMESPACE])
+    assert metrics.now.timestamp() - (metrics.enqueued[NAMESPACE, "record"].oldest_at or 0.0) < 60
+    (second,) = read_content(connection, NAMESPACE).runs
+    assert second.not_before is not None
+    assert second.not_before <= metrics.now
 
 
 def test_a_step_that_is_tried_again_keeps_its_chain_waiting(connection: sa.Connection) -> None:
