@@ -65,15 +65,19 @@ def parse_rate(text: str) -> Rate:
 
 @dataclass(frozen=True, slots=True)
 class RunCounts:
-    """The enqueued runs of a queue that are not over: those that wait for a Job, and those that have one."""
+    """The enqueued runs of a queue that are not over: those that wait for a Job, and those that have one.
+
+    ``further`` is the number of pods beyond one for each that runs with chunks could have.
+    """
 
     waiting: int = 0
     in_flight: int = 0
+    further: int = 0
 
     @property
     def demand(self) -> int:
         """How many pods would leave none waiting."""
-        return self.waiting + self.in_flight
+        return self.waiting + self.in_flight + self.further
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

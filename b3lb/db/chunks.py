@@ -11,10 +11,9 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from b3lb.db.statements import dump
 from b3lb.db.tables import task_runs
 from b3lb.db.task_attempts import AttemptEnd, ClaimedRun, end_attempt
-from b3lb.db.task_runs import JSON_BYTES, TaskState, capped_json, stored_error, stored_traceback
+from b3lb.db.task_runs import JSON_BYTES, TaskState, capped_json, stored_error, stored_result, stored_traceback
 from b3lb.db.workflows import joint_result, step_state
 from b3lb.workflows import joint_end
 
@@ -111,7 +110,7 @@ def end_chunk(connection: sa.Connection, chunk_id: UUID, *, attempt: int, end: A
         "final_state": end.state.value,
         "final_error": stored_error(end.error),
         "final_traceback": stored_traceback(end.traceback),
-        "final_result": None if end.result is None else dump(end.result),
+        "final_result": stored_result(end.result),
     }
     return connection.execute(_END, parameters).scalar_one_or_none() is not None
 

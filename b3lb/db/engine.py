@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 import psycopg.conninfo
 import sqlalchemy as sa
+from psycopg.pq import TransactionStatus
 
 from b3lb.db.errors import InvalidDatabaseURLError
 
@@ -136,8 +137,22 @@ def transaction(engine: sa.Engine, *, timeout_seconds: float) -> Iterator[sa.Con
     It is committed at the end of the block and rolled back by an exception. Points in time come back in UTC.
     """
     with engine.begin() as connection:
-        connection.execute(_LIMITS, {"milliseconds": str(max(1, round(timeout_seconds * 1000)))})
-        yield connection
+        try:
+            connection.execute(_LIMITS, {"milliseconds": str(max(1, round(timeout_seconds * 1000)))})
+            yield connection
+        except BaseException:
+            _drop_if_busy(connection)
+            raise
+
+
+def _drop_if_busy(connection: sa.Connection) -> None:
+    """Give up a connection that a signal's exception left in the middle of a statement.
+
+    It takes no ROLLBACK any more, and the error of that would hide the exception.
+    """
+    held = None if connection.invalidated else connection.connection.driver_connection
+    if isinstance(held, psycopg.Connection) and held.info.transaction_status == TransactionStatus.ACTIVE:
+        connection.invalidate()
 
 
 def database_clock(connection: sa.Connection) -> datetime:

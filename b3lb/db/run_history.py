@@ -50,6 +50,11 @@ class TaskRun:
     progress_percent: float | None
     progress_message: str | None
 
+    @property
+    def by_request(self) -> bool:
+        """Whether somebody enqueued it, alone or as a part of something; else a schedule started it."""
+        return self.enqueued or self.workflow is not None or self.parent is not None
+
 
 _T = task_runs.c
 _LARGE = frozenset({"arguments", "result"})

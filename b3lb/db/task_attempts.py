@@ -10,9 +10,8 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from b3lb.db.node_states import notify
-from b3lb.db.statements import dump
 from b3lb.db.tables import task_runs
-from b3lb.db.task_runs import TaskState, capped_json, stored_error, stored_traceback
+from b3lb.db.task_runs import TaskState, capped_json, stored_error, stored_result, stored_traceback
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +32,7 @@ class AttemptEnd:
 
     ``retry_seconds`` belongs to the state RETRY: the run waits that long and is then released again. The states
     SUCCESS, FAILURE and REVOKED end the run. Error and traceback are redacted and capped, a result of more than 64 KiB
-    is replaced by a remark.
+    or of too many levels is replaced by a remark.
     """
 
     state: TaskState
@@ -109,7 +108,7 @@ def end_attempt(connection: sa.Connection, run_id: UUID, *, attempt: int, end: A
         "run_id": run_id,
         "attempt": attempt,
         "final_state": end.state.value,
-        "final_result": None if end.result is None else dump(end.result),
+        "final_result": stored_result(end.result),
         "final_error": stored_error(end.error),
         "final_traceback": stored_traceback(end.traceback),
     }

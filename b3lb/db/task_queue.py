@@ -17,9 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from b3lb.db.node_states import notify
-from b3lb.db.statements import dump
 from b3lb.db.tables import release_rates, task_runs
-from b3lb.db.task_runs import JSON_BYTES, TaskState, stored_error
+from b3lb.db.task_runs import JSON_BYTES, JSON_LEVELS, TaskState, readable_json, stored_error
 from b3lb.release import GREATEST_PRIORITY, LEAST_PRIORITY, RunCounts
 
 MOST_LOOKED_AT = 500
@@ -96,11 +95,13 @@ def check_arguments(arguments: Mapping[str, Any], priority: int | None = None) -
     """Return the arguments of a run as JSON if a run can be like that.
 
     Raises:
-        InvalidRunError: The arguments are more than 64 KiB, or the priority is none.
+        InvalidRunError: The arguments are more than 64 KiB or nested too deeply, or the priority is none.
     """
     if priority is not None and not LEAST_PRIORITY <= priority <= GREATEST_PRIORITY:
         raise InvalidRunError(f"a priority is a number from {LEAST_PRIORITY} to {GREATEST_PRIORITY}, not {priority}")
-    text = dump(dict(arguments))
+    text = readable_json(arguments)
+    if text is None:
+        raise InvalidRunError(f"the arguments of a run are nested at most {JSON_LEVELS} levels deep")
     # As jsonb the text may grow by a blank after each colon and comma; PostgreSQL's own check has the last word.
     if len(text.encode()) + text.count(":") + text.count(",") > JSON_BYTES:
         raise InvalidRunError(f"the arguments of a run are at most {JSON_BYTES} bytes of JSON")
@@ -182,6 +183,7 @@ _ranked = (
         _place(_by_priority).label("by_priority"),
         _place(_by_age).label("by_age"),
         sa.func.count().over(partition_by=(_T.queue, _T.in_flight)).label("alike"),
+        sa.func.sum(sa.func.coalesce(_T.steps, 1) - 1).over(partition_by=_T.queue).label("further"),
     )
     .where(_T.namespace == _namespace, _T.enqueued, sa.or_(_T.finished_at.is_(None), _T.in_flight))
     .subquery("ranked")
@@ -199,7 +201,7 @@ _has_workflows = (
 )
 _clock = sa.select(sa.func.clock_timestamp().label("now"), _has_workflows.label("has_workflows")).subquery("clock")
 _CONTENT = (
-    sa.select(_clock.c.now, _clock.c.has_workflows, *(_ranked.c[name] for name in (*_NAMES, "alike")))
+    sa.select(_clock.c.now, _clock.c.has_workflows, *(_ranked.c[name] for name in (*_NAMES, "alike", "further")))
     .select_from(
         _clock.outerjoin(
             _ranked,
@@ -219,7 +221,10 @@ def read_content(connection: sa.Connection, namespace: str) -> QueueContent:
     rows = connection.execute(_CONTENT, {"for_namespace": namespace}).all()
     found = [row for row in rows if row.id is not None]
     alike = {(row.queue, row.in_flight): row.alike for row in found}
-    counts = {queue: RunCounts(alike.get((queue, False), 0), alike.get((queue, True), 0)) for queue, _ in alike}
+    counts = {
+        row.queue: RunCounts(alike.get((row.queue, False), 0), alike.get((row.queue, True), 0), row.further)
+        for row in found
+    }
     return QueueContent(rows[0].now, tuple(map(_run, found)), counts, rows[0].has_workflows)
 
 
@@ -351,12 +356,16 @@ _REVOKE = (
     .values(_revoked)
     .returning(_T.id)
 )
-_REVOKE_STEPS = sa.update(task_runs).where(_T.parent == _run_id, _T.finished_at.is_(None)).values(_revoked)
+_REVOKE_STEPS = (
+    sa.update(task_runs)
+    .where(_T.parent == sa.any_(sa.bindparam("parents", type_=postgresql.ARRAY(sa.Uuid))), _T.finished_at.is_(None))
+    .values(_revoked)
+)
 _PURGE = (
     sa.update(task_runs)
     .where(_T.namespace == _namespace, _T.queue == sa.bindparam("of_queue"), _waits)
     .values(_revoked)
-    .returning(_T.id)
+    .returning(_T.id, _T.steps)
 )
 
 
@@ -374,15 +383,16 @@ def revoke(connection: sa.Connection, namespace: str, run_id: UUID, *, why: str)
     return done
 
 
-def revoke_steps(connection: sa.Connection, workflow_id: UUID, *, why: str) -> None:
-    """Revoke the steps of a workflow that have not ended; whoever calls this holds the workflow's row."""
-    connection.execute(_REVOKE_STEPS, {"run_id": workflow_id, "why": stored_error(why)})
+def revoke_steps(connection: sa.Connection, *workflows: UUID, why: str) -> None:
+    """Revoke the steps of workflows that have not ended; whoever calls this holds the workflows' rows."""
+    connection.execute(_REVOKE_STEPS, {"parents": list(workflows), "why": stored_error(why)})
 
 
 def purge(connection: sa.Connection, namespace: str, queue: str, *, why: str) -> int:
-    """Revoke every run of a queue that waits, and return how many there were; what is in flight goes on."""
+    """Revoke each run of a queue that waits, with its chunks; return how many there were. What is in flight goes on."""
     parameters = {"for_namespace": namespace, "of_queue": queue, "why": stored_error(why)}
-    count = len(connection.execute(_PURGE, parameters).all())
-    if count:
+    rows = connection.execute(_PURGE, parameters).all()
+    if rows:
+        revoke_steps(connection, *(row.id for row in rows if row.steps is not None), why=why)
         notify(connection, namespace)
-    return count
+    return len(rows)

@@ -13,11 +13,14 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from b3lb.db.statements import dump, storable_text
+from b3lb.db.statements import dump, nesting, storable_text
 from b3lb.db.tables import task_runs
 from b3lb.redaction import redact, shortened
 
 JSON_BYTES = 65_536
+JSON_LEVELS = 100
+"""So deeply arguments and results are nested at most, so that whoever reads them can."""
+
 ERROR_CHARACTERS = 1_000
 TRACEBACK_CHARACTERS = 16_000
 
@@ -178,6 +181,20 @@ def fail_silent_runs(connection: sa.Connection, namespace: str, jobs: Sequence[s
     """Note the end of runs whose pods, of these failed Jobs of schedules, died without a word; return how many."""
     parameters = {"for_namespace": namespace, "jobs": list(jobs), "why": stored_error(error)}
     return len(connection.execute(_SILENT, parameters).all())
+
+
+def readable_json(value: Mapping[str, Any]) -> str | None:
+    """Return ``value`` as JSON, None if it is nested more deeply than `JSON_LEVELS`."""
+    try:
+        text = dump(value)
+    except RecursionError:
+        return None
+    return text if nesting(text) <= JSON_LEVELS else None
+
+
+def stored_result(result: Mapping[str, Any] | None) -> str | None:
+    """Return the result of a task as it may be stored: one that is nested too deeply is replaced by a remark."""
+    return None if result is None else readable_json(result) or dump({"truncated": True, "levels": JSON_LEVELS})
 
 
 def stored_error(error: str | None) -> str | None:

@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
+from b3lb.db.errors import broken_rule
 from b3lb.db.node_states import notify
 from b3lb.db.statements import dump, recordset
 from b3lb.db.tables import task_runs
@@ -116,12 +117,24 @@ def enqueue_workflow(
     return chosen
 
 
+_steps = task_runs.alias("steps_of_it")
+
+
+def _has_step(*conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    return sa.select(sa.literal(1)).where(_steps.c.parent == _T.id, *conditions).correlate(task_runs).exists()
+
+
+# Those that only wait are left out: however many they are, they must not keep the others from their turn.
 _OPEN = (
     sa.select(_T.id, _T.workflow, _T.state)
     .where(
         _T.namespace == _namespace,
         _T.workflow.in_([WorkflowKind.CHAIN.value, WorkflowKind.GROUP.value]),
         _T.finished_at.is_(None),
+        sa.or_(
+            sa.not_(_has_step(_steps.c.enqueued, _steps.c.finished_at.is_(None))),
+            sa.and_(_T.state == TaskState.PENDING.value, _has_step(_steps.c.started_at.is_not(None))),
+        ),
     )
     .order_by(_T.id)
     .limit(MOST_CARRIED_ON)
@@ -145,10 +158,11 @@ _BEGIN_STEP = (
     .where(_this_step)
     .values(
         enqueued=True,
+        # It waits from now on, not since the whole was enqueued.
+        not_before=sa.func.clock_timestamp(),
         arguments=sa.cast(sa.bindparam("given", type_=sa.Text), postgresql.JSONB),
     )
 )
-_steps = task_runs.alias("steps_of_it")
 _first_start = sa.select(sa.func.min(_steps.c.started_at)).where(_steps.c.parent == _parent).scalar_subquery()
 _this_workflow = sa.and_(_T.id == _parent, _T.finished_at.is_(None))
 _STARTED = (
@@ -172,7 +186,7 @@ _END = (
 def carry_on_workflows(connection: sa.Connection, namespace: str) -> int:
     """Begin the steps whose turn it is and end what has come to its end; return how many chains and groups moved.
 
-    Two statements where nothing moves. Harmless to repeat, and to do by several at once.
+    One statement where nothing moves. Harmless to repeat, and to do by several at once.
     """
     found = connection.execute(_OPEN, {"for_namespace": namespace}).all()
     if not found:
@@ -205,10 +219,16 @@ def _begin(connection: sa.Connection, parent: UUID, place: int) -> Move | None:
     given = handed_over(row.arguments, row.receives, rows[place - 1].result if place else None)
     try:
         text = check_arguments(given)
+        with connection.begin_nested():
+            connection.execute(_BEGIN_STEP, {"of_parent": parent, "at_place": place, "given": text})
     except InvalidRunError as error:
-        return Move(end=WorkflowEnd(TaskState.FAILURE, f"step {place + 1} with the result before it: {error}"))
-    connection.execute(_BEGIN_STEP, {"of_parent": parent, "at_place": place, "given": text})
-    return None
+        problem = str(error)
+    except (sa.exc.IntegrityError, sa.exc.DataError) as error:
+        # A number may be longer in the database than here: 1e-300 has 302 characters there.
+        problem = f"the database refuses it: {broken_rule(error)}"
+    else:
+        return None
+    return Move(end=WorkflowEnd(TaskState.FAILURE, f"step {place + 1} with the result before it: {problem}"))
 
 
 def _end(connection: sa.Connection, kind: WorkflowKind, parent: UUID, end: WorkflowEnd) -> None:

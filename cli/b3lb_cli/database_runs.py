@@ -101,7 +101,7 @@ class DatabaseRuns:
         def take_back(connection: sa.Connection) -> TaskRun:
             if not revoke(connection, self._namespace, run_id, why="revoked by hand"):
                 run = self._existing(connection, run_id)
-                problem = f"it is over: {run.state}" if run.enqueued else "it was not enqueued: a schedule started it"
+                problem = f"it is over: {run.state}" if run.by_request else "it was not enqueued: a schedule started it"
                 raise CommandError(ExitCode.NOT_FOUND, f"run {run_id} cannot be revoked: {problem}")
             return self._existing(connection, run_id)
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from b3lb_operator.kinds import SECRET, Key, Kind, Manifest, is_newer, key_of
+from b3lb_operator.kinds import JOB, SECRET, Key, Kind, Manifest, is_newer, key_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +24,7 @@ class Change:
 
 
 class Store:
-    """Objects by kind, namespace and name; of Secrets only name and resource version, never the data.
+    """Objects by kind, namespace and name; of Secrets only name and resource version, never the data, of Jobs no pod.
 
     Whatever way a change comes in, by a watch, a list or the answer to an own write, ``on_change`` is told once.
     """
@@ -114,4 +115,9 @@ def _slim(kind: Kind, manifest: Mapping[str, object]) -> Manifest:
     if kind == SECRET:
         wanted = ("namespace", "name", "uid", "resourceVersion")
         return {"metadata": {field: metadata[field] for field in wanted}}
+    if kind == JOB:
+        # A day of finished ones is kept: what their pods were made of would take most of the memory.
+        spec: Any = manifest.get("spec") or {}
+        kept = {field: spec[field] for field in ("activeDeadlineSeconds",) if field in spec}
+        return {**manifest, "metadata": metadata, "spec": kept}
     return {**manifest, "metadata": metadata}

@@ -23,9 +23,11 @@ from b3lb.db.task_queue import (
     record_job,
     revoke,
 )
-from b3lb.db.task_runs import JSON_BYTES, TaskState
+from b3lb.db.task_runs import JSON_BYTES, JSON_LEVELS, TaskState
+from b3lb.db.workflows import enqueue_workflow
 from b3lb.release import RunCounts
 from b3lb.retention import HistoryPolicy
+from b3lb.workflows import parse_workflow
 
 pytestmark = pytest.mark.integration
 
@@ -70,6 +72,27 @@ def test_arguments_have_a_limit_which_the_database_holds_as_well(connection: sa.
     for arguments in ({"text": "x" * (JSON_BYTES - 11)}, {"list": [1] * 30_000}):
         with pytest.raises(InvalidRunError, match="at most 65536 bytes"):
             put(connection, arguments=arguments)
+
+
+def nested(levels: int) -> dict[str, Any]:
+    """Return arguments or a result of so many levels."""
+    value: list[Any] = []
+    for _ in range(levels - 2):
+        value = [value]
+    return {"list": value}
+
+
+@pytest.mark.parametrize("levels", [JSON_LEVELS + 1, 100_000])
+def test_what_is_nested_too_deeply_to_be_read_again_is_not_stored(connection: sa.Connection, levels: int) -> None:
+    run_id = put(connection, arguments=nested(JSON_LEVELS))
+    with pytest.raises(InvalidRunError, match="at most 100 levels"):
+        put(connection, arguments=nested(levels))
+    let_go(connection, run_id)
+    end = AttemptEnd(state=TaskState.SUCCESS, result=nested(levels))
+    assert end_attempt(connection, run_id, attempt=1, end=end)
+    run = read_run(connection, NAMESPACE, run_id)
+    assert run is not None
+    assert (run.state, run.result) == ("SUCCESS", {"truncated": True, "levels": JSON_LEVELS})
 
 
 def test_a_run_is_released_once_and_begun_by_one_pod_of_that_attempt_only(connection: sa.Connection) -> None:
@@ -180,6 +203,17 @@ def test_what_waits_and_what_is_at_work_is_counted_by_queue(connection: sa.Conne
     counts = read_content(connection, NAMESPACE).counts
     assert counts == {"record": RunCounts(waiting=2, in_flight=2), "other": RunCounts(waiting=1)}
     assert read_content(connection, "nowhere").counts == {}
+
+
+def test_chunks_ask_for_as_many_pods_as_there_are(connection: sa.Connection) -> None:
+    put(connection)
+    chunked = []
+    for items in (3, 4):
+        workflow = parse_workflow({"chunks": {"task": "render", "items": [0] * items, "size": 1}})
+        chunked.append(enqueue_workflow(connection, namespace=NAMESPACE, workflow=workflow, queues=["record"] * items))
+    let_go(connection, chunked[0])
+    counts = read_content(connection, NAMESPACE).counts["record"]
+    assert (counts, counts.demand) == (RunCounts(waiting=2, in_flight=1, further=5), 8)
 
 
 def test_runs_are_listed_newest_first_and_chosen_by_queue_task_and_state(connection: sa.Connection) -> None:

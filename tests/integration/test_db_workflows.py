@@ -12,11 +12,12 @@ import pytest
 import sqlalchemy as sa
 
 from b3lb.db.engine import transaction
+from b3lb.db.farm_metrics import read_farm_metrics
 from b3lb.db.run_history import TaskRun, forget_old_runs, read_run, read_runs
 from b3lb.db.task_attempts import AttemptEnd, begin_attempt, end_attempt, record_progress
 from b3lb.db.task_queue import InvalidRunError, mark_released, purge, read_content, revoke
 from b3lb.db.task_runs import JSON_BYTES, TaskState
-from b3lb.db.workflows import carry_on_workflows, enqueue_workflow
+from b3lb.db.workflows import MOST_CARRIED_ON, carry_on_workflows, enqueue_workflow
 from b3lb.retention import HistoryPolicy
 from b3lb.workflows import parse_workflow
 
@@ -109,6 +110,18 @@ def test_a_chain_stops_at_a_failure_and_its_later_steps_are_revoked_with_the_rea
     assert (waiting(connection), carry_on_workflows(connection, NAMESPACE)) == ([], 0)
 
 
+def test_a_step_waits_from_its_turn_on(connection: sa.Connection) -> None:
+    chain = put(connection, CHAIN)
+    connection.execute(sa.text("UPDATE task_runs SET created_at = now() - interval '1 day'"))
+    work(connection, steps(connection, chain)[0].id)
+    carry_on_workflows(connection, NAMESPACE)
+    metrics = read_farm_metrics(connection, [NAMESPACE])
+    assert metrics.now.timestamp() - (metrics.enqueued[NAMESPACE, "record"].oldest_at or 0.0) < 60
+    (second,) = read_content(connection, NAMESPACE).runs
+    assert second.not_before is not None
+    assert second.not_before <= metrics.now
+
+
 def test_a_step_that_is_tried_again_keeps_its_chain_waiting(connection: sa.Connection) -> None:
     chain = put(connection, CHAIN)
     first = steps(connection, chain)[0].id
@@ -125,6 +138,18 @@ def test_a_result_that_is_too_large_to_be_handed_on_ends_the_chain_with_a_reason
     ended = row(connection, chain)
     assert (ended.state, states(connection, chain)) == ("FAILURE", ["SUCCESS", "REVOKED", "REVOKED"])
     assert "step 2 with the result before it: the arguments of a run are at most 65536 bytes" in str(ended.error)
+
+
+def test_arguments_that_the_database_refuses_end_their_chain_only(connection: sa.Connection) -> None:
+    content = {"chain": [{"task": "fetch"}, {"task": "send", "receives": "sizes", "arguments": {"text": "x" * 10_000}}]}
+    chain, other = put(connection, content), put(connection, CHAIN)
+    work(connection, steps(connection, chain)[0].id, result={"sizes": [1e-300] * 200})
+    work(connection, steps(connection, other)[0].id)
+    assert carry_on_workflows(connection, NAMESPACE) == 2
+    ended = row(connection, chain)
+    assert (ended.state, states(connection, chain)) == ("FAILURE", ["SUCCESS", "REVOKED"])
+    assert "step 2 with the result before it: the database refuses it" in str(ended.error)
+    assert waiting(connection) == [steps(connection, other)[1].id]
 
 
 def test_a_group_runs_side_by_side_and_its_result_is_the_list(connection: sa.Connection) -> None:
@@ -205,6 +230,13 @@ def test_purging_ends_the_chains_whose_steps_waited(connection: sa.Connection) -
     assert (row(connection, chain).state, states(connection, chain)) == ("REVOKED", ["REVOKED"] * 3)
 
 
+def test_purging_ends_chunks_that_waited_with_each_of_them(connection: sa.Connection) -> None:
+    chunks = put(connection, {"chunks": {"task": "render", "items": [1, 2, 3], "size": 1}})
+    assert purge(connection, NAMESPACE, "record", why="purged") == 1
+    assert (row(connection, chunks).state, states(connection, chunks)) == ("REVOKED", ["REVOKED"] * 3)
+    assert forget_old_runs(connection, NAMESPACE, HistoryPolicy(days=30, rows=0)) == 4
+
+
 def test_finished_steps_are_kept_as_long_as_their_workflow_has_not_ended(connection: sa.Connection) -> None:
     chain = put(connection, CHAIN)
     first = steps(connection, chain)[0].id
@@ -213,6 +245,13 @@ def test_finished_steps_are_kept_as_long_as_their_workflow_has_not_ended(connect
     assert forget_old_runs(connection, NAMESPACE, nothing) == 0
     revoke(connection, NAMESPACE, chain, why="by hand")
     assert forget_old_runs(connection, NAMESPACE, nothing) == 4
+
+
+def test_however_many_workflows_wait_the_others_go_on(connection: sa.Connection) -> None:
+    last = max(put(connection, CHAIN) for _ in range(MOST_CARRIED_ON + 1))
+    work(connection, steps(connection, last)[0].id)
+    assert carry_on_workflows(connection, NAMESPACE) == 1
+    assert steps(connection, last)[1].id in waiting(connection)
 
 
 def test_steps_that_are_too_large_are_refused_and_nothing_is_enqueued(connection: sa.Connection) -> None:
@@ -230,7 +269,7 @@ def test_carrying_on_costs_the_same_whatever_the_number_of_steps(engine: sa.Engi
             carry_on_workflows(connection, NAMESPACE)
         return len(executed)
 
-    assert count(2) == count(100) == 2
+    assert count(2) == count(100) == 1
 
 
 def test_progress_is_read_back_redacted_and_a_new_attempt_begins_without(connection: sa.Connection) -> None:

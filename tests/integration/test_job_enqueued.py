@@ -96,6 +96,15 @@ def test_the_soft_time_limit_can_be_caught_and_what_is_there_is_saved(engine: sa
     assert 0.9 <= run.result["seconds"] <= 3
 
 
+@pytest.mark.parametrize(("catch", "state"), [(True, "SUCCESS"), (False, "FAILURE")])
+def test_in_the_middle_of_a_statement_the_soft_time_limit_is_the_same(
+    engine: sa.Engine, database_url: str, catch: bool, state: str
+) -> None:
+    limit = {"B3LB_SOFT_TIME_LIMIT_SECONDS": "1"}
+    _, run, _ = work(engine, database_url, statement_seconds=3.0, catch=catch, environment=limit)
+    assert (run.state, run.error) == (state, None if catch else "the soft time limit of 1 s is over")
+
+
 def test_an_uncaught_soft_time_limit_is_a_failure(engine: sa.Engine, database_url: str) -> None:
     code, run, _ = work(engine, database_url, seconds=30, environment={"B3LB_SOFT_TIME_LIMIT_SECONDS": "1"})
     assert (code, run.state, run.error) == (70, "FAILURE", "the soft time limit of 1 s is over")

@@ -13,6 +13,8 @@ import sqlalchemy as sa
 from b3lb.db.engine import transaction
 from b3lb.db.run_history import TaskRun, read_run, read_runs
 from b3lb.db.task_queue import mark_released
+from b3lb.db.workflows import enqueue_workflow
+from b3lb.workflows import parse_workflow
 from b3lb_operator.database import Database, DatabaseUnavailableError
 from b3lb_operator.events import EventRecorder
 from b3lb_operator.kinds import QUEUE
@@ -151,6 +153,16 @@ async def test_a_refused_request_is_told_and_taken_away_and_holds_up_no_other(de
     event = desk.events._backlog.get_nowait()
     assert (event["type"], event["reason"], event["regarding"]["name"]) == ("Warning", "RequestRefused", "core")
     assert event["note"] == f"{PREFIX}{bad}: the queue does not have the task 'render'; it has check-nodes"
+
+
+async def test_a_workflow_that_is_over_is_not_said_to_come_from_a_schedule(desk: Desk) -> None:
+    with transaction(desk.engine, timeout_seconds=10) as connection:
+        workflow = parse_workflow({"group": [{"task": "check-nodes"}]})
+        group = enqueue_workflow(connection, namespace=NAMESPACE, workflow=workflow, queues=["core"])
+        connection.execute(sa.text("UPDATE task_runs SET state = 'SUCCESS', finished_at = now()"))
+    request = desk.ask({"revoke": str(group)})
+    await desk.look()
+    assert desk.outcome(request)[:2] == ("refused", f"run {group} cannot be revoked: it is over: SUCCESS")
 
 
 async def test_a_run_is_revoked_on_its_own_queue_only_and_again_without_harm(desk: Desk) -> None:

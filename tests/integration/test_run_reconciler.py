@@ -272,6 +272,17 @@ async def test_runs_are_claimed_in_batches_of_one_job_each_that_any_operator_mak
     assert fixture.job(runs[6]) is not None
 
 
+async def test_what_a_batch_died_of_is_no_failure_of_the_runs_that_had_not_begun(fixture: Fixture) -> None:
+    fixture.declare(schedule=None, batchSize=2)
+    begun, other = fixture.put(), fixture.put()
+    await fixture.look()
+    with transaction(fixture.engine, timeout_seconds=10) as connection:
+        begin_attempt(connection, begun, attempt=1, pod="pod")
+    fixture.fail(begun, "DeadlineExceeded")
+    await fixture.look()
+    assert [fixture.row(run_id).state for run_id in (begun, other)] == ["FAILURE", "RETRY"]
+
+
 async def test_the_job_of_a_batch_is_deleted_only_when_all_its_runs_are_revoked(fixture: Fixture) -> None:
     fixture.declare(schedule=None, batchSize=2)
     runs = [fixture.put() for _ in range(2)]

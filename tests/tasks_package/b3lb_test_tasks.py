@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field
 
 from b3lb_jobs.errors import PermanentError, SoftTimeLimitError, TransientError
@@ -17,6 +18,7 @@ class WorkArguments(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     seconds: float = Field(default=0.0, ge=0)
+    statement_seconds: float = Field(default=0.0, ge=0)
     end: Literal["success", "transient", "permanent", "bug", "memory", "stubborn", "hog"] = "success"
     countdown: float | None = None
     catch: bool = False
@@ -30,6 +32,9 @@ def work(context: RunContext, arguments: WorkArguments) -> Mapping[str, Any]:
     began = time.monotonic()
     try:
         time.sleep(arguments.seconds)
+        if arguments.statement_seconds:
+            with context.database.transaction() as connection:
+                connection.execute(sa.select(sa.func.pg_sleep(arguments.statement_seconds)))
     except SoftTimeLimitError:
         if arguments.end == "stubborn":
             time.sleep(arguments.seconds)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from b3lb.db.engine import connection_parameters, create_engine
 from b3lb.db.errors import MESSAGE_CHARACTERS, InvalidDatabaseURLError, describe, is_transient
 from b3lb.db.schema import SchemaRange, judge
-from b3lb.db.statements import dump, storable_text
+from b3lb.db.statements import dump, nesting, storable_text
 
 
 def wrapped(error: psycopg.Error, *, invalidated: bool = False) -> sqlalchemy.exc.DBAPIError:
@@ -149,3 +149,17 @@ def test_what_the_jobs_import_pulls_in_neither_alembic_nor_pydantic_nor_kubernet
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30, check=True)
     forbidden = {"alembic", "pydantic", "pydantic_settings", "kopf", "kubernetes", "aiohttp", "yarl", "structlog"}
     assert set(result.stdout.split()) & forbidden == set()
+
+
+def depth(value: object) -> int:
+    inner = value if isinstance(value, list) else value.values() if isinstance(value, dict) else None
+    return 0 if inner is None else 1 + max(map(depth, inner), default=0)
+
+
+@given(
+    st.recursive(
+        st.none() | st.text('[]{}"\\\n'), lambda inner: st.lists(inner) | st.dictionaries(st.text('[]{}"\\'), inner)
+    )
+)
+def test_the_levels_of_json_are_counted_whatever_stands_in_its_texts(value: object) -> None:
+    assert nesting(dump(value)) == depth(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from b3lb_operator.kinds import NODE, SECRET, Key, is_newer
+from b3lb_operator.kinds import JOB, NODE, SECRET, Key, is_newer
 from b3lb_operator.store import Change, Store
 
 KEY = Key("farm", "one")
@@ -72,6 +72,13 @@ def test_nothing_of_a_secret_but_its_name_and_version_is_kept() -> None:
     store.observe(SECRET, "ADDED", manifest(5, data={"secret": "Z2VoZWlt"}, type="Opaque"))
     assert store.get(SECRET, KEY) == manifest(5)
     assert "Z2VoZWlt" not in repr(store.__dict__)
+
+
+def test_of_a_job_all_is_kept_but_what_its_pods_are_made_of() -> None:
+    store = new_store()
+    spec = {"activeDeadlineSeconds": 300, "template": {"spec": {"containers": [{"image": "b3lb"}]}}}
+    store.observe(JOB, "ADDED", manifest(5, spec=spec, status={"active": 1}))
+    assert store.get(JOB, KEY) == manifest(5, spec={"activeDeadlineSeconds": 300}, status={"active": 1})
 
 
 def test_managed_fields_are_not_kept() -> None:

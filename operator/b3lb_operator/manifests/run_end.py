@@ -8,7 +8,7 @@ from typing import Any
 
 from b3lb.resources.conditions import ConditionStatus, find_condition
 
-_PERMANENT_CODES = frozenset({*range(64, 71), 78})
+PERMANENT_CODES = frozenset({*range(64, 71), 78})
 """Exit codes of b3lb-job that say that another attempt is no use."""
 
 _KILLED = 128
@@ -68,4 +68,4 @@ def _pod_end(state: Mapping[str, Any]) -> JobEnd:
         return JobEnd(passing=False, error="OOMKilled: the pod used more memory than its limit allows")
     if code > _KILLED:
         return JobEnd(passing=True, error=f"the pod was killed by signal {code - _KILLED} (exit code {code})")
-    return JobEnd(passing=code not in _PERMANENT_CODES, error=f"the pod ended without a word (exit code {code})")
+    return JobEnd(passing=code not in PERMANENT_CODES, error=f"the pod ended without a word (exit code {code})")

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from b3lb.resources.queue import BBBQueueSpec
+from b3lb_operator.manifests.run_end import PERMANENT_CODES
 
 INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
-
-_PERMANENT_CODES = [*range(64, 71), 78]
-"""Exit codes of b3lb-job that say that another attempt is no use."""
 
 _LONGEST_PAUSE_SECONDS = 600
 _LONGEST_SECONDS = 2**31 - 1
@@ -41,7 +39,7 @@ def chunked_job(job: dict[str, Any], spec: BBBQueueSpec, *, chunks: int, pods: i
         "podFailurePolicy": {
             "rules": [
                 {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
-                {"action": "FailIndex", "onExitCodes": {"operator": "In", "values": _PERMANENT_CODES}},
+                {"action": "FailIndex", "onExitCodes": {"operator": "In", "values": sorted(PERMANENT_CODES)}},
             ]
         },
         "activeDeadlineSeconds": min(longest, _LONGEST_SECONDS),

@@ -63,6 +63,12 @@ def _taken(name: str, spec: BBBQueueSpec, shared: Sequence[str]) -> str:
     return f"BBBQueue {name} is older and runs {tasks} already: {advice}"
 
 
+def identity_of(manifest: Manifest) -> QueueIdentity:
+    """Return what a BBBQueue owns its CronJob and Jobs as."""
+    metadata = manifest["metadata"]
+    return QueueIdentity(namespace=metadata["namespace"], name=metadata["name"], uid=metadata["uid"])
+
+
 def owned_jobs(jobs: Iterable[Manifest], owner: Manifest | None) -> list[Manifest]:
     """Return the Jobs that a CronJob owns, or a BBBQueue: those of its enqueued runs."""
     uid = None if owner is None else owner["metadata"]["uid"]
@@ -141,9 +147,9 @@ class QueueReconciler:
         queues = (queue for other, queue in self._store.in_namespace(QUEUE, key.namespace) if other != key)
         block = task_block(manifest, spec, queues)
         live = await self._live(key)
-        cron_job = live if live is not None and may_take(live, _identity(manifest)) else None
+        cron_job = live if live is not None and may_take(live, identity_of(manifest)) else None
         if block is None and live is not None and cron_job is None:
-            block = _in_the_way(live, _identity(manifest))
+            block = _in_the_way(live, identity_of(manifest))
         elif block is None and spec.schedule is not None:
             cron_job, block = await self._ensure(manifest, spec, cron_job)
         elif cron_job is not None:
@@ -172,7 +178,7 @@ class QueueReconciler:
         What others add cannot be told from the API server's defaults, so whatever is not of our own writing is written
         anew; where that changes nothing, it makes no new generation either.
         """
-        identity = _identity(manifest)
+        identity = identity_of(manifest)
         try:
             desired = build_cronjob(spec, identity=identity, defaults=self._defaults)
         except ValueError as error:
@@ -263,11 +269,6 @@ def _edition(cron_job: Manifest) -> tuple[str, int]:
     """Return what changes with each change of a CronJob's spec, whoever makes it."""
     metadata = cron_job["metadata"]
     return metadata["uid"], metadata["generation"]
-
-
-def _identity(manifest: Manifest) -> QueueIdentity:
-    metadata = manifest["metadata"]
-    return QueueIdentity(namespace=metadata["namespace"], name=metadata["name"], uid=metadata["uid"])
 
 
 def _owners(manifest: Manifest) -> Iterable[Mapping[str, Any]]:

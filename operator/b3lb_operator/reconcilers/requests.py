@@ -173,5 +173,5 @@ def _revoke(connection: sa.Connection, queue: Key, run_id: UUID) -> RequestOutco
         return RequestOutcome("refused", message, queue.namespace)
     if revoke(connection, queue.namespace, run.id, why=f"revoked {_BY_HAND}") or run.state == TaskState.REVOKED:
         return RequestOutcome("done", f"run {run.id} is revoked", queue.namespace, revoked=1)
-    problem = f"it is over: {run.state}" if run.enqueued else "it was not enqueued: a schedule started it"
+    problem = f"it is over: {run.state}" if run.by_request else "it was not enqueued: a schedule started it"
     return RequestOutcome("refused", f"run {run.id} cannot be revoked: {problem}", queue.namespace)

@@ -10,6 +10,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 
 import sqlalchemy as sa
@@ -46,12 +47,11 @@ from b3lb_operator.kube import ConflictError, ForbiddenError, Kube, KubeError, N
 from b3lb_operator.manifests.cronjob import (
     RUN_LABEL,
     JobDefaults,
-    QueueIdentity,
     build_run_job,
 )
 from b3lb_operator.manifests.facts import Block
 from b3lb_operator.manifests.run_end import JobEnd, has_failed, job_end
-from b3lb_operator.reconcilers.queue import task_block
+from b3lb_operator.reconcilers.queue import identity_of, task_block
 from b3lb_operator.reconcilers.releases import job_name, release_batches, run_identity, tenants_of_pods, waiting
 from b3lb_operator.resolve import parse_spec
 from b3lb_operator.store import Store
@@ -130,7 +130,11 @@ class RunReconciler:
         """Keep the numbers as they are after the release, and tell of those that changed."""
         before, known = self._counts.get(namespace, {}), namespace in self._counts
         now = {
-            queue: RunCounts(counts.waiting - released.get(queue, 0), counts.in_flight + released.get(queue, 0))
+            queue: replace(
+                counts,
+                waiting=counts.waiting - released.get(queue, 0),
+                in_flight=counts.in_flight + released.get(queue, 0),
+            )
             for queue, counts in read.items()
         }
         self._counts[namespace] = now
@@ -247,7 +251,9 @@ class RunReconciler:
 
     def _attempt_end(self, namespace: str, run: EnqueuedRun, end: JobEnd) -> AttemptEnd:
         """Return what becomes of a run whose pod ended without noting that."""
-        if not end.passing:
+        # Of several runs in a pod, one that had not begun is not what the pod died of.
+        innocent = run.job_name is not None and run.state is not TaskState.STARTED
+        if not end.passing and not innocent:
             return AttemptEnd(state=TaskState.FAILURE, error=end.error)
         manifest = self._store.get(QUEUE, Key(namespace, run.queue))
         spec = None if manifest is None else parse_spec(BBBQueueSpec, manifest)
@@ -285,7 +291,7 @@ class RunReconciler:
             return
         try:
             desired = build_run_job(
-                spec, identity=_identity(manifest), defaults=self._defaults, run=run_identity(run, spec)
+                spec, identity=identity_of(manifest), defaults=self._defaults, run=run_identity(run, spec)
             )
             job = await self._kube.create(JOB, desired)
         except ConflictError:
@@ -329,8 +335,7 @@ class RunReconciler:
 
     async def _decide(self, key: Key, spec: BBBQueueSpec, content: QueueContent) -> Release:
         runs = [run for run in content.runs if run.queue == key.name]
-        further = sum(run.chunks - 1 for run in runs if run.chunks is not None)
-        demand = content.counts.get(key.name, RunCounts()).demand + further
+        demand = content.counts.get(key.name, RunCounts()).demand
         rate = None if spec.rate_limit is None else parse_rate(spec.rate_limit)
         spent_until = None
         if rate is not None:
@@ -352,8 +357,3 @@ def _retry_policy(spec: BBBQueueSpec) -> RetryPolicy:
         backoff_seconds=spec.retry.backoff_seconds,
         maximum_seconds=spec.retry.maximum_seconds,
     )
-
-
-def _identity(manifest: Manifest) -> QueueIdentity:
-    metadata = manifest["metadata"]
-    return QueueIdentity(namespace=metadata["namespace"], name=metadata["name"], uid=metadata["uid"])
