@@ -86,6 +86,22 @@ async def test_a_wrong_parameter_is_one_precise_line(desk: Desk, query: str, sta
     assert await desk.get(f"/queues{query}") == (status, {"message": message})
 
 
+@pytest.mark.parametrize(
+    "path", ["/runs?queue=a%00b", "/runs?task=%0A", "/meetings?secret=%00", "/tenants/%00/metrics"]
+)
+async def test_what_no_name_has_does_not_reach_the_database_which_would_refuse_it(desk: Desk, path: str) -> None:
+    status, content = await desk.get(path)
+    assert (status, "has characters that no name has" in content["message"]) == (400, True)
+    assert desk.database.calls == 0
+
+
+@pytest.mark.parametrize("limit", ["0", "1001", "0000000011234", "0000000010000000000000000"])
+async def test_a_number_beyond_its_bounds_is_refused_however_it_is_written(desk: Desk, limit: str) -> None:
+    status, content = await desk.get(f"/runs?limit={limit}")
+    assert (status, "is not a number from 1 to 1000" in content["message"]) == (400, True)
+    assert desk.database.calls == 0
+
+
 async def test_an_operator_that_stands_by_says_so_and_answers_a_ping(desk: Desk) -> None:
     desk.leads = False
     status, content = await desk.get("/queues")
