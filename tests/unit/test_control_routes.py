@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 
 import pytest
 from aiohttp import web
@@ -102,6 +103,14 @@ async def test_a_number_beyond_its_bounds_is_refused_however_it_is_written(desk:
     assert desk.database.calls == 0
 
 
+async def test_an_operator_that_has_only_just_begun_shows_no_empty_lists(desk: Desk) -> None:
+    desk.problem = "not compared with the database yet: farm"
+    desk.farms = dataclasses.replace(desk.farms, settled=lambda: False)
+    message = "this operator does not work yet: not compared with the database yet: farm"
+    assert await desk.get("/queues") == (503, {"message": message})
+    assert (await desk.get("/ping"))[0] == 200
+
+
 async def test_an_operator_that_stands_by_says_so_and_answers_a_ping(desk: Desk) -> None:
     desk.leads = False
     status, content = await desk.get("/queues")
@@ -137,6 +146,13 @@ def test_a_token_that_could_be_guessed_or_does_not_fit_a_header_is_refused_and_n
     with pytest.raises(SettingsError, match=r"^B3LB_CONTROL_TOKEN: write 16 to 256 printable ASCII") as error:
         load_settings(ProgramSettings)
     assert token not in str(error.value)
+
+
+def test_a_newline_at_the_end_is_no_part_of_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("B3LB_CONTROL_TOKEN", f"{TOKEN}\n")
+    token = load_settings(ProgramSettings).control_token
+    assert token is not None
+    assert token.get_secret_value() == TOKEN
 
 
 def test_no_text_about_the_settings_holds_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
