@@ -79,24 +79,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     program = program_name(sys.argv[0])
     options = parser(program).parse_args(arguments)
+    code = ExitCode.DONE
     try:
-        options.execute(options)
+        try:
+            options.execute(options)
+        except CommandError as error:
+            code = error.code
+            # What comes before an error stands before it.
+            sys.stdout.flush()
+            sys.stderr.write(f"{program}: {error}\n")
         sys.stdout.flush()
-    except CommandError as error:
-        sys.stdout.flush()
-        sys.stderr.write(f"{program}: {error}\n")
-        return error.code
     except BrokenPipeError:
         # The reader has seen enough. Python flushes once more at the end, and must not fail then.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.DONE
     except KeyboardInterrupt:
         return ExitCode.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the boundary of the process: exit code 1 would mean something else
         traceback.print_exc()
         sys.stderr.write(f"{program}: {type(error).__name__}\n")
         return ExitCode.INTERNAL
-    return ExitCode.DONE
+    return code
 
 
 def program_name(path: str) -> str:

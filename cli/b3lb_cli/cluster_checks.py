@@ -143,17 +143,20 @@ def _service(look: ClusterLook, *, answered: bool) -> Iterator[Finding]:
     name = items[0]["metadata"]["name"]
     about["object"] = f"service/{name}"
     yield _SERVICE.ok("it leads to the operator", **about)
+    make = _TOKEN.warning if answered else _TOKEN.failed
     if look.token is None:
         remedy = "helm upgrade --reset-then-reuse-values --set control.enabled=true"
-        yield _TOKEN.failed("the Service names no Secret with a token", remedy=remedy, **about)
+        yield make("the Service names no Secret with a token", remedy=remedy, **about)
     elif look.token.status == HTTPStatus.OK:
         yield _TOKEN.ok("the Secret with the operator's token is there", **about)
     elif look.token.forbidden:
         remedy = "ask your administrator to bind the Role b3lb-control to you"
-        yield _TOKEN.failed("you may not read the Secret with the operator's token", remedy=remedy, **about)
+        yield make("you may not read the Secret with the operator's token", remedy=remedy, **about)
+    elif look.token.problem:
+        yield _TOKEN.unknown(f"the Secret with the operator's token was not read: {look.token.problem}", **about)
     else:
         remedy = "helm upgrade --reset-then-reuse-values makes it again; then restart the operator"
-        yield _TOKEN.failed("the Secret with the operator's token is not there", remedy=remedy, **about)
+        yield make("the Secret with the operator's token is not there", remedy=remedy, **about)
 
 
 def _deployment(look: ClusterLook) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ import argparse
 import base64
 import binascii
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 from b3lb_cli.kube import Answer, Server, api_server, at
 from b3lb_cli.outcome import CommandError, ExitCode, listed
 from b3lb_cli.source import farm_namespace
-from b3lb_cli.values import namespace_name, server_url
+from b3lb_cli.values import namespace_name, object_name, server_url
 
 Document = dict[str, Any]
 
@@ -32,6 +32,7 @@ MOST_ATTEMPTS = 10
 _NO_END_POINT = (
     "the operator has no such page: is it of the same version as this command, and control.enabled set in its chart?"
 )
+_EVERYWHERE = "/api/v1/services"
 _ROLE = "ask your administrator to bind the Role {role} to you"
 
 
@@ -94,6 +95,11 @@ class OperatorClient:
             return answer.content
         raise self._problem(answer)
 
+    @property
+    def role(self) -> str:
+        """The Role that lets people ask this operator; that with ``-tasks`` behind it lets them have tasks run."""
+        return "b3lb-control" if self._found is None else f"{self._found.service.removesuffix('-operator')}-control"
+
     def _get(self, path: str, query: Mapping[str, object]) -> Answer:
         headers = {TOKEN_HEADER: self._token}
         answer = self._server.get(f"{self._prefix}{CONTROL}{path}", query=query, headers=headers)
@@ -107,6 +113,9 @@ class OperatorClient:
         if answer.by_api_server:
             return self._refused_by_api_server(answer)
         said = answer.message
+        if _stands_by(answer) and not self._prefix:
+            # There it is always the same one that answers.
+            said += "; of its pods only the other one shows the farm: forward a port to that"
         problems: dict[int, tuple[ExitCode, str]] = {
             HTTPStatus.UNAUTHORIZED: (
                 ExitCode.CONFIGURATION,
@@ -130,7 +139,7 @@ class OperatorClient:
             return CommandError(ExitCode.INTERNAL, f"this is an API server, not an operator: {answer.message}")
         service = f"Service {self._found.service} in namespace {self._found.namespace}"
         if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            return forbidden(answer, role=self._role())
+            return forbidden(answer, role=self.role)
         if answer.status == HTTPStatus.NOT_FOUND:
             return CommandError(ExitCode.NOT_FOUND, f"the API server finds no {service}: {answer.message}")
         advice = (
@@ -138,9 +147,6 @@ class OperatorClient:
             f" Where the API server cannot reach pods, run '{self._found.port_forward}' and use --server http://localhost:8080"
         )
         return CommandError(ExitCode.AWAY, f"the API server does not reach {service} ({answer.message}): {advice}")
-
-    def _role(self) -> str:
-        return "b3lb-control" if self._found is None else f"{self._found.service.removesuffix('-operator')}-control"
 
     def _token_advice(self) -> str:
         if self._found is None:
@@ -211,45 +217,67 @@ def find_operator(api: Server, options: argparse.Namespace) -> Found:
         namespace_name(namespace)
     except ValueError as error:
         raise CommandError(ExitCode.CONFIGURATION, f"namespace of the operator: {error}") from None
-    services = _services(api, f"/api/v1/namespaces/{namespace}/services")
-    if isinstance(services, Answer):
-        raise forbidden(services, role="b3lb-control")
-    if not services and not chosen:
-        # A farm's namespace need not be the operator's.
-        everywhere = _services(api, "/api/v1/services")
-        services = [] if isinstance(everywhere, Answer) else everywhere
-    if not services:
-        message = f"no operator in namespace {namespace}: name its namespace with --operator-namespace or -n"
-        raise CommandError(ExitCode.NOT_FOUND, message)
-    if len(services) > 1:
-        names = listed(sorted({str(service["metadata"]["namespace"]) for service in services}))
-        raise CommandError(ExitCode.USAGE, f"several operators, choose one with --operator-namespace: {names}")
-    return _found(api, services[0]["metadata"])
+    places = [f"/api/v1/namespaces/{namespace}/services"]
+    if not chosen:
+        # A farm's namespace need not be the operator's; who may not look everywhere may look in that of the context.
+        places += [_EVERYWHERE, f"/api/v1/namespaces/{api.namespace or 'default'}/services"]
+    return _found(api, _only_service(api, list(dict.fromkeys(places)), namespace)["metadata"])
 
 
-def forbidden(answer: Answer, *, role: str) -> CommandError:
-    """Return the error for what the API server does not let this person do."""
+def _only_service(api: Server, places: Sequence[str], namespace: str) -> Document:
+    """Return the Service of an operator that answers this command, from the first place that has any."""
+    refused: Answer | None = None
+    silent: list[Document] = []
+    for place in places:
+        if place == _EVERYWHERE and refused is not None:
+            continue
+        services = _services(api, place)
+        if isinstance(services, Answer):
+            refused = services if place != _EVERYWHERE else refused
+            continue
+        marked = [item for item in services if SECRET_ANNOTATION in (item["metadata"].get("annotations") or {})]
+        if len(marked) > 1:
+            names = listed(sorted({str(service["metadata"]["namespace"]) for service in marked}))
+            raise CommandError(ExitCode.USAGE, f"several operators, choose one with --operator-namespace: {names}")
+        if marked:
+            return marked[0]
+        silent += services
+    elsewhere = "name its namespace with --operator-namespace or -n"
+    if refused is not None:
+        raise forbidden(refused, role="b3lb-control", otherwise=f", or {elsewhere}")
+    if silent:
+        elsewhere = f"that answers this command: set control.enabled in its chart (helm upgrade), or {elsewhere}"
+        raise CommandError(ExitCode.NOT_FOUND, f"no operator in namespace {namespace} {elsewhere}")
+    raise CommandError(ExitCode.NOT_FOUND, f"no operator in namespace {namespace}: {elsewhere}")
+
+
+def forbidden(answer: Answer, *, role: str, otherwise: str = "") -> CommandError:
+    """Return the error for what the API server does not let this person do; ``otherwise`` is another way."""
     if answer.status == HTTPStatus.UNAUTHORIZED:
         return CommandError(
             ExitCode.FORBIDDEN, f"the API server does not know you: log in again, as for kubectl ({answer.message})"
         )
-    return CommandError(ExitCode.FORBIDDEN, f"forbidden: {answer.message}; {_ROLE.format(role=role)}")
+    return CommandError(ExitCode.FORBIDDEN, f"forbidden: {answer.message}; {_ROLE.format(role=role)}{otherwise}")
 
 
 def _services(api: Server, path: str) -> list[Document] | Answer:
-    """Return the Services of operators with an end point for this command, or the refusal."""
+    """Return the Services of operators, or the refusal."""
     answer = api.get(path, query={"labelSelector": SELECTOR, "limit": 100})
     if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         return answer
     if answer.status != HTTPStatus.OK or not isinstance(answer.content, dict):
         raise CommandError(ExitCode.AWAY, f"the API server answers {answer.status}: {answer.message or 'no reason'}")
-    items = answer.content.get("items") or []
-    return [item for item in items if SECRET_ANNOTATION in (item["metadata"].get("annotations") or {})]
+    return list(answer.content.get("items") or ())
 
 
 def _found(api: Server, metadata: Mapping[str, Any]) -> Found:
     namespace, service = str(metadata["namespace"]), str(metadata["name"])
     name, _, key = str(metadata["annotations"][SECRET_ANNOTATION]).partition("/")
+    try:
+        object_name(name)
+    except ValueError:
+        message = f"the annotation {SECRET_ANNOTATION} of Service {service} in namespace {namespace} names no Secret"
+        raise CommandError(ExitCode.CONFIGURATION, message) from None
     answer = api.get(f"/api/v1/namespaces/{namespace}/secrets/{name}")
     if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
         raise forbidden(answer, role=f"{service.removesuffix('-operator')}-control")
@@ -259,8 +287,15 @@ def _found(api: Server, metadata: Mapping[str, Any]) -> Found:
     try:
         token = base64.b64decode((answer.content.get("data") or {})[key], validate=True).decode("ascii").strip()
     except (KeyError, ValueError, binascii.Error):
-        raise CommandError(ExitCode.CONFIGURATION, f"{where}, is missing or unusable") from None
+        token = ""
+    if not _is_token(token):
+        raise CommandError(ExitCode.CONFIGURATION, f"{where}, is missing or unusable")
     return Found(namespace, service, token)
+
+
+def _is_token(text: str) -> bool:
+    """Whether a text may stand in a header: what may not would be quoted, as a whole, by an error of a library."""
+    return bool(text) and text.isascii() and text.isprintable() and " " not in text
 
 
 def _given_token(path: str | None) -> str | None:
@@ -276,6 +311,6 @@ def _given_token(path: str | None) -> str | None:
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else "no text"
             raise CommandError(ExitCode.CONFIGURATION, f"{where} with the token cannot be read: {reason}") from None
-    if not token or not token.isascii() or not token.isprintable() or " " in token:
+    if not _is_token(token):
         raise CommandError(ExitCode.CONFIGURATION, f"{where} holds no token")
     return token

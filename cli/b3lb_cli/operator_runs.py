@@ -13,6 +13,7 @@ from b3lb_cli.kube import Answer, Server
 from b3lb_cli.operator_client import Document, OperatorClient, forbidden
 from b3lb_cli.outcome import CommandError, ExitCode, listed
 from b3lb_cli.table import shown
+from b3lb_cli.values import namespace_name, object_name
 
 if TYPE_CHECKING:
     from b3lb.workflows import Workflow
@@ -157,34 +158,66 @@ class OperatorRuns:
             message = f"that is too large: a request has at most {MOST_BYTES} bytes without B3LB_DATABASE_URL"
             raise CommandError(ExitCode.USAGE, message)
         api = self._api()
-        path = f"/apis/b3lb.io/v1alpha1/namespaces/{namespace}/bbbqueues/{queue}"
+        path = _queue_path(namespace, queue)
         answer = api.patch(path, _annotation(request_id, text))
         if answer.status != HTTPStatus.OK:
-            raise _not_taken(answer, namespace, queue)
-        deadline = time.monotonic() + OUTCOME_SECONDS
+            raise _not_taken(answer, namespace, queue, role=f"{self._client.role}-tasks")
         try:
-            while time.monotonic() < deadline:
-                outcome = self._client.find(f"/requests/{request_id}")
-                if outcome is not None and outcome.get("state") == "done":
-                    return outcome
-                if outcome is not None and outcome.get("state") == "refused":
-                    raise CommandError(refused, shown(str(outcome.get("message")), 500))
-                time.sleep(POLL_SECONDS)
-        except KeyboardInterrupt:
-            api.patch(path, _annotation(request_id, None))
+            outcome, problem = self._outcome(request_id)
+        except (CommandError, KeyboardInterrupt):
+            # Who is told that it failed may ask again: it must not be done behind his back as well.
+            _withdraw(api, path, request_id)
             raise
-        api.patch(path, _annotation(request_id, None))
-        message = f"the operator did not do it within {OUTCOME_SECONDS:g} s, and the request was withdrawn"
-        raise CommandError(ExitCode.AWAY, f"{message}: what says b3lb inspect ping?")
+        if outcome is None:
+            withdrawn = _withdraw(api, path, request_id)
+            end = "and the request was withdrawn" if withdrawn else "and the request stays, so that it may do it yet"
+            message = f"the operator did not do it within {OUTCOME_SECONDS:g} s{problem}, {end}"
+            raise CommandError(ExitCode.AWAY, f"{message}: what says b3lb inspect ping?")
+        if outcome.get("state") == "refused":
+            raise CommandError(refused, shown(str(outcome.get("message")), 500))
+        return outcome
+
+    def _outcome(self, request_id: UUID) -> tuple[Document | None, str]:
+        """Wait for a request's outcome; None while there is none in time, and why it could not be asked for."""
+        deadline = time.monotonic() + OUTCOME_SECONDS
+        problem = ""
+        while time.monotonic() < deadline:
+            try:
+                outcome = self._client.find(f"/requests/{request_id}")
+            except CommandError as error:
+                # An operator that begins anew does what it finds: this is not the end of the request.
+                if error.code is not ExitCode.AWAY:
+                    raise
+                outcome, problem = None, f" ({error})"
+            if outcome is not None and outcome.get("state") in {"done", "refused"}:
+                return outcome, ""
+            time.sleep(POLL_SECONDS)
+        return None, problem
+
+
+def _queue_path(namespace: str, queue: str) -> str:
+    """Return where the API server has a queue that the operator named; what is no name must not lead elsewhere."""
+    try:
+        return f"/apis/b3lb.io/v1alpha1/namespaces/{namespace_name(namespace)}/bbbqueues/{object_name(queue)}"
+    except ValueError:
+        raise CommandError(ExitCode.INTERNAL, "the operator names a queue that no queue can be called") from None
 
 
 def _annotation(request_id: UUID, text: str | None) -> Mapping[str, Any]:
     return {"metadata": {"annotations": {f"{ANNOTATION}{request_id}": text}}}
 
 
-def _not_taken(answer: Answer, namespace: str, queue: str) -> CommandError:
+def _withdraw(api: Server, path: str, request_id: UUID) -> bool:
+    """Take a request back; return whether the API server did."""
+    try:
+        return api.patch(path, _annotation(request_id, None)).status in {HTTPStatus.OK, HTTPStatus.NOT_FOUND}
+    except CommandError:
+        return False
+
+
+def _not_taken(answer: Answer, namespace: str, queue: str, *, role: str) -> CommandError:
     if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        return forbidden(answer, role="b3lb-control-tasks")
+        return forbidden(answer, role=role)
     if answer.status == HTTPStatus.NOT_FOUND:
         return CommandError(ExitCode.NOT_FOUND, f"no BBBQueue {queue} in namespace {namespace} any more")
     code = ExitCode.AWAY if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR else ExitCode.USAGE

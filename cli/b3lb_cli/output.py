@@ -146,12 +146,18 @@ def write_listing(listing: Listing, document: Item, output: str) -> None:
     if not printed:
         sys.stdout.flush()
         sys.stderr.write(f"no {listing.what}\n")
-    notes = ["there are more; these are the first ones"] if document.get("truncated") else []
-    if document.get("databaseUp") is False:
-        notes.append(f"the operator does not reach the database: as of {document.get('asOf') or 'never'}")
-    if notes:
+    told = notes(document)
+    if told:
         sys.stdout.flush()
-        sys.stderr.writelines(f"{note}\n" for note in notes)
+        sys.stderr.writelines(f"{note}\n" for note in told)
+
+
+def notes(document: Item) -> list[str]:
+    """Return what a table does not show of its document: that it is cut, or old."""
+    found = ["there are more; these are the first ones"] if document.get("truncated") else []
+    if document.get("databaseUp") is False:
+        found.append(f"the operator does not reach the database: as of {document.get('asOf') or 'never'}")
+    return found
 
 
 def write_document(document: object, output: str) -> None:

@@ -14,7 +14,7 @@ from b3lb_cli.arguments import Commands, add_command
 from b3lb_cli.farm import CLUSTERS, NODES, QUEUES
 from b3lb_cli.inspection import ACTIVE, STATS, ping_table
 from b3lb_cli.outcome import CommandError
-from b3lb_cli.output import Item, Listing, as_table, long_text, text, write_document
+from b3lb_cli.output import Item, Listing, as_table, long_text, notes, text, write_document
 from b3lb_cli.runs import LISTING as RUNS
 from b3lb_cli.source import farm_namespace, operator
 from b3lb_cli.table import shown
@@ -101,7 +101,8 @@ def as_text(report: Item) -> str:
         parts.append(_part("ping", ping_table(report["ping"], wide=True)))
     for name, (_, _, listing) in _PARTS.items():
         if name in report:
-            parts.append(_part(name, as_table(listing, report[name], wide=True) or f"no {listing.what}\n"))
+            told = "".join(f"{note}\n" for note in notes(report[name]))
+            parts.append(_part(name, (as_table(listing, report[name], wide=True) or f"no {listing.what}\n") + told))
     parts += [_part(name, f"not known: {shown(reason, _LINE_COLUMNS)}\n") for name, reason in report["errors"].items()]
     return "".join(parts)
 

@@ -66,9 +66,11 @@ def number(least: int, greatest: int) -> Callable[[str], int]:
     """Return a function that reads a whole number within bounds."""
 
     def parse(text: str) -> int:
-        if not text.isascii() or not text.isdecimal() or not least <= int(text[:9]) <= greatest:
+        # Zeros in front do not make a number greater, and Python reads no number of thousands of digits.
+        digits = text.lstrip("0") or "0"
+        if not text.isascii() or not text.isdecimal() or not least <= int(digits[:9]) <= greatest:
             raise ValueError(f"{text!r} is not a number from {least} to {greatest}")
-        return int(text)
+        return int(digits)
 
     return parse
 

@@ -117,6 +117,7 @@ class Operator:
             outcomes=outcomes,
             works=Sight(self._database, lambda connection: read_work(connection, self.namespaces)),
             doctor=self._new_doctor(settings, client),
+            settled=self._sync.settled,
         )
         instruments.observe(
             loop_lag_seconds=self._loop_monitor.longest_lag,

@@ -96,9 +96,13 @@ class ProgramSettings(NamespaceSettings):
     @field_validator("control_token")
     @classmethod
     def _check_token(cls, value: SecretStr | None) -> SecretStr | None:
-        if value is not None and not _TOKEN.fullmatch(value.get_secret_value()):
+        if value is None:
+            return None
+        # Files and "echo" end in a newline, which is no part of the token.
+        token = value.get_secret_value().strip()
+        if not _TOKEN.fullmatch(token):
             raise ValueError("write 16 to 256 printable ASCII characters without blanks")
-        return value
+        return SecretStr(token)
 
     @property
     def job_defaults(self) -> JobDefaults:

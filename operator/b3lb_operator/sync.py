@@ -43,6 +43,9 @@ from b3lb_operator.store import Store
 BATCH_SECONDS = 0.05
 FULL_SECONDS = 600.0
 RETRY_SECONDS = (0.5, 1.0, 2.0, 5.0)
+SETTLING_SECONDS = 5.0
+"""So long after the start the watches have listed what there is, whether or not it could be compared."""
+
 LISTED_SECRETS = 20
 """From so many Secrets on, one list is cheaper than reading them one by one."""
 
@@ -107,6 +110,7 @@ class Sync:
         self._on_compared = on_compared
         self._wake = asyncio.Event()
         self._full_at = 0.0
+        self._began_at: float | None = None
         self._error = ""
         self._database_error = ""
 
@@ -156,6 +160,12 @@ class Sync:
         """Whether everything in a namespace was compared at least once."""
         return self._namespaces[namespace].compared
 
+    def settled(self) -> bool:
+        """Whether what there is has come in: it was compared, or by now the watches alone have listed it."""
+        if all(state.compared for state in self._namespaces.values()):
+            return True
+        return self._began_at is not None and asyncio.get_running_loop().time() - self._began_at > SETTLING_SECONDS
+
     def problem(self) -> str | None:
         """Return what is wrong, for the readiness check."""
         missing = [namespace for namespace, state in self._namespaces.items() if not state.compared]
@@ -166,6 +176,7 @@ class Sync:
 
     async def run(self) -> None:
         """Work until cancelled."""
+        self._began_at = asyncio.get_running_loop().time()
         self.request_full()
         failures = 0
         while True:

@@ -57,6 +57,9 @@ def test_help_has_every_exit_code_and_examples(capsys: pytest.CaptureFixture[str
         (["accounting", "--tenant", "U N"], "lower-case letters"),
         (["run", "check-nodes", "--wait", "--timeout", "5x"], "write seconds or e.g. 90s, 5m, 1h30m"),
         (["result", "7"], "'7' is not the ID of a run; b3lb runs lists them"),
+        (["runs", "--limit", "00000000011234"], "is not a number from 1 to 1000"),
+        (["dashboard", "--port", "0000000008000000"], "is not a number from 0 to 65535"),
+        (["runs", "--limit", "1" * 5000], "is not a number from 1 to 1000"),
         (["nodes", "--server", "ftp://x"], "such as http://localhost:8080"),
         (["inspect", "workers"], "invalid choice: 'workers' (choose from 'ping', 'active'"),
         (["completion", "tcsh"], "(choose from 'bash', 'zsh', 'fish')"),
@@ -178,3 +181,18 @@ def test_nothing_is_imported_that_the_command_does_not_need(imports: str, heavy:
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, timeout=30, check=True
     )
     assert result.stdout == "set()\n"
+
+
+def test_a_reader_that_goes_away_does_not_hide_how_a_command_ended() -> None:
+    script = (
+        "import sys; from b3lb_cli import cli, completion; from b3lb_cli.outcome import CommandError, ExitCode\n"
+        "def fail(_):\n sys.stdout.write('some'); raise CommandError(ExitCode.NOT_FOUND, 'something is wrong')\n"
+        "completion._completion = fail; sys.exit(cli.main(['completion', 'bash']))"
+    )
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    command = [sys.executable, "-c", script]
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    ended = subprocess.run(command, env=buffered, stdout=write_end, stderr=subprocess.PIPE, timeout=60, check=False)
+    os.close(write_end)
+    assert (ended.returncode, ended.stderr) == (1, b"")

@@ -82,6 +82,11 @@ def test_without_a_service_an_operator_that_answers_at_its_address_is_a_warning_
     assert judge(answered=True, services=items())["OperatorService"].status == "warning"
 
 
+@pytest.mark.parametrize("token", [None, Reply(403), Reply(404)])
+def test_a_token_that_was_given_in_another_way_is_no_failure(token: Reply | None) -> None:
+    assert judge(answered=True, token=token)["OperatorToken"].status == "warning"
+
+
 WAITING = [{"restartCount": 7, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}]
 RESTARTED = [{"restartCount": 4, "state": {"running": {}}, "lastState": {"terminated": {"reason": "OOMKilled"}}}]
 EVENT = {"reason": "FailedCreate", "involvedObject": {"kind": "Job", "name": "core-1"}, "count": 3}

@@ -275,3 +275,12 @@ def test_a_report_holds_everything_but_secrets_and_says_what_is_missing() -> Non
     assert bundle["errors"] == {"doctor": "there is no /doctor"}
     for text in (out, json.dumps(bundle)):
         assert not any(secret in text for secret in ("private words", TOKEN, "videos"))
+
+
+def test_a_report_says_of_each_table_that_it_is_cut_or_old(plane: FakePlane) -> None:
+    plane.documents["/nodes"] = {**NODES, "truncated": True, "databaseUp": False}
+    part = b3lb("report")[1].split("\n== nodes\n")[1].split("\n== ")[0]
+    assert part.endswith(
+        "there are more; these are the first ones\n"
+        "the operator does not reach the database: as of 2026-11-02T12:00:00+00:00\n"
+    )

@@ -10,8 +10,8 @@ import pytest
 
 from b3lb_cli import operator_runs, runs
 from tests.unit.commands import b3lb
-from tests.unit.control_documents import DOCUMENTS, RUN_ID, run
-from tests.unit.fake_plane import TOKEN, FakePlane, fake_plane, status
+from tests.unit.control_documents import DOCUMENTS, RUN_ID, listing, queue, run
+from tests.unit.fake_plane import PROXY, TOKEN, Answer, FakePlane, fake_plane, status
 
 QUEUE = "/apis/b3lb.io/v1alpha1/namespaces/b3lb/bbbqueues"
 
@@ -112,6 +112,50 @@ def test_what_is_not_done_in_time_is_withdrawn(plane: FakePlane, monkeypatch: py
     assert (
         plane.patches[0][1]["metadata"]["annotations"].keys() == plane.patches[1][1]["metadata"]["annotations"].keys()
     )
+
+
+def answering(plane: FakePlane, *answers: Answer) -> None:
+    """Let the operator answer these when it is asked for the outcome."""
+    following = iter(answers)
+
+    def outcome(request_id: str, _request: Mapping[str, Any]) -> None:
+        plane.answers[f"{PROXY}/control/v1/requests/{request_id}"] = lambda: next(following)
+
+    plane.outcome = outcome
+
+
+def test_an_operator_that_begins_anew_meanwhile_is_asked_again(plane: FakePlane) -> None:
+    away = status(503, "no endpoints available"), (503, {"message": "this operator does not work yet"})
+    answering(plane, *away, (200, {"state": "done", "message": "", "revoked": 2}))
+    assert b3lb("purge", "record") == (0, "2 waiting runs revoked\n", "")
+    assert len(plane.patches) == 1
+
+
+def test_a_request_whose_outcome_cannot_be_learned_does_not_stay_behind(plane: FakePlane) -> None:
+    answering(plane, (401, {"message": "no"}))
+    code, out, err = b3lb("purge", "record")
+    assert (code, out, "refuses the token" in err) == (78, "", True)
+    assert requests(plane) == [(f"{QUEUE}/record", {"purge": True}), (f"{QUEUE}/record", None)]
+
+
+def test_a_request_that_cannot_be_withdrawn_is_not_said_to_be(
+    plane: FakePlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operator_runs, "OUTCOME_SECONDS", 0.1)
+
+    def outcome(_id: str, _request: Mapping[str, Any]) -> None:
+        plane.answers[f"{QUEUE}/record"] = status(503, "etcd")
+
+    plane.outcome = outcome
+    code, _, err = b3lb("purge", "record")
+    assert (code, "and the request stays, so that it may do it yet" in err) == (75, True)
+
+
+@pytest.mark.parametrize("name", ["../../../secrets/x", "a/b", ".."])
+def test_a_queue_whose_name_would_lead_elsewhere_is_not_written_to(plane: FakePlane, name: str) -> None:
+    plane.documents["/queues"] = listing("QueueList", queue(name, "render"))
+    code, _, err = b3lb("run", "render")
+    assert (code, "names a queue that no queue can be called" in err, plane.patches) == (70, True, [])
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The way to the operator, by kubeconfig or by address: one line says what to do for whatever is in the way."""
 
+import base64
 import os
 import socket
 import threading
@@ -40,6 +41,10 @@ def plane(module_plane: FakePlane, monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
     module_plane.answers = {}
     module_plane.services = services
     module_plane.documents = dict(DOCUMENTS)
+
+
+def encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
 
 
 def refusal(*arguments: str) -> tuple[int, str]:
@@ -137,8 +142,32 @@ def test_an_operator_of_another_namespace_is_found_where_one_may_look(plane: Fak
     assert b3lb("nodes", "--kubeconfig", str(plane.kubeconfig(tmp_path, namespace="farm")))[0] == 0
     assert b3lb("nodes", "--operator-namespace", "b3lb", "-n", "farm")[0] == 0
     plane.answers["/api/v1/services"] = status(403, "services is forbidden")
-    code, err = refusal("nodes", "-n", "farm")
+    farm = str(plane.kubeconfig(tmp_path, namespace="farm"))
+    code, err = refusal("nodes", "-n", "farm", "--kubeconfig", farm)
     assert (code, "no operator in namespace farm: name its namespace with --operator-namespace" in err) == (1, True)
+
+
+def test_with_the_two_roles_only_the_operator_is_found_in_the_namespace_of_the_context(
+    plane: FakePlane, tmp_path: Path
+) -> None:
+    """The Role in a farm's namespace has nothing of Services."""
+    plane.documents["/nodes"] = NODES
+    for path in ("/api/v1/services", "/api/v1/namespaces/farm/services"):
+        plane.answers[path] = status(403, "services is forbidden")
+    assert b3lb("nodes", "-n", "farm")[0] == 0
+    code, err = refusal("nodes", "--kubeconfig", str(plane.kubeconfig(tmp_path, namespace="farm")))
+    assert (code, "or name its namespace with --operator-namespace" in err) == (77, True)
+
+
+def test_an_operator_that_was_told_to_be_silent_is_named(plane: FakePlane) -> None:
+    plane.services = [service()]
+    assert "set control.enabled in its chart" in refusal("nodes")[1]
+
+
+def test_an_annotation_leads_to_secrets_only(plane: FakePlane) -> None:
+    plane.services = [service(**{ANNOTATION: "../token"})]
+    code, err = refusal("nodes")
+    assert (code, "of Service b3lb-operator in namespace b3lb names no Secret" in err) == (78, True)
 
 
 def test_several_operators_are_named(plane: FakePlane, tmp_path: Path) -> None:
@@ -168,6 +197,8 @@ def test_a_service_without_the_mark_is_no_operator_to_ask(plane: FakePlane) -> N
         (SECRET, status(404, "not found"), 78, "key token of Secret b3lb-control in namespace b3lb, cannot be read"),
         (SECRET, (200, {"data": {}}), 78, "key token of Secret b3lb-control in namespace b3lb, is missing"),
         (SECRET, (200, {"data": {"token": "%%"}}), 78, "is missing or unusable"),
+        (SECRET, (200, {"data": {"token": encoded(f"{TOKEN}\nmore")}}), 78, "is missing or unusable"),
+        (SECRET, (200, {"data": {"token": ""}}), 78, "is missing or unusable"),
         (NODES_PATH, status(403, "may not proxy"), 77, "forbidden: may not proxy; ask your administrator to bind"),
         (NODES_PATH, status(404, "no service"), 1, "finds no Service b3lb-operator in namespace b3lb: no service"),
         (
@@ -204,6 +235,15 @@ def test_an_operator_that_stands_by_is_passed_over(plane: FakePlane) -> None:
     pings = iter([(200, {**PING, "leads": False})] * 3 + [(200, PING)])
     plane.answers[f"{PROXY}/control/v1/ping"] = lambda: next(pings)
     assert "leads" in b3lb("inspect", "ping")[1]
+
+
+def test_an_address_that_leads_to_an_operator_that_stands_by_says_so(
+    plane: FakePlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("B3LB_TOKEN", TOKEN)
+    plane.answers["/control/v1/nodes"] = (503, {"message": "this operator stands by", "standby": True})
+    code, err = refusal("nodes", "--server", plane.url)
+    assert (code, "only the other one shows the farm: forward a port to that" in err) == (75, True)
 
 
 def test_a_slow_sender_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch) -> None:

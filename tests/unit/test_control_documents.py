@@ -17,6 +17,7 @@ from b3lb.metrics.queues import EnqueuedRuns
 from b3lb.metrics.tenants import SecretMetrics
 from b3lb.tasks import TASKS, TICKING
 from b3lb_jobs.task_table import TABLE
+from b3lb_operator.control import farms
 from b3lb_operator.kinds import CLUSTER, NODE, QUEUE, TENANT
 from b3lb_operator.metrics import Look
 from tests.unit.control_desk import RUN, Desk, farm_metrics, items, task_run
@@ -252,6 +253,15 @@ async def test_an_overview_has_what_the_other_documents_have(desk: Desk) -> None
     assert document.keys() == names
     assert document["runs"][0]["id"] == str(RUN)
     assert document["nodes"] == [{**document["nodes"][0], "name": "one"}]
+
+
+async def test_an_overview_says_that_a_list_in_it_is_cut(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("one", "two"):
+        desk.store.observe(NODE, None, node_manifest(name))
+    assert "truncated" not in (await desk.get("/overview"))[1]
+    monkeypatch.setattr(farms, "MOST_ITEMS", 1)
+    _, document = await desk.get("/overview")
+    assert (document["truncated"], len(document["nodes"])) == (True, 1)
 
 
 async def test_a_request_is_pending_while_the_queue_carries_it(desk: Desk) -> None:

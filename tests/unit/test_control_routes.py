@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 
 import pytest
 from aiohttp import web
@@ -86,6 +87,30 @@ async def test_a_wrong_parameter_is_one_precise_line(desk: Desk, query: str, sta
     assert await desk.get(f"/queues{query}") == (status, {"message": message})
 
 
+@pytest.mark.parametrize(
+    "path", ["/runs?queue=a%00b", "/runs?task=%0A", "/meetings?secret=%00", "/tenants/%00/metrics"]
+)
+async def test_what_no_name_has_does_not_reach_the_database_which_would_refuse_it(desk: Desk, path: str) -> None:
+    status, content = await desk.get(path)
+    assert (status, "has characters that no name has" in content["message"]) == (400, True)
+    assert desk.database.calls == 0
+
+
+@pytest.mark.parametrize("limit", ["0", "1001", "0000000011234", "0000000010000000000000000"])
+async def test_a_number_beyond_its_bounds_is_refused_however_it_is_written(desk: Desk, limit: str) -> None:
+    status, content = await desk.get(f"/runs?limit={limit}")
+    assert (status, "is not a number from 1 to 1000" in content["message"]) == (400, True)
+    assert desk.database.calls == 0
+
+
+async def test_an_operator_that_has_only_just_begun_shows_no_empty_lists(desk: Desk) -> None:
+    desk.problem = "not compared with the database yet: farm"
+    desk.farms = dataclasses.replace(desk.farms, settled=lambda: False)
+    message = "this operator does not work yet: not compared with the database yet: farm"
+    assert await desk.get("/queues") == (503, {"message": message})
+    assert (await desk.get("/ping"))[0] == 200
+
+
 async def test_an_operator_that_stands_by_says_so_and_answers_a_ping(desk: Desk) -> None:
     desk.leads = False
     status, content = await desk.get("/queues")
@@ -121,6 +146,13 @@ def test_a_token_that_could_be_guessed_or_does_not_fit_a_header_is_refused_and_n
     with pytest.raises(SettingsError, match=r"^B3LB_CONTROL_TOKEN: write 16 to 256 printable ASCII") as error:
         load_settings(ProgramSettings)
     assert token not in str(error.value)
+
+
+def test_a_newline_at_the_end_is_no_part_of_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("B3LB_CONTROL_TOKEN", f"{TOKEN}\n")
+    token = load_settings(ProgramSettings).control_token
+    assert token is not None
+    assert token.get_secret_value() == TOKEN
 
 
 def test_no_text_about_the_settings_holds_the_token(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -201,3 +201,20 @@ def test_every_reason_for_which_a_node_is_not_ready_has_a_remedy_whose_places_ar
 
 def test_no_finding_of_a_node_holds_its_secret() -> None:
     assert "a-secret" not in repr(of_nodes(entry(observation=failing(Reason.CHECKSUM_ERROR, "no"), others=())))
+
+
+def test_a_server_that_was_not_asked_to_the_end_has_no_good_certificate() -> None:
+    findings = of_nodes(entry("one"), entry("two", observation=None, certificate=None))
+    assert findings["NodeCertificate", ""].message == "1 of 1 nodes have a good certificate"
+
+
+@pytest.mark.parametrize("reason", [Reason.HTTP_STATUS, Reason.UNREACHABLE, Reason.INVALID_XML])
+def test_an_address_is_no_command_for_the_shell_into_which_a_remedy_is_copied(reason: Reason) -> None:
+    place = NodePlace(namespace="farm", name="one", api_url="https://one.example.org/$(reboot);x/api")
+    assert "curl -sSi --max-time 5 'https://one.example.org/$(reboot);x/api'" in node_remedy(reason, place)
+
+
+def test_an_ipv6_address_stands_in_brackets_before_its_port() -> None:
+    place = NodePlace(namespace="farm", name="one", api_url="https://[2001:db8::1]:8443/bigbluebutton/api")
+    remedy = node_remedy(Reason.TLS, place)
+    assert remedy.startswith("openssl s_client -connect '[2001:db8::1]:8443' -servername 2001:db8::1 ")

@@ -21,7 +21,7 @@ from b3lb_operator.manifests.cluster_status import ClusterOutcome
 from b3lb_operator.manifests.facts import Block
 from b3lb_operator.resolve import Configuration
 from b3lb_operator.store import Change, Store
-from b3lb_operator.sync import Sync
+from b3lb_operator.sync import SETTLING_SECONDS, Sync
 from tests.unit.operator_fakes import (
     FakeDatabase,
     FakeKube,
@@ -144,6 +144,20 @@ async def test_at_the_start_everything_is_compared_from_fresh_lists(fixture: Fix
     assert written.nodes["one"].secret == "s"
     assert fixture.compared == ["farm"]
     assert fixture.sync.problem() is None
+
+
+async def test_what_there_is_has_come_in_when_the_watches_had_their_time(fixture: Fixture) -> None:
+    assert not fixture.sync.settled()
+    fixture.database.fail = "connection refused"
+    async with running(fixture):
+        assert not fixture.sync.settled()
+        await asyncio.sleep(SETTLING_SECONDS)
+        assert fixture.sync.settled()
+
+
+async def test_what_was_compared_has_come_in_at_once(fixture: Fixture) -> None:
+    async with running(fixture):
+        assert fixture.sync.settled()
 
 
 async def test_changes_of_a_moment_go_into_one_batch(fixture: Fixture) -> None:

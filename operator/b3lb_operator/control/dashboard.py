@@ -43,7 +43,7 @@ async def document(farms: Farms, path: str, query: Mapping[str, str]) -> Documen
     Raises:
         DocumentError: There is none.
     """
-    if not farms.leads():
+    if not farms.shows:
         problem = next((problem for check in farms.ready if (problem := check()) is not None), None)
         message = f"This operator does not work yet: {problem}" if problem else "This operator stands by: another leads"
         raise DocumentError(HTTPStatus.SERVICE_UNAVAILABLE, message)

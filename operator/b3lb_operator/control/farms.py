@@ -25,7 +25,7 @@ from b3lb_operator.store import Store
 T = TypeVar("T")
 
 FRESH_SECONDS = 2.0
-"""How old what is shown may be before the next look; however many ask, there is one look in this time."""
+"""How old what is shown may be before the next look, from the end of the last one; however many ask, it is one look."""
 
 ASK_SECONDS = 8.0
 """How long a question of its own may take."""
@@ -42,7 +42,8 @@ class Farms:
     """The farms of some namespaces as this operator sees them.
 
     ``live`` and ``ready`` are what ``/livez`` and ``/readyz`` ask, ``leads`` is whether this operator works and does
-    not stand by, ``loop_lag`` how late the event loop was (seconds). ``sight`` is shared with ``/metrics``, ``works``
+    not stand by, ``settled`` whether it has seen what there is, and does not only just begin, ``loop_lag`` how late the
+    event loop was (seconds). ``sight`` is shared with ``/metrics``, ``works``
     is read for documents only. ``outcomes`` says what became of requests.
     """
 
@@ -58,10 +59,16 @@ class Farms:
     works: Sight[Work]
     outcomes: RequestOutcomes
     doctor: Doctor
+    settled: Callable[[], bool] = lambda: True
+
+    @property
+    def shows(self) -> bool:
+        """Whether there is something to show: lists of an operator that begins would be empty."""
+        return self.leads() and self.settled()
 
     async def look(self) -> Look | None:
         """Return what the database says of queues, nodes and tenants, at worst as last seen; None before that."""
-        await self.sight.refresh(older_than=FRESH_SECONDS, wait=WAIT_SECONDS)
+        await _refresh(self.sight)
         return self.sight.last
 
     async def farm_metrics(self) -> FarmMetrics | None:
@@ -71,7 +78,7 @@ class Farms:
 
     async def work(self) -> Work | None:
         """Return the work of all queues, at worst as last seen; None before that."""
-        await self.works.refresh(older_than=FRESH_SECONDS, wait=WAIT_SECONDS)
+        await _refresh(self.works)
         return self.works.last
 
     async def present_work(self) -> Work:
@@ -103,6 +110,11 @@ class Farms:
         """Return a list that was made of a look at the database, by default of that at queues, nodes and tenants."""
         of = self.sight if sight is None else sight
         return listing(kind, items, as_of=of.as_of, most=MOST_ITEMS, databaseUp=of.up)
+
+
+async def _refresh(sight: Sight[Any]) -> None:
+    # Counted from the end of a slow look: else each part of an answer that has several would begin one of its own.
+    await sight.refresh(older_than=FRESH_SECONDS + sight.took, wait=WAIT_SECONDS)
 
 
 def away(error: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 
@@ -30,7 +31,9 @@ _PARTS: dict[str, Callable[[Farms, Question], Awaitable[Document]]] = {
 async def overview(farms: Farms, question: Question) -> Document:
     """Return everything at a glance; what only the database knows is an empty list while it is away."""
     namespaces = question.namespaces(farms.namespaces)
-    parts = {name: await _items(document, farms, question) for name, document in _PARTS.items()}
+    # Both at the same time, so that a database that hangs is waited for once; the parts find them fresh.
+    await asyncio.gather(farms.look(), farms.work())
+    documents = {name: await _document(document, farms, question) for name, document in _PARTS.items()}
     work, now = await farms.work(), datetime.now(UTC)
     runs = [] if work is None else [run for run in work.recent if run.namespace in namespaces]
     hours = [] if work is None else [hour for hour in work.hours if hour.namespace in namespaces]
@@ -39,17 +42,17 @@ async def overview(farms: Farms, question: Question) -> Document:
         "asOf": timestamp(farms.sight.as_of),
         "databaseUp": farms.sight.up and farms.works.up,
         "ping": await ping(farms, question),
-        **parts,
+        **({"truncated": True} if any(document.get("truncated") for document in documents.values()) else {}),
+        **{name: document["items"] for name, document in documents.items()},
         "runs": [run_document(run) for run in runs],
         "history": history_items(hours, now=now),
     }
 
 
-async def _items(
+async def _document(
     document: Callable[[Farms, Question], Awaitable[Document]], farms: Farms, question: Question
-) -> list[Document]:
+) -> Document:
     try:
-        items: list[Document] = (await document(farms, question))["items"]
+        return await document(farms, question)
     except UnavailableError:
-        return []
-    return items
+        return {"items": []}

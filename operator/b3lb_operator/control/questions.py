@@ -42,6 +42,17 @@ class Question:
     path: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Refuse what no name has, such as NUL.
+
+        Raises:
+            BadQuestionError: There is some.
+        """
+        for name, value in (*self.path.items(), *self.query.items()):
+            # PostgreSQL refuses NUL as it refuses a row: that must not look like a database that cannot be used.
+            if not value.isprintable():
+                raise BadQuestionError(f"{name} {shown(value)} has characters that no name has")
+
     def text(self, name: str) -> str | None:
         """Return a parameter of the query, None where it is absent or empty."""
         return self.query.get(name) or None
@@ -69,7 +80,7 @@ class Question:
         value = self.text(name)
         if value is None:
             return default
-        if not (value.isascii() and value.isdecimal()) or not least <= int(value[:9]) <= greatest:
+        if not (value.isascii() and value.isdecimal()) or not least <= int(value) <= greatest:
             raise BadQuestionError(f"{name} {shown(value)} is not a number from {least} to {greatest}")
         return int(value)
 

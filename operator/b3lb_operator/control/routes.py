@@ -95,7 +95,7 @@ def add_control(app: web.Application, *, token: str | None, farms: Farms | None,
 
 def _handler(route: Route, farms: Farms) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
-        if not route.of_standby and not farms.leads():
+        if not route.of_standby and not farms.shows:
             return _not_working(farms.ready)
         query = check_parameters(request.query.items(), route.parameters)
         return answer(await route.document(farms, Question(dict(request.match_info), query)))
@@ -120,7 +120,10 @@ def _not_working(checks: Sequence[Check]) -> web.Response:
 
 
 async def _closed(_: web.Request) -> web.StreamResponse:
-    message = "this operator shows nothing: it was started without B3LB_CONTROL_TOKEN (the chart's control.enabled)"
+    message = (
+        "this operator shows nothing: it was started without B3LB_CONTROL_TOKEN (the chart's control.enabled; if its "
+        "Secret came later, restart the operator)"
+    )
     return answer({"message": message}, HTTPStatus.NOT_FOUND)
 
 

@@ -20,6 +20,8 @@ SOON = timedelta(days=14)
 _MOST_NAMES = 5
 _NAME_LENGTH = 80
 _HTTPS_PORT = 443
+_MALFORMED = (x509.InvalidVersion, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+"""What the library meets certificates with beside ValueError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +48,13 @@ def parse_certificate(der: bytes) -> Certificate:
     Raises:
         ValueError: It is none.
     """
-    parsed = x509.load_der_x509_certificate(der)
+    try:
+        return _certificate_of(x509.load_der_x509_certificate(der))
+    except _MALFORMED as error:
+        raise ValueError(str(error)) from None
+
+
+def _certificate_of(parsed: x509.Certificate) -> Certificate:
     try:
         extension = parsed.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         names = [

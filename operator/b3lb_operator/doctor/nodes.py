@@ -83,7 +83,8 @@ def check_nodes(entries: Sequence[NodeEntry], *, now: datetime, database_error: 
         return
     good = [entry for entry in entries if entry.probe and entry.probe.observation and entry.probe.observation.succeeded]
     yield from _summed(_ANSWERS, [_answer(entry) for entry in entries], "answer getMeetings")
-    probed = [entry for entry in entries if entry.probe is not None and entry.probe.target.api_url.startswith("https")]
+    asked = [entry for entry in entries if entry.probe is not None and entry.probe.observation is not None]
+    probed = [entry for entry in asked if entry.probe and entry.probe.target.api_url.startswith("https")]
     if probed:
         yield from _summed(_CERTIFICATE, [_certificate(entry, now) for entry in probed], "have a good certificate")
     if good:

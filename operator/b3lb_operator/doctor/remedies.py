@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -72,6 +73,9 @@ def node_remedy(reason: str, place: NodePlace) -> str:
     template = NODE_REMEDIES.get(reason, "kubectl describe -n {namespace} bbbnode {name}")
     parts = urlsplit(place.api_url)
     host = parts.hostname or "HOST"
+    # Whoever writes nodes writes paths of URLs, and somebody else copies these commands into a shell.
+    api = shlex.quote(place.api_url or f"https://{host}/bigbluebutton/api")
+    address = f"[{host}]" if ":" in host else host
     port = parts.port or {"http": 80}.get(parts.scheme, 443)
     return template.format(
         namespace=place.namespace,
@@ -79,7 +83,7 @@ def node_remedy(reason: str, place: NodePlace) -> str:
         cluster=place.cluster,
         secret=place.secret or f"{place.name}-secret",
         key=place.key,
-        api=place.api_url or f"https://{host}/bigbluebutton/api",
+        api=api,
         host=host,
-        address=f"{host}:{port}",
+        address=shlex.quote(f"{address}:{port}"),
     )
