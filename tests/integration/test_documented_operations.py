@@ -7,6 +7,7 @@ import re
 import secrets
 import shutil
 import sys
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from b3lb.db.task_runs import TaskState
 from b3lb.resources.conditions import ConditionStatus, format_time
 from b3lb.resources.reasons import NODE_REASONS, QUEUE_REASONS
 from b3lb.tasks import tasks_of
+from b3lb_operator.doctor.doctor import FRESH_SECONDS
 from dev.controlplane import ControlPlane
 from dev.environment import REPOSITORY
 from dev.farm.process import Farm
@@ -256,6 +258,8 @@ def test_without_a_database_doctor_and_ping_say_so(
         f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false",
         f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'",  # noqa: S608 - our own name
     )
+    # The doctor's last examination is shared for so long.
+    time.sleep(FRESH_SECONDS)
     try:
         (told,) = reader.follow("The database is lost")
     finally:
