@@ -118,6 +118,6 @@ def _slim(kind: Kind, manifest: Mapping[str, object]) -> Manifest:
     if kind == JOB:
         # A day of finished ones is kept: what their pods were made of would take most of the memory.
         spec: Any = manifest.get("spec") or {}
-        kept = {field: spec[field] for field in ("activeDeadlineSeconds",) if field in spec}
+        kept = {field: spec[field] for field in ("activeDeadlineSeconds", "parallelism") if field in spec}
         return {**manifest, "metadata": metadata, "spec": kept}
     return {**manifest, "metadata": metadata}

@@ -316,6 +316,25 @@ async def test_chunks_have_one_indexed_job_whose_pods_count_against_the_concurre
     assert fixture.job(other) is not None
 
 
+async def test_places_that_came_later_are_not_counted_as_taken_by_chunks(fixture: Fixture) -> None:
+    fixture.declare(schedule=None, concurrency=2)
+    content = {"task": "check-nodes", "items": list(range(10)), "size": 1}
+    with transaction(fixture.engine, timeout_seconds=10) as connection:
+        run_id = enqueue_workflow(
+            connection, namespace=NAMESPACE, workflow=parse_workflow({"chunks": content}), queues=["core"] * 10
+        )
+    await fixture.look()
+    job = fixture.job(run_id)
+    assert job is not None
+    fixture.store.observe(JOB, "ADDED", job)
+    runs = [fixture.put() for _ in range(3)]
+    await fixture.look()
+    assert [fixture.job(run) for run in runs] == [None] * 3
+    fixture.declare(schedule=None, concurrency=4)
+    await fixture.look()
+    assert [fixture.job(run) is not None for run in runs] == [True, True, False]
+
+
 async def test_nothing_to_do_costs_no_request_and_a_look_a_minute(fixture: Fixture) -> None:
     await fixture.look()
     assert await fixture.look() == IDLE_SECONDS

@@ -76,9 +76,10 @@ def test_nothing_of_a_secret_but_its_name_and_version_is_kept() -> None:
 
 def test_of_a_job_all_is_kept_but_what_its_pods_are_made_of() -> None:
     store = new_store()
-    spec = {"activeDeadlineSeconds": 300, "template": {"spec": {"containers": [{"image": "b3lb"}]}}}
+    kept = {"activeDeadlineSeconds": 300, "parallelism": 1}
+    spec = {**kept, "template": {"spec": {"containers": [{"image": "b3lb"}]}}}
     store.observe(JOB, "ADDED", manifest(5, spec=spec, status={"active": 1}))
-    assert store.get(JOB, KEY) == manifest(5, spec={"activeDeadlineSeconds": 300}, status={"active": 1})
+    assert store.get(JOB, KEY) == manifest(5, spec=kept, status={"active": 1})
 
 
 def test_managed_fields_are_not_kept() -> None:

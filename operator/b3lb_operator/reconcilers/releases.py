@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import sqlalchemy as sa
@@ -49,10 +49,16 @@ def _pods(run: EnqueuedRun, spec: BBBQueueSpec) -> int:
     return pods_of(chunks, ReleasePolicy(concurrency=spec.replicas(chunks)))
 
 
-def tenants_of_pods(runs: Iterable[EnqueuedRun], spec: BBBQueueSpec) -> list[str | None]:
-    """Return the tenant for each pod at work; runs that share a Job have one pod."""
+def tenants_of_pods(
+    runs: Iterable[EnqueuedRun], spec: BBBQueueSpec, parallelism: Callable[[str], int | None]
+) -> list[str | None]:
+    """Return the tenant for each pod at work; runs that share a Job have one pod.
+
+    ``parallelism`` returns by a Job's name how many pods it was given, None if that is not known: the queue may have
+    allowed other numbers then.
+    """
     jobs = {job_name(run): run for run in runs if run.in_flight}
-    return [run.tenant for run in jobs.values() for _ in range(_pods(run, spec))]
+    return [run.tenant for name, run in jobs.items() for _ in range(parallelism(name) or _pods(run, spec))]
 
 
 def waiting(run: EnqueuedRun, spec: BBBQueueSpec) -> WaitingRun:

@@ -344,11 +344,15 @@ class RunReconciler:
             )
         return release(
             [waiting(run, spec) for run in runs if not run.in_flight],
-            tenants_of_pods(runs, spec),
+            tenants_of_pods(runs, spec, partial(self._parallelism, key.namespace)),
             ReleasePolicy(concurrency=spec.replicas(demand), rate=rate, batch_size=spec.batch_size),
             spent_until=spent_until,
             now=content.now,
         )
+
+    def _parallelism(self, namespace: str, name: str) -> int | None:
+        job = self._store.get(JOB, Key(namespace, name))
+        return None if job is None else job["spec"].get("parallelism")
 
 
 def _retry_policy(spec: BBBQueueSpec) -> RetryPolicy:
