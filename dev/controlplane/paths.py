@@ -9,6 +9,7 @@ _GROUPS = {
     **dict.fromkeys(("cronjob", "job"), "/apis/batch/v1"),
     "lease": "/apis/coordination.k8s.io/v1",
     "poddisruptionbudget": "/apis/policy/v1",
+    "role": "/apis/rbac.authorization.k8s.io/v1",
 }
 
 
