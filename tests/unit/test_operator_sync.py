@@ -21,7 +21,7 @@ from b3lb_operator.manifests.cluster_status import ClusterOutcome
 from b3lb_operator.manifests.facts import Block
 from b3lb_operator.resolve import Configuration
 from b3lb_operator.store import Change, Store
-from b3lb_operator.sync import SETTLING_SECONDS, Sync
+from b3lb_operator.sync import Sync
 from tests.unit.operator_fakes import (
     FakeDatabase,
     FakeKube,
@@ -136,28 +136,14 @@ async def test_at_the_start_everything_is_compared_from_fresh_lists(fixture: Fix
     fixture.kube.put(QUEUE, queue_manifest())
     fixture.kube.put(SECRET, secret_manifest("one-api", secret="s"))
     fixture.store.observe(NODE, None, node_manifest("ghost"))
-    assert fixture.sync.problem() is not None
+    assert (fixture.sync.problem() is None, fixture.sync.settled()) == (False, False)
     async with running(fixture):
         (written,) = fixture.written
     assert written.complete
     assert (set(written.clusters), set(written.nodes), set(written.queues)) == ({"default"}, {"one"}, {"core"})
     assert written.nodes["one"].secret == "s"
     assert fixture.compared == ["farm"]
-    assert fixture.sync.problem() is None
-
-
-async def test_what_there_is_has_come_in_when_the_watches_had_their_time(fixture: Fixture) -> None:
-    assert not fixture.sync.settled()
-    fixture.database.fail = "connection refused"
-    async with running(fixture):
-        assert not fixture.sync.settled()
-        await asyncio.sleep(SETTLING_SECONDS)
-        assert fixture.sync.settled()
-
-
-async def test_what_was_compared_has_come_in_at_once(fixture: Fixture) -> None:
-    async with running(fixture):
-        assert fixture.sync.settled()
+    assert (fixture.sync.problem(), fixture.sync.settled()) == (None, True)
 
 
 async def test_changes_of_a_moment_go_into_one_batch(fixture: Fixture) -> None:
@@ -258,7 +244,7 @@ async def test_without_a_database_nothing_is_read_and_changes_wait(fixture: Fixt
     fixture.database.connected.clear()
     async with running(fixture):
         await asyncio.sleep(600)
-        assert fixture.kube.requests == []
+        assert (fixture.kube.requests, fixture.sync.settled()) == ([], True)
         fixture.kube.put(NODE, node_manifest())
         fixture.database.connected.set()
         await asyncio.sleep(1)

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from b3lb.db.task_queue import check_arguments
 from b3lb.workflows import Step, Workflow
 from b3lb_operator.manifests.requests import (
+    DEEPEST,
     LARGEST,
     MOST,
     PREFIX,
@@ -42,6 +44,18 @@ def read(content: object) -> QueueRequest:
     (request,) = read_requests(carrying(**{str(ID): text}))
     assert (request.annotation, request.id) == (f"{PREFIX}{ID}", ID)
     return request
+
+
+def nested(times: int) -> str:
+    """Return a request with a number that no table holds, deep within lists."""
+    value = "[" * times + "1e999" + "]" * times
+    return f'{{"run": {{"task": "render", "arguments": {{"a": {value}}}}}}}'
+
+
+def test_what_is_as_deep_as_may_be_can_be_stored() -> None:
+    action = read(nested(DEEPEST - 4)).action
+    assert isinstance(action, RunRequest)
+    assert check_arguments(action.arguments).count("[") == DEEPEST - 4
 
 
 @pytest.mark.parametrize(
@@ -81,6 +95,7 @@ def test_a_request_says_what_is_to_be_done(content: object, action: object) -> N
         ("[" * 4000, "a request is a JSON object"),
         ('{"purge": NaN}', "a request is a JSON object"),
         ([1], "a request is a JSON object"),
+        (nested(700), "lists and objects of a request stand within each other at most 64 times"),
         ({}, "a request has exactly one of run, workflow, revoke, purge"),
         ({"purge": True, "revoke": str(OTHER)}, "a request has exactly one of run, workflow, revoke, purge"),
         ({"purge": False}, "purge: Input should be True"),

@@ -7,7 +7,7 @@ operator takes the annotation away once it has done what it asks for, or refused
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 from uuid import UUID
@@ -23,6 +23,9 @@ LARGEST = 65_536
 
 MOST = 20
 """So many requests a queue takes at a time; further ones are refused."""
+
+DEEPEST = 64
+"""So many lists and objects may stand within each other; what goes through arguments does so by recursion."""
 
 _TASK_LENGTH = 63
 
@@ -133,10 +136,25 @@ def _content(text: str) -> _Content:
         found = None
     if not isinstance(found, dict):
         raise _RefusedError("a request is a JSON object")
+    if _is_deep(found):
+        raise _RefusedError(f"lists and objects of a request stand within each other at most {DEEPEST} times")
     try:
         return _Content.model_validate(found)
     except ValidationError as error:
         raise _RefusedError(_problem(error)) from None
+
+
+def _is_deep(value: object) -> bool:
+    level = [value]
+    for _ in range(DEEPEST):
+        level = [child for item in level for child in _children(item)]
+    return bool(level)
+
+
+def _children(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
 
 
 def _action(content: _Content, tasks: Sequence[str]) -> Action:
