@@ -109,6 +109,8 @@ async def test_an_operator_that_has_only_just_begun_shows_no_empty_lists(desk: D
     message = "this operator does not work yet: not compared with the database yet: farm"
     assert await desk.get("/queues") == (503, {"message": message})
     assert (await desk.get("/ping"))[0] == 200
+    # The doctor is asked, whatever this desk has for it to examine.
+    assert (await desk.get("/doctor"))[0] != 503
 
 
 async def test_an_operator_that_stands_by_says_so_and_answers_a_ping(desk: Desk) -> None:

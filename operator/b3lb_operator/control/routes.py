@@ -39,13 +39,15 @@ _log = structlog.stdlib.get_logger(__name__)
 class Route:
     """A document: its path, what makes it, and the parameters that its query may have.
 
-    One that is ``of_standby``, too, can be asked of an operator that stands by, who knows nothing of the farms.
+    One that is ``of_standby``, too, can be asked of an operator that stands by, who knows nothing of the farms, and one
+    that is ``early`` of an operator that has not listed them yet, for it says so itself.
     """
 
     path: str
     document: Callable[[Farms, Question], Awaitable[Answer]]
     parameters: Sequence[str] = ("namespace",)
     of_standby: bool = False
+    early: bool = False
 
 
 ROUTES: tuple[Route, ...] = (
@@ -66,7 +68,7 @@ ROUTES: tuple[Route, ...] = (
     Route("/meetings", meetings, ("namespace", "secret")),
     Route("/requests/{id}", request_outcome),
     Route("/overview", overview),
-    Route("/doctor", doctor),
+    Route("/doctor", doctor, early=True),
 )
 """Every document that there is."""
 
@@ -95,7 +97,7 @@ def add_control(app: web.Application, *, token: str | None, farms: Farms | None,
 
 def _handler(route: Route, farms: Farms) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
-        if not route.of_standby and not farms.shows:
+        if not (route.of_standby or farms.shows or (route.early and farms.leads())):
             return _not_working(farms.ready)
         query = check_parameters(request.query.items(), route.parameters)
         return answer(await route.document(farms, Question(dict(request.match_info), query)))
