@@ -80,6 +80,8 @@ class QueueRow:
 class TenantRow:
     """A BBBTenant; without a limit everything is allowed. Its months are accounted by ``time_zone``, an IANA name.
 
+    Recordings are kept for ``hold_days`` days after the meeting's end, for ever with 0; so with a secret's.
+
     It is blocked only while it has no slug that it may use (SlugInUse, InvalidSpec): then no meeting is its own.
     """
 
@@ -95,6 +97,7 @@ class TenantRow:
     time_zone: str = "Etc/UTC"
     blocked_reason: str | None = None
     blocked_message: str | None = None
+    hold_days: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,6 +122,7 @@ class ApiSecretRow:
     record_profile_names: tuple[str, ...] = ()
     blocked_reason: str | None = None
     blocked_message: str | None = None
+    hold_days: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,16 +11,20 @@ from sqlalchemy.dialects import postgresql
 
 from b3lb.db.columns import block, count, identity, integer, timestamp
 from b3lb.db.metadata import metadata
+from b3lb.db.record_tables import audit, callbacks, installation, record_sets, records
 from b3lb.db.run_tables import heartbeats, leases, release_rates, task_runs, task_totals
 
 __all__ = [
     "OLDEST_PROGRAM",
     "SCHEMA_VERSION",
     "accounting",
+    "audit",
+    "callbacks",
     "cluster_states",
     "clusters",
     "counters",
     "heartbeats",
+    "installation",
     "leases",
     "meetings",
     "metadata",
@@ -28,6 +32,8 @@ __all__ = [
     "nodes",
     "queues",
     "record_profiles",
+    "record_sets",
+    "records",
     "release_rates",
     "schema_version",
     "secret_states",
@@ -39,7 +45,7 @@ __all__ = [
     "tenants",
 ]
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 """The schema that this program was written for."""
 
 OLDEST_PROGRAM = 1
@@ -72,6 +78,9 @@ clusters = sa.Table(
     sa.Column("ca_certificates", sa.Text, nullable=True, comment="PEM, public; absent: the system's"),
     integer("lost_meetings_seconds", 86400),
     *block(),
+    sa.Column("secret_ciphertext", sa.LargeBinary, nullable=True, comment="of the upload secret"),
+    sa.Column("secret_key_id", sa.Text, nullable=True),
+    sa.Column("secret_hash", sa.LargeBinary, nullable=True),
     sa.UniqueConstraint("namespace", "name"),
     sa.CheckConstraint("checksum_algorithm in ('sha1', 'sha256', 'sha384', 'sha512')", name="checksum_algorithm"),
     sa.CheckConstraint("timeout_seconds between 1 and 30", name="timeout_seconds"),
@@ -84,6 +93,7 @@ clusters = sa.Table(
         name="guard",
     ),
     sa.CheckConstraint("lost_meetings_seconds >= 0", name="lost_meetings_seconds"),
+    sa.CheckConstraint("num_nulls(secret_ciphertext, secret_key_id, secret_hash) in (0, 3)", name="secret"),
 )
 
 nodes = sa.Table(
@@ -147,11 +157,13 @@ tenants = sa.Table(
         "time_zone", sa.Text, nullable=False, server_default="Etc/UTC", comment="of the months that are accounted"
     ),
     *block(),
+    integer("hold_days", 0, comment="how long recordings are kept; 0: for ever"),
     sa.UniqueConstraint("namespace", "name"),
     # PostgreSQL raises an error for a name that it does not know, and no month could be told.
     sa.CheckConstraint("timezone(time_zone, timestamptz 'epoch') is not null", name="time_zone"),
     sa.CheckConstraint("blocked_reason is not null or slug ~ '^[A-Z]{2,10}$'", name="slug"),
     sa.CheckConstraint("meeting_limit >= 1 and attendee_limit >= 1", name="limits"),
+    sa.CheckConstraint("hold_days >= 0", name="hold_days"),
     sa.Index("tenants_slug_idx", "slug"),
 )
 
@@ -170,8 +182,10 @@ secrets = sa.Table(
     integer("attendee_limit", nullable=True),
     sa.Column("record_profile_names", postgresql.ARRAY(sa.Text), nullable=False, server_default=sa.text("'{}'")),
     *block(),
+    integer("hold_days", 0, comment="how long recordings are kept; 0: for ever"),
     sa.UniqueConstraint("namespace", "name"),
     sa.CheckConstraint("sub_id between 0 and 999", name="sub_id"),
+    sa.CheckConstraint("hold_days >= 0", name="hold_days"),
     sa.CheckConstraint("meeting_limit >= 1 and attendee_limit >= 1", name="limits"),
     sa.CheckConstraint("num_nulls(secret_ciphertext, secret_key_id, secret_hash) in (0, 3)", name="secret"),
     sa.CheckConstraint(

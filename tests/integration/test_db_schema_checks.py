@@ -43,7 +43,33 @@ STATE = {
     "load_message": "''",
     "load": "0",
 }
-TABLES = {"clusters": CLUSTER, "nodes": NODE, "queues": QUEUE, "task_runs": RUN, "node_states": STATE}
+RECORD_SET = {
+    "id": "'00000000-0000-0000-0000-000000000002'",
+    "namespace": "'n'",
+    "record_id": "'r'",
+    "meeting_id": "'m'",
+    "ended_at": "now()",
+    "install_id": "gen_random_uuid()",
+}
+RECORD = {"record_set_id": "'00000000-0000-0000-0000-000000000001'", "profile": "'full-hd'"}
+AUDIT = {
+    "namespace": "'n'",
+    "action": "'delete'",
+    "kind": "'record-set'",
+    "subject": "'r'",
+    "actor": "'housekeeping'",
+    "reason": "'PastHold'",
+}
+TABLES = {
+    "clusters": CLUSTER,
+    "nodes": NODE,
+    "queues": QUEUE,
+    "task_runs": RUN,
+    "node_states": STATE,
+    "record_sets": RECORD_SET,
+    "records": RECORD,
+    "audit": AUDIT,
+}
 
 
 def insert(connection: sa.Connection, table: str, **changes: str) -> None:
@@ -57,6 +83,7 @@ def module_engine(module_database_url: str) -> Iterator[sa.Engine]:
     engine = create_engine(module_database_url, application_name="b3lb-tests")
     with engine.begin() as connection:
         insert(connection, "nodes")
+        insert(connection, "record_sets", id="'00000000-0000-0000-0000-000000000001'", record_id="'first'")
     yield engine
     engine.dispose()
 
@@ -68,7 +95,7 @@ def with_node(module_engine: sa.Engine) -> Iterator[sa.Connection]:
         yield connection
 
 
-@pytest.mark.parametrize("table", ["clusters", "nodes", "queues", "task_runs", "node_states"])
+@pytest.mark.parametrize("table", list(TABLES))
 def test_the_least_row_of_each_table_is_accepted_with_its_defaults(with_node: sa.Connection, table: str) -> None:
     insert(with_node, table, **({"name": "'other'"} if table == "nodes" else {}))
 
@@ -115,6 +142,25 @@ def test_the_least_row_of_each_table_is_accepted_with_its_defaults(with_node: sa
         ),
         ("schema_version", "schema_version_pkey", {"singleton": "true", "version": "1", "oldest_program": "1"}),
         ("cluster_states", "cluster_states_cluster_id_fkey", {"cluster_id": "999"}),
+        ("clusters", "clusters_secret_check", {"secret_ciphertext": "'x'"}),
+        ("record_sets", "record_sets_namespace_record_id_key", {"record_id": "'first'"}),
+        ("record_sets", "record_sets_state_check", {"state": "'UNKNOWN'"}),
+        ("record_sets", "record_sets_rendering_at_check", {"state": "'RENDERING'"}),
+        ("record_sets", "record_sets_rendered_at_check", {"state": "'RENDERED'"}),
+        ("record_sets", "record_sets_failed_at_check", {"state": "'FAILED'", "failed_at": "now()"}),
+        ("record_sets", "record_sets_deleting_at_check", {"state": "'DELETING'"}),
+        ("record_sets", "record_sets_tenant_check", {"tenant_slug": "'UNI'"}),
+        ("record_sets", "record_sets_archive_sha256_check", {"archive_sha256": "'ABC'"}),
+        ("record_sets", "record_sets_counts_check", {"archive_bytes": "-1"}),
+        ("record_sets", "record_sets_metadata_size_check", {"metadata": "to_jsonb(repeat('x', 65535))"}),
+        ("record_sets", "record_sets_secret_id_fkey", {"secret_id": "999"}),
+        ("records", "records_record_set_id_fkey", {"record_set_id": "gen_random_uuid()"}),
+        ("records", "records_rendered_check", {"state": "'RENDERED'", "finished_at": "now()"}),
+        ("records", "records_failed_check", {"state": "'FAILED'", "finished_at": "now()"}),
+        ("records", "records_progress_percent_check", {"progress_percent": "101"}),
+        ("records", "records_warnings_check", {"warnings": "'{}'"}),
+        ("audit", "audit_counts_check", {"bytes": "-1"}),
+        ("installation", "installation_pkey", {"singleton": "true"}),
     ],
 )
 def test_a_bad_value_is_refused_by_its_constraint(
