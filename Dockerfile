@@ -17,6 +17,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY b3lb b3lb/
 COPY operator operator/
 COPY jobs jobs/
+COPY api api/
 COPY cli cli/
 RUN venv/bin/pip wheel --no-cache-dir --no-index --no-deps --no-build-isolation --wheel-dir wheels .
 
@@ -48,10 +49,11 @@ RUN --mount=type=secret,id=pipconf,target=/etc/pip.conf --mount=type=secret,id=c
     && venv/bin/pip wheel --no-cache-dir --require-hashes --no-deps --no-build-isolation \
         --wheel-dir wheels -r requirements/image-pypy.txt
 COPY --from=wheel /build/wheels wheels/
-# The operator needs CPython: its packages are not in this image, so it is taken out of the wheel as well.
+# Operator and front end need CPython: their packages are not in this image, so they are taken out of the wheel as well.
 RUN python3 -m venv --without-pip /opt/b3lb \
     && venv/bin/pip --python /opt/b3lb/bin/python3 install --no-cache-dir --no-compile --no-index --no-deps wheels/*.whl \
     && rm -r /opt/b3lb/bin/b3lb-operator /opt/b3lb/lib/*/site-packages/b3lb_operator \
+        /opt/b3lb/bin/b3lb-api /opt/b3lb/lib/*/site-packages/b3lb_api \
     && python3 -m compileall -q --invalidation-mode unchecked-hash /opt/b3lb/lib
 
 # --- b3lb

@@ -28,7 +28,7 @@ test-fast: setup ## Only the unit tests
 lint: setup ## Formatting, style, types, layers, Dockerfile, generated files
 	@.venv/bin/ruff format --check .
 	@.venv/bin/ruff check .
-	@.venv/bin/mypy b3lb operator/b3lb_operator jobs/b3lb_jobs cli/b3lb_cli dev tests
+	@.venv/bin/mypy b3lb operator/b3lb_operator jobs/b3lb_jobs api/b3lb_api cli/b3lb_cli dev tests
 	@.venv/bin/lint-imports --no-logo
 	@.venv/bin/hadolint Dockerfile
 	@$(PYTHON) -m dev.generate_crds --check

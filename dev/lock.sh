@@ -10,9 +10,9 @@ lock() {
   .venv/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
     --custom-compile-command "make lock" "$@" -o "$out"
 }
-lock requirements/dev.txt pyproject.toml --extra operator --extra jobs --extra cli --group dev
+lock requirements/dev.txt pyproject.toml --extra operator --extra jobs --extra api --extra cli --group dev
 sed -n 's/^\([a-z0-9-]*==[^ ;]*\).*/\1/p' requirements/dev.txt >"$tested"
-lock requirements/image.txt pyproject.toml --extra operator --extra jobs --extra cli --constraint "$tested"
+lock requirements/image.txt pyproject.toml --extra operator --extra jobs --extra api --extra cli --constraint "$tested"
 echo setuptools | lock requirements/build.txt - --constraint "$tested"
 sed -i '/^pydantic/d; /^cryptography/d' "$tested"
 lock requirements/image-pypy.txt pyproject.toml --extra jobs --constraint "$tested" \

@@ -53,5 +53,5 @@ fi
   die "the locked dependencies could not be installed"
 .venv/bin/uv pip install -q --python .venv/bin/python --no-deps --no-build-isolation --editable .
 # Programs start in a fraction of the time from byte code, whatever PYTHONDONTWRITEBYTECODE says here.
-env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m compileall -q -j 0 .venv/lib b3lb operator jobs cli dev >/dev/null 2>&1 || true
+env -u PYTHONDONTWRITEBYTECODE .venv/bin/python -m compileall -q -j 0 .venv/lib b3lb operator jobs api cli dev >/dev/null 2>&1 || true
 printf '%s' "$wanted" >.venv/.installed
