@@ -1,0 +1,121 @@
+"""The manifest beside each record set: enough to rebuild its rows when the database is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from uuid import UUID
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from b3lb.storage.interface import ObjectNotFoundError, Storage, StorageError, check_key
+from b3lb.storage.layout import MANIFEST_NAME, RECORD_SETS, manifest_key
+
+MOST_BYTES = 1 << 20
+VERSION = 1
+
+_SHA256 = r"^[0-9a-f]{64}$"
+
+
+class ManifestError(StorageError):
+    """An object that should be a manifest is none, or of a newer program; the message says what is wrong where."""
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+
+class ArchiveEntry(_Part):
+    """The archive as the node sent it."""
+
+    key: str = Field(max_length=512)
+    size: int = Field(ge=0)
+    sha256: str = Field(pattern=_SHA256)
+
+
+class VideoEntry(_Part):
+    """A rendered video; ``nonce`` names it in its public address, ``duration_milliseconds`` is its length."""
+
+    profile: str = Field(max_length=253)
+    key: str = Field(max_length=512)
+    size: int = Field(ge=0)
+    sha256: str = Field(pattern=_SHA256)
+    nonce: str = Field(max_length=128, repr=False)
+    content_type: str = Field(max_length=128)
+    poster_key: str | None = Field(default=None, max_length=512)
+    duration_milliseconds: int | None = Field(default=None, ge=0)
+    width: int | None = Field(default=None, ge=1)
+    height: int | None = Field(default=None, ge=1)
+    finished_at: AwareDatetime
+
+
+class Manifest(_Part):
+    """A record set: whose it is, when the meeting was, and which objects belong to it. Times are UTC."""
+
+    version: int = Field(default=VERSION, ge=1, le=VERSION)
+    install_id: UUID
+    namespace: str = Field(max_length=63)
+    record_set_id: UUID
+    record_id: str = Field(max_length=256)
+    meeting_id: str = Field(max_length=256)
+    meeting_name: str = Field(default="", max_length=1024)
+    tenant_slug: str | None = Field(default=None, max_length=10)
+    sub_id: int | None = Field(default=None, ge=0, le=999)
+    cluster_name: str | None = Field(default=None, max_length=253)
+    node_name: str | None = Field(default=None, max_length=253)
+    uploaded_at: AwareDatetime
+    started_at: AwareDatetime | None = None
+    ended_at: AwareDatetime
+    duration_milliseconds: int | None = Field(default=None, ge=0)
+    participants: int | None = Field(default=None, ge=0)
+    metadata: Mapping[str, str] = Field(default_factory=dict)
+    legal_hold: bool = False
+    legal_hold_reason: str | None = None
+    archive: ArchiveEntry | None
+    videos: tuple[VideoEntry, ...] = ()
+
+
+def write_manifest(storage: Storage, manifest: Manifest) -> None:
+    """Store a manifest in place of an older one.
+
+    Raises:
+        StorageError: The storage failed.
+    """
+    key = manifest_key(manifest.namespace, manifest.record_set_id)
+    with storage.create(key, content_type="application/json") as writer:
+        writer.write(manifest.model_dump_json(indent=1).encode())
+        writer.publish()
+
+
+def read_manifest(storage: Storage, key: str) -> Manifest:
+    """Return the manifest with this key.
+
+    Raises:
+        ObjectNotFoundError: There is none.
+        ManifestError: It is none.
+        StorageError: The storage failed.
+    """
+    with storage.open(key, length=MOST_BYTES + 1) as file:
+        text = file.read()
+    if len(text) > MOST_BYTES:
+        raise ManifestError(f"{key}: more than {MOST_BYTES} bytes")
+    try:
+        return Manifest.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ManifestError(f"{key}: {place}: {first['msg']}" if place else f"{key}: {first['msg']}") from None
+
+
+def list_manifests(storage: Storage, namespace: str) -> Iterator[tuple[Manifest, datetime] | ManifestError]:
+    """Go through a namespace's manifests and when each was written; what cannot be read comes as its error."""
+    for found in storage.list(f"{RECORD_SETS}{check_key(namespace)}/"):
+        if not found.key.endswith(f"/{MANIFEST_NAME}"):
+            continue
+        try:
+            yield read_manifest(storage, found.key), found.modified_at
+        except ManifestError as error:
+            yield error
+        except ObjectNotFoundError:
+            # Deleted since it was listed.
+            continue
