@@ -80,3 +80,8 @@ def secret_context(namespace: str, name: str) -> str:
 def api_secret_context(namespace: str, name: str) -> str:
     """Return the place of a tenant's API secret, a BBBSecret, which its encryption authenticates."""
     return f"secrets/{namespace}/{name}"
+
+
+def upload_secret_context(namespace: str, name: str) -> str:
+    """Return the place of a cluster's upload secret, a BBBCluster's, which its encryption authenticates."""
+    return f"clusters/{namespace}/{name}"

@@ -1,0 +1,63 @@
+"""A request's body as it comes, with a limit on how long it may pause."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from starlette.requests import ClientDisconnect, Request
+
+
+class BrokenBodyError(Exception):
+    """The body broke off, or nothing came for too long (``idle``)."""
+
+    def __init__(self, message: str, *, idle: bool = False) -> None:
+        super().__init__(message)
+        self.idle = idle
+
+
+class Body:
+    """The body of one request."""
+
+    def __init__(self, request: Request, *, idle_seconds: float) -> None:
+        self._request = request
+        self._idle_seconds = idle_seconds
+        # Whoever asked before sending has not sent anything until it is read.
+        self._sent = "expect" not in request.headers
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """Go through what comes; may be called again to go on.
+
+        Raises:
+            BrokenBodyError: It broke off, or paused for too long.
+        """
+        self._sent = True
+        stream = self._request.stream()
+        while True:
+            try:
+                async with asyncio.timeout(self._idle_seconds):
+                    piece = await anext(stream, None)
+            except TimeoutError:
+                raise BrokenBodyError(f"nothing came for {self._idle_seconds:g} s", idle=True) from None
+            except ClientDisconnect:
+                raise BrokenBodyError("the connection broke off") from None
+            if piece is None:
+                return
+            yield piece
+
+    async def drain(self, *, most: int, seconds: float) -> None:
+        """Pass over what is still coming, so that the sender gets to read the answer; within limits.
+
+        A socket that is closed with bytes unread resets the connection (RFC 9112, 9.6), and the answer may be lost.
+        """
+        if not self._sent:
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                async for piece in self.pieces():
+                    most -= len(piece)
+                    if most < 0:
+                        return
+        except (TimeoutError, BrokenBodyError, RuntimeError):
+            # RuntimeError is Starlette's for a body that was read to its end.
+            return

@@ -1,0 +1,1 @@
+"""Recordings: what a node says of one."""
