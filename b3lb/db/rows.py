@@ -19,7 +19,8 @@ class ClusterRow:
 
     ``ca_certificates`` is PEM, None stands for the system's. ``lost_meetings_seconds`` is how long the meetings of a
     node that is not healthy are waited for before they count as ended. ``blocked_reason`` (a reason of its nodes'
-    Ready, e.g. CASecretNotFound) and ``blocked_message`` say why none of its nodes may be polled.
+    Ready, e.g. CASecretNotFound) and ``blocked_message`` say why none of its nodes may be polled. ``secret`` is the
+    upload secret in clear text, None if there is none; it is encrypted on its way into the database.
     """
 
     name: str
@@ -35,6 +36,7 @@ class ClusterRow:
     lost_meetings_seconds: int = 86400
     blocked_reason: str | None = None
     blocked_message: str | None = None
+    secret: str | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,16 +7,18 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from b3lb.db.planning.sealing import api_secret_context, secret_context
-from b3lb.db.tables import nodes, secrets
+from b3lb.db.planning.sealing import api_secret_context, secret_context, upload_secret_context
+from b3lb.db.tables import clusters, nodes, secrets
 
 MOST_ROWS = 20_000
 """Rows of each table that are read at most."""
 
+_PLACES = {"bbbcluster": upload_secret_context, "bbbnode": secret_context, "bbbsecret": api_secret_context}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealedRow:
-    """An encrypted value: of a BBBNode or a BBBSecret (``kind``), and whether its object is deleted."""
+    """An encrypted value: of a BBBCluster, BBBNode or BBBSecret (``kind``), and whether its object is deleted."""
 
     kind: str
     namespace: str
@@ -28,14 +30,13 @@ class SealedRow:
     @property
     def context(self) -> str:
         """The place that its encryption authenticates."""
-        place = secret_context if self.kind == "bbbnode" else api_secret_context
-        return place(self.namespace, self.name)
+        return _PLACES[self.kind](self.namespace, self.name)
 
 
 def read_sealed_rows(connection: sa.Connection, namespaces: Sequence[str]) -> list[SealedRow]:
-    """Return the encrypted values of some namespaces, deleted objects' included: two statements."""
+    """Return the encrypted values of some namespaces, deleted objects' included: three statements."""
     found: list[SealedRow] = []
-    for kind, table in (("bbbnode", nodes), ("bbbsecret", secrets)):
+    for kind, table in (("bbbcluster", clusters), ("bbbnode", nodes), ("bbbsecret", secrets)):
         statement = (
             sa.select(
                 table.c.namespace,

@@ -95,6 +95,16 @@ class TLSSpec(Schema):
     )
 
 
+class UploadSecretReference(Schema):
+    """A key of a Secret in the same namespace."""
+
+    name: ObjectName = Field(description="Name of the Secret.")
+    key: DataKey = Field(
+        default="nonce",
+        description="Key of the Secret whose value the servers show as nonce when they upload recordings.",
+    )
+
+
 class BBBClusterSpec(Schema):
     """Policies of a group of nodes."""
 
@@ -115,6 +125,10 @@ class BBBClusterSpec(Schema):
         "it.",
     )
     tls: TLSSpec = Field(default_factory=TLSSpec, description="How the nodes' certificates are verified.")
+    upload_secret_ref: UploadSecretReference | None = Field(
+        default=None,
+        description="What the cluster's servers show to upload recordings; absent: no recording of theirs is taken.",
+    )
 
 
 class NodeCounts(Schema):

@@ -109,6 +109,9 @@ class ClusterReason(StrEnum):
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105 - a reason, not a password
     SECRET_KEY_NOT_FOUND = "SecretKeyNotFound"  # noqa: S105 - a reason, not a password
     INVALID_CERTIFICATES = "InvalidCertificates"
+    UPLOAD_SECRET_NOT_FOUND = "UploadSecretNotFound"  # noqa: S105 - a reason, not a password
+    UPLOAD_SECRET_KEY_NOT_FOUND = "UploadSecretKeyNotFound"  # noqa: S105 - a reason, not a password
+    INVALID_UPLOAD_SECRET = "InvalidUploadSecret"  # noqa: S105 - a reason, not a password
     INVALID_SPEC = "InvalidSpec"
     DATABASE_REFUSED = "DatabaseRefused"
     PENDING = "Pending"

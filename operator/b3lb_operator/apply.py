@@ -51,7 +51,7 @@ def store_configuration(
         namespace: The namespace of the custom resources.
         configuration: The wanted rows.
         complete: Whether rows that are not wanted are to be soft-deleted.
-        keys: What encrypts the secrets of nodes and tenants.
+        keys: What encrypts the secrets of clusters, nodes and tenants.
         gone: Uids of deleted objects, whose rows are to be soft-deleted.
         refused: Where rows go that the database does not take; all others are stored. With None, the first one raises.
             Of a cluster or a queue that is refused what was stored before stays; the other kinds are blocked.
@@ -62,7 +62,7 @@ def store_configuration(
             changes += delete_by_uid(connection, kind, namespace, uids)
     wanted = _with_kept_certificates(connection, namespace, configuration)
     if complete or wanted:
-        changes += apply_clusters(connection, namespace, wanted, complete=complete, refused=refused)
+        changes += apply_clusters(connection, namespace, wanted, complete=complete, keys=keys, refused=refused)
     if complete or configuration.nodes:
         changes += apply_nodes(
             connection, namespace, configuration.nodes, complete=complete, keys=keys, refused=refused

@@ -55,7 +55,10 @@ def targets_of(kind: Kind, manifest: Manifest) -> frozenset[Ref]:
             (CLUSTER, _text(spec, "clusterRef", "name") or "default"),
         }
     elif kind == CLUSTER:
-        named = {(SECRET, _text(spec, "tls", "caSecretRef", "name"))}
+        named = {
+            (SECRET, _text(spec, "tls", "caSecretRef", "name")),
+            (SECRET, _text(spec, "uploadSecretRef", "name")),
+        }
     elif kind == API_SECRET:
         named = {
             (SECRET, _text(spec, "secretRef", "name") or generated_secret_name(metadata["name"])),

@@ -262,7 +262,7 @@ def declare(url: str, keys: KeyRing, farm: list[FarmNode], secrets: list[Secret]
         for secret in secrets
     ]
     with transaction(engine, timeout_seconds=30) as connection:
-        apply_clusters(connection, NAMESPACE, [ClusterRow("default", "default", 1)], complete=True)
+        apply_clusters(connection, NAMESPACE, [ClusterRow("default", "default", 1)], complete=True, keys=keys)
         apply_nodes(connection, NAMESPACE, nodes, complete=True, keys=keys)
         apply_tenants(connection, NAMESPACE, tenants, complete=True)
         apply_secrets(connection, NAMESPACE, api_secrets, complete=True, keys=keys)

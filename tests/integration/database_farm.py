@@ -88,7 +88,7 @@ class Farm:
         """Store clusters (default: one) and nodes; return the nodes' IDs by name."""
         rows = [self.node(f"bbb-{number}") for number in range(1, nodes + 1)] if isinstance(nodes, int) else nodes
         with transaction(self.engine, timeout_seconds=10) as connection:
-            apply_clusters(connection, self.namespace, clusters or [self.cluster()], complete=True)
+            apply_clusters(connection, self.namespace, clusters or [self.cluster()], complete=True, keys=self.keys)
             changes = apply_nodes(connection, self.namespace, rows, complete=True, keys=self.keys)
         return {change.name: change.id for change in changes}
 

@@ -61,7 +61,7 @@ def node_rows(farm_nodes: Sequence[FarmNode], *, count: int | None = None) -> li
 def configure(engine: sa.Engine, rows: Sequence[NodeRow], *, cluster: ClusterRow = CLUSTER) -> None:
     """Make the configuration what the operator would make it."""
     with transaction(engine, timeout_seconds=10) as connection:
-        apply_clusters(connection, NAMESPACE, [cluster], complete=True)
+        apply_clusters(connection, NAMESPACE, [cluster], complete=True, keys=KEYS)
         apply_nodes(connection, NAMESPACE, rows, complete=True, keys=KEYS)
 
 

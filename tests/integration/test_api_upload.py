@@ -29,7 +29,6 @@ from tests.integration.upload_server import (
     part,
     rows,
     serving,
-    set_upload_secret,
     settings_for,
     upload_form,
 )
@@ -43,9 +42,8 @@ FUTURE = datetime(2100, 1, 1, tzinfo=UTC)
 @pytest.fixture
 def taking(farm: Farm) -> Farm:
     """A farm whose cluster has an upload secret."""
-    farm.fill(1)
+    farm.fill(1, [farm.cluster(secret=NONCE)])
     farm.fill_tenants([farm.tenant()], [farm.api_secret()])
-    set_upload_secret(farm)
     return farm
 
 
@@ -150,8 +148,7 @@ def test_without_the_upload_secret_nothing_is_taken(
 def test_each_cluster_has_its_upload_secret_and_a_deleted_ones_counts_no_more(
     taking: Farm, start: Callable[..., Server]
 ) -> None:
-    taking.fill(1, [taking.cluster("other"), taking.cluster("third")])
-    set_upload_secret(taking, "of-another", "other")
+    taking.fill([], [taking.cluster("other", secret="of-another"), taking.cluster("third")])
     server = start()
     assert server.send(upload_form(ARCHIVE, metadata_xml()), nonce="of-another").status == 200
     assert rows(taking, record_sets)[0]["cluster_name"] == "other"

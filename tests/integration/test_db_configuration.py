@@ -37,7 +37,7 @@ def sync(farm: Farm, rows: Sequence[NodeRow], *, complete: bool = True, keys: Ke
 
 def sync_clusters(farm: Farm, rows: Sequence[ClusterRow], *, complete: bool = True) -> list[Changed]:
     with transaction(farm.engine, timeout_seconds=10) as connection:
-        return apply_clusters(connection, farm.namespace, rows, complete=complete)
+        return apply_clusters(connection, farm.namespace, rows, complete=complete, keys=farm.keys)
 
 
 def sync_queues(farm: Farm, rows: Sequence[QueueRow]) -> list[Changed]:
@@ -101,7 +101,9 @@ def test_a_sync_takes_at_most_six_statements(farm: Farm, number: int) -> None:
     assert counter.count == 5
     clusters = [farm.cluster(f"c{index}") for index in range(number)]
     with transaction(farm.engine, timeout_seconds=10) as connection, count_statements(farm.engine) as counter:
-        apply_clusters(connection, "default", [*clusters, farm.cluster(timeout_seconds=9)], complete=True)
+        apply_clusters(
+            connection, "default", [*clusters, farm.cluster(timeout_seconds=9)], complete=True, keys=farm.keys
+        )
     assert counter.count == 5
     with transaction(farm.engine, timeout_seconds=10) as connection, count_statements(farm.engine) as counter:
         assert apply_nodes(connection, "default", moved, complete=True, keys=farm.keys) == []
@@ -146,7 +148,7 @@ def test_a_node_that_went_and_came_back_keeps_its_id_and_gets_a_new_revision(far
 def test_an_empty_namespace_empties_only_itself(farm: Farm) -> None:
     farm.fill(2)
     with transaction(farm.engine, timeout_seconds=10) as connection:
-        apply_clusters(connection, "other", [farm.cluster()], complete=True)
+        apply_clusters(connection, "other", [farm.cluster()], complete=True, keys=farm.keys)
         apply_nodes(connection, "other", [farm.node("bbb-1")], complete=True, keys=farm.keys)
     assert {change.action for change in sync(farm, [])} == {Action.DELETE}
     assert farm.rows("SELECT namespace FROM nodes WHERE deleted_at IS NULL") == [("other",)]

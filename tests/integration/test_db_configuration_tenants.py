@@ -227,9 +227,9 @@ def test_how_long_lost_meetings_are_waited_for_is_stored_and_asks_for_no_new_pol
     farm.fill(1)
     with transaction(farm.engine, timeout_seconds=10) as connection:
         rows = [farm.cluster(lost_meetings_seconds=60)]
-        changes = apply_clusters(connection, farm.namespace, rows, complete=True)
+        changes = apply_clusters(connection, farm.namespace, rows, complete=True, keys=farm.keys)
         assert [(item.kind, item.action) for item in changes] == [(Kind.CLUSTER, Action.UPDATE)]
-        assert apply_clusters(connection, farm.namespace, rows, complete=True) == []
+        assert apply_clusters(connection, farm.namespace, rows, complete=True, keys=farm.keys) == []
     assert farm.rows("SELECT lost_meetings_seconds FROM clusters") == [(60,)]
 
 

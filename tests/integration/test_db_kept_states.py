@@ -28,7 +28,7 @@ FAILED = Observation(Reason.TIMEOUT, "no answer", 0, 0, LoadReport(None), 5.0)
 
 def change(farm: Farm, node: NodeRow, cluster: ClusterRow) -> None:
     with transaction(farm.engine, timeout_seconds=10) as connection:
-        apply_clusters(connection, farm.namespace, [cluster, farm.cluster("second")], complete=True)
+        apply_clusters(connection, farm.namespace, [cluster, farm.cluster("second")], complete=True, keys=farm.keys)
         apply_nodes(connection, farm.namespace, [node], complete=True, keys=farm.keys)
 
 

@@ -94,7 +94,7 @@ def test_deleted_objects_are_not_mirrored(farm: Farm) -> None:
     farm.fill(2)
     farm.run("UPDATE nodes SET deleted_at = now() WHERE name = 'bbb-1'")
     with transaction(farm.engine, timeout_seconds=10) as connection:
-        apply_clusters(connection, "default", [], complete=True)
+        apply_clusters(connection, "default", [], complete=True, keys=farm.keys)
     found = snapshot(farm)
     assert found.clusters == {}
     assert set(found.nodes) == {"bbb-2"}
@@ -115,7 +115,7 @@ def test_meetings_that_have_not_ended_are_known_of_nodes_that_are_not_polled(far
 
     def known(*nodes: NodeRow, cluster: ClusterRow | None = None) -> list[bool]:
         with transaction(farm.engine, timeout_seconds=10) as connection:
-            apply_clusters(connection, "default", [cluster or farm.cluster()], complete=True)
+            apply_clusters(connection, "default", [cluster or farm.cluster()], complete=True, keys=farm.keys)
             apply_nodes(connection, "default", nodes, complete=False, keys=farm.keys)
         return [row.has_meetings for row in snapshot(farm).nodes.values()]
 

@@ -126,7 +126,7 @@ def test_deleted_blocked_and_disabled_nodes_and_other_namespaces_are_not_polled(
     )
     farm.run("UPDATE nodes SET deleted_at = now() WHERE name = 'gone'")
     with transaction(farm.engine, timeout_seconds=10) as connection:
-        apply_clusters(connection, "other", [farm.cluster()], complete=True)
+        apply_clusters(connection, "other", [farm.cluster()], complete=True, keys=farm.keys)
         apply_nodes(connection, "other", [farm.node("elsewhere")], complete=True, keys=farm.keys)
     assert [poll.name for poll in polls(farm)] == ["active", "cordoned", "draining"]
 

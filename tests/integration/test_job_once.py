@@ -14,6 +14,7 @@ from b3lb_jobs.runner import run
 from dev.farm.process import Farm
 from tests.integration.job_runs import (
     CLUSTER,
+    KEYS,
     NAMESPACE,
     changed_tables,
     configure,
@@ -61,7 +62,7 @@ def test_a_namespace_without_any_configuration_is_exit_65_with_the_names_there_a
 ) -> None:
     configure(engine, [])
     with transaction(engine, timeout_seconds=5) as connection:
-        apply_clusters(connection, "second", [dataclasses.replace(CLUSTER, name="c")], complete=True)
+        apply_clusters(connection, "second", [dataclasses.replace(CLUSTER, name="c")], complete=True, keys=KEYS)
     before = versions(engine)
     ended = job(database_url, "core", flag, "--namespace", "tpyo")
     assert ended.returncode == 65
@@ -73,7 +74,7 @@ def test_a_namespace_without_any_configuration_is_exit_65_with_the_names_there_a
 def test_many_namespaces_are_not_all_named(database_url: str, engine: sa.Engine) -> None:
     with transaction(engine, timeout_seconds=5) as connection:
         for number in range(12):
-            apply_clusters(connection, f"n{number:02}", [ClusterRow("c", "uid", 1)], complete=True)
+            apply_clusters(connection, f"n{number:02}", [ClusterRow("c", "uid", 1)], complete=True, keys=KEYS)
     ended = job(database_url, "core", "--once", "--namespace", "tpyo")
     assert ended.returncode == 65
     assert "n00, n01, n02, n03, n04, n05, n06, n07, n08, n09 and 2 more" in ended.stderr
@@ -83,7 +84,7 @@ def test_a_namespace_that_has_only_a_queue_or_only_deleted_objects_is_none_that_
     database_url: str, engine: sa.Engine
 ) -> None:
     with transaction(engine, timeout_seconds=5) as connection:
-        apply_clusters(connection, "second", [CLUSTER], complete=True)
+        apply_clusters(connection, "second", [CLUSTER], complete=True, keys=KEYS)
         apply_queues(connection, NAMESPACE, [QueueRow("core", "uid", 1, ("check-nodes",))], complete=True)
     assert job(database_url, "core", "--once").returncode == 0
     with transaction(engine, timeout_seconds=5) as connection:

@@ -12,8 +12,6 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from b3lb.db.engine import transaction
-from b3lb.db.planning.sealing import upload_secret_context
-from b3lb.db.tables import clusters
 from b3lb.storage.interface import Storage
 from b3lb_api.server import create_server
 from b3lb_api.settings import ApiSettings
@@ -80,16 +78,6 @@ class Server(NamedTuple):
             return answer.status, answer.read().decode()
         finally:
             connection.close()
-
-
-def set_upload_secret(farm: Farm, nonce: str = NONCE, cluster: str = "default") -> None:
-    sealed = farm.keys.encrypt(nonce, context=upload_secret_context(farm.namespace, cluster))
-    with farm.engine.begin() as connection:
-        connection.execute(
-            sa.update(clusters)
-            .where(clusters.c.name == cluster)
-            .values(secret_ciphertext=sealed.ciphertext, secret_key_id=sealed.key_id, secret_hash=sealed.hash)
-        )
 
 
 def rows(farm: Farm, table: sa.Table) -> list[dict[str, Any]]:

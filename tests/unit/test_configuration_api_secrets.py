@@ -18,7 +18,7 @@ from b3lb.db.configuration import (
     api_secret_context,
     resolve_tenants,
 )
-from b3lb.db.planning import api_secret_comparison, compare_clusters, compare_rows
+from b3lb.db.planning import api_secret_comparison, cluster_comparison, compare_rows
 
 OLD = KeyRing({"old": b"o" * 32})
 NEW = KeyRing({"new": b"n" * 32, "old": b"o" * 32})
@@ -86,4 +86,6 @@ def test_a_tenant_is_written_when_it_differs() -> None:
 def test_how_long_lost_meetings_are_waited_for_is_no_reason_to_poll() -> None:
     cluster = ClusterRow("default", "u", 1)
     changed = dataclasses.replace(cluster, lost_meetings_seconds=0)
-    assert compare_clusters(changed, Existing(id=1, row=cluster)) == Difference(changed=True, repoll=False)
+    assert cluster_comparison("default", OLD)(changed, Existing(id=1, row=cluster)) == Difference(
+        changed=True, repoll=False
+    )

@@ -26,7 +26,7 @@ from b3lb.db.configuration import (
     resolve_clusters,
     secret_context,
 )
-from b3lb.db.planning import cleaned, compare_clusters, compare_rows
+from b3lb.db.planning import cleaned, cluster_comparison, compare_rows, upload_secret_context
 from b3lb.health import GuardPolicy
 from b3lb.load import LoadFormula
 
@@ -193,17 +193,34 @@ def cluster(**changes: Any) -> ClusterRow:
 )
 def test_a_cluster_asks_for_new_polls_only_if_its_requests_change(change: dict[str, Any], repoll: bool) -> None:
     existing = Existing(id=1, row=cluster())
-    assert compare_clusters(cluster(), existing) == Difference(changed=False)
-    assert compare_clusters(cluster(**change), existing) == Difference(changed=True, repoll=repoll)
+    assert cluster_comparison("default", OLD)(cluster(), existing) == Difference(changed=False)
+    assert cluster_comparison("default", OLD)(cluster(**change), existing) == Difference(changed=True, repoll=repoll)
 
 
 def test_the_end_of_a_clusters_block_asks_for_new_polls_and_its_beginning_does_not() -> None:
     free = ClusterRow(name="c", uid="u", generation=1)
     blocked = dataclasses.replace(free, blocked_reason="CASecretNotFound", blocked_message="no Secret")
-    begins = compare_clusters(blocked, Existing(1, free))
+    begins = cluster_comparison("default", OLD)(blocked, Existing(1, free))
     assert (begins.changed, begins.repoll) == (True, False)
-    ends = compare_clusters(free, Existing(1, blocked))
+    ends = cluster_comparison("default", OLD)(free, Existing(1, blocked))
     assert (ends.changed, ends.repoll, ends.anew) == (True, True, True)
+
+
+@pytest.mark.parametrize(
+    ("secret", "keys", "difference"),
+    [
+        ("nonce", OLD, Difference(changed=False)),
+        ("other", OLD, Difference(changed=True, seal=True)),
+        ("nonce", NEW, Difference(changed=True, seal=True)),
+        (None, OLD, Difference(changed=True)),
+    ],
+)
+def test_a_clusters_upload_secret_is_written_when_it_differs_and_concerns_no_poll(
+    secret: str | None, keys: KeyRing, difference: Difference
+) -> None:
+    row = ClusterRow(name="c", uid="u", generation=1, secret=secret)
+    sealed = OLD.encrypt("nonce", context=upload_secret_context("default", "c"))
+    assert cluster_comparison("default", keys)(row, Existing(1, row, secret=sealed)) == difference
 
 
 def test_a_queue_is_written_when_it_differs() -> None:

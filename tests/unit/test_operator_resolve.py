@@ -157,6 +157,27 @@ def test_a_cluster_becomes_a_row_with_everything_from_its_spec() -> None:
 @pytest.mark.parametrize(
     ("secret", "reason"),
     [
+        (secret_manifest("uploads", nonce="a-nonce"), None),
+        (None, "UploadSecretNotFound"),
+        (secret_manifest("uploads", other="x"), "UploadSecretKeyNotFound"),
+        (secret_manifest("uploads", nonce=" "), "InvalidUploadSecret"),
+    ],
+)
+def test_a_cluster_whose_upload_secret_cannot_be_had_says_so_and_is_polled_all_the_same(
+    secret: Manifest | None, reason: str | None
+) -> None:
+    cluster = cluster_manifest(uploadSecretRef={"name": "uploads"})
+    assert secret_names({CLUSTER: [cluster]}) == {"uploads"}
+    row, block = resolve_cluster(cluster, {"uploads": secret})
+    assert row is not None
+    assert (row.secret, row.blocked_reason) == ("a-nonce" if reason is None else None, None)
+    assert (None if block is None else block.reason) == reason
+    assert "a-nonce" not in repr(row)
+
+
+@pytest.mark.parametrize(
+    ("secret", "reason"),
+    [
         (None, "SecretNotFound"),
         (secret_manifest("ca", other="x"), "SecretKeyNotFound"),
         (secret_manifest("ca", **{"ca.crt": "no PEM"}), "InvalidCertificates"),

@@ -51,6 +51,7 @@ def test_an_empty_cluster_has_every_default() -> None:
         "massFailureGuard": {"sharePercent": 50, "minimumNodes": 3, "maximumSeconds": 600},
         "lostMeetings": {"endAfterSeconds": 86400},
         "tls": {"caSecretRef": None},
+        "uploadSecretRef": None,
     }
 
 

@@ -14,7 +14,7 @@ from sqlalchemy.dialects import postgresql
 from b3lb.crypto import Encrypted, KeyRing
 from b3lb.db.planning import Plan, Write
 from b3lb.db.refusals import Refused, upsert, upsert_each
-from b3lb.db.rows import Action, ApiSecretRow, Changed, Kind, NodeRow, Row
+from b3lb.db.rows import Action, ApiSecretRow, Changed, ClusterRow, Kind, NodeRow, Row
 from b3lb.db.statements import dump, recordset
 from b3lb.db.tables import clusters, nodes, queues, record_profiles, secrets, tenants
 
@@ -108,7 +108,7 @@ def _reseal(table: sa.Table) -> sa.Executable:
     return sa.update(table).where(table.c.id == records.c.id).values({name: records.c[name] for name in _SEALED})
 
 
-_RESEAL = {kind: _reseal(_TABLES[kind]) for kind in _OWNERS}
+_RESEAL = {kind: _reseal(_TABLES[kind]) for kind in (Kind.CLUSTER, Kind.NODE, Kind.SECRET)}
 
 
 def existing_rows(
@@ -180,7 +180,7 @@ def store_resealed(connection: sa.Connection, kind: Kind, resealed: Mapping[int,
 
 
 def sealed_columns(
-    write: Write[NodeRow] | Write[ApiSecretRow], keys: KeyRing, *, context: str
+    write: Write[ClusterRow] | Write[NodeRow] | Write[ApiSecretRow], keys: KeyRing, *, context: str
 ) -> dict[str, str | bytes | None]:
     """Return the columns of a row's secret, encrypted only if that is asked for."""
     sealed = write.existing.secret if write.existing is not None else None

@@ -120,6 +120,12 @@ CLUSTER_REASONS = (
             ClusterReason.SECRET_NOT_FOUND: "The Secret of tls.caSecretRef does not exist.",
             ClusterReason.SECRET_KEY_NOT_FOUND: "The Secret of tls.caSecretRef has no such key.",
             ClusterReason.INVALID_CERTIFICATES: "The value of tls.caSecretRef is no bundle of PEM certificates.",
+            ClusterReason.UPLOAD_SECRET_NOT_FOUND: "The Secret of uploadSecretRef does not exist; its servers' "
+            "recordings are not taken, all else works.",
+            ClusterReason.UPLOAD_SECRET_KEY_NOT_FOUND: "The Secret of uploadSecretRef has no such key; its servers' "
+            "recordings are not taken, all else works.",
+            ClusterReason.INVALID_UPLOAD_SECRET: "The value of uploadSecretRef is empty, too long or not text; its "
+            "servers' recordings are not taken, all else works.",
             ClusterReason.INVALID_SPEC: INVALID_SPEC,
             ClusterReason.DATABASE_REFUSED: DATABASE_REFUSED.format("the policies before stay in use"),
         },

@@ -147,8 +147,9 @@ def secret_names(objects: Objects) -> set[str]:
             names.add(node.secret_ref.name)
     for manifest in objects.get(CLUSTER, ()):
         cluster = parse_spec(BBBClusterSpec, manifest)
-        if not isinstance(cluster, Block) and cluster.tls.ca_secret_ref is not None:
-            names.add(cluster.tls.ca_secret_ref.name)
+        if not isinstance(cluster, Block):
+            refs = (cluster.tls.ca_secret_ref, cluster.upload_secret_ref)
+            names |= {ref.name for ref in refs if ref is not None}
     for manifest in objects.get(API_SECRET, ()):
         ref = api_secret_ref(manifest)
         if ref is not None:

@@ -41,6 +41,14 @@ _NODE_REASONS: dict[str, NodeBlock] = {
 """What the nodes of a cluster say whose certificates cannot be had, by what the cluster says."""
 
 
+_UPLOAD_REASONS: dict[str, ClusterReason] = {
+    NodeBlock.SECRET_NOT_FOUND: ClusterReason.UPLOAD_SECRET_NOT_FOUND,
+    NodeBlock.SECRET_KEY_NOT_FOUND: ClusterReason.UPLOAD_SECRET_KEY_NOT_FOUND,
+    NodeBlock.INVALID_SECRET: ClusterReason.INVALID_UPLOAD_SECRET,
+}
+"""What a cluster says whose upload secret cannot be had, by what is wrong with the Secret."""
+
+
 def resolve_cluster(manifest: Manifest, secrets: Secrets) -> tuple[ClusterRow | None, Block | None]:
     """Return the row of a BBBCluster, and why it cannot be used as it is written."""
     spec = parse_spec(BBBClusterSpec, manifest)
@@ -48,6 +56,7 @@ def resolve_cluster(manifest: Manifest, secrets: Secrets) -> tuple[ClusterRow | 
         return None, spec
     certificates = _certificates(spec, secrets)
     block = certificates if isinstance(certificates, Block) else None
+    upload = _upload_secret(spec, secrets)
     metadata = manifest["metadata"]
     row = ClusterRow(
         name=metadata["name"],
@@ -72,8 +81,10 @@ def resolve_cluster(manifest: Manifest, secrets: Secrets) -> tuple[ClusterRow | 
         lost_meetings_seconds=spec.lost_meetings.end_after_seconds,
         blocked_reason=None if block is None else str(_NODE_REASONS[block.reason]),
         blocked_message=None if block is None else f"BBBCluster {metadata['name']}: {block.message}",
+        secret=upload if isinstance(upload, str) else None,
     )
-    return row, block
+    # Without an upload secret its nodes are polled all the same.
+    return row, block or (upload if isinstance(upload, Block) else None)
 
 
 def resolve_node(
@@ -158,6 +169,17 @@ def cluster_name(manifest: Manifest) -> str | None:
     """Return the name of the BBBCluster that a BBBNode refers to."""
     spec = parse_spec(BBBNodeSpec, manifest)
     return None if isinstance(spec, Block) else spec.cluster_ref.name
+
+
+def _upload_secret(spec: BBBClusterSpec, secrets: Secrets) -> str | Block | None:
+    """Return a cluster's upload secret, None if it names none, or why it cannot be had."""
+    ref = spec.upload_secret_ref
+    if ref is None:
+        return None
+    found = shared_secret(secrets, ref.name, ref.key)
+    if isinstance(found, Block):
+        return Block(_UPLOAD_REASONS[found.reason], f"{found.message}; meanwhile no recording is taken")
+    return found
 
 
 def _certificates(spec: BBBClusterSpec, secrets: Secrets) -> str | Block | None:
