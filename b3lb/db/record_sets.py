@@ -133,9 +133,15 @@ def attribute_recording(connection: sa.Connection, namespace: str, *, record_id:
     name = split_meeting_id(meeting_id)
     if name is None:
         return Attribution(node_name=node)
-    parameters = {"namespace": namespace, "slug": name.slug, "sub_id": name.sub_id}
-    secret = connection.execute(_SECRET, parameters).scalar_one_or_none()
+    secret = find_secret(connection, namespace, slug=name.slug, sub_id=name.sub_id)
     return Attribution(tenant_slug=name.slug, sub_id=name.sub_id, secret_id=secret, node_name=node)
+
+
+def find_secret(connection: sa.Connection, namespace: str, *, slug: str, sub_id: int) -> int | None:
+    """Return the row's ID of a tenant's API secret, also of a deleted one; None if there never was one."""
+    parameters = {"namespace": namespace, "slug": slug, "sub_id": sub_id}
+    found: int | None = connection.execute(_SECRET, parameters).scalar_one_or_none()
+    return found
 
 
 def insert_record_set(connection: sa.Connection, uploaded: Uploaded) -> bool:
