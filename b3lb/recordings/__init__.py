@@ -1,1 +1,1 @@
-"""Recordings: what a node says of one."""
+"""Recordings: what a node says of one, how long each is kept, and how it is played."""
