@@ -164,6 +164,10 @@ class KeyRing:
         """
         return hmac.compare_digest(_keyed_hash(self._key(key_id, context), plaintext, context), hash)
 
+    def tag(self, plaintext: str, *, context: str) -> tuple[str, bytes]:
+        """Return the primary key's ID and the keyed hash of ``plaintext`` at ``context``, which `matches` verifies."""
+        return self.primary, _keyed_hash(self._keys[self.primary], plaintext, context)
+
     def _key(self, key_id: str, context: str) -> _Key:
         key = self._keys.get(key_id)
         if key is None:
