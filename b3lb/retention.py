@@ -1,4 +1,4 @@
-"""How long the history of task runs is kept: a pure function."""
+"""How long rows are kept that nothing needs any more, and which task runs are forgotten: pure."""
 
 from __future__ import annotations
 
@@ -14,6 +14,29 @@ class HistoryPolicy:
 
     days: int = 30
     rows: int = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowPolicy:
+    """After how many days rows go, each counted from the end of what the row tells of.
+
+    Attributes:
+        deleted: Configuration of objects that were deleted, with all that was noted of them: lists, statistics and
+            metrics texts. Until then an object that comes back finds its counters again.
+        meetings: Meetings that ended.
+        callbacks: Callbacks that were delivered or given up.
+        runs: Runs of a schedule's pods that nobody ever noted the end of.
+        accounting: A deleted tenant that was accounted for, with its secrets' counters; 13 months, so that the last
+            year can be billed.
+        audit: Lines of the audit.
+    """
+
+    deleted: int = 30
+    meetings: int = 30
+    callbacks: int = 30
+    runs: int = 30
+    accounting: int = 400
+    audit: int = 400
 
 
 @dataclass(frozen=True, slots=True)
