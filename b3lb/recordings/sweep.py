@@ -6,10 +6,14 @@ full of orphans. So the sweep removes nothing unless both carry the same install
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from uuid import UUID
+
+from b3lb.storage.interface import StoredObject, Unfinished
+from b3lb.storage.layout import record_set_of
 
 ABANDONED_AFTER = timedelta(days=2)
 """So old is an upload that nobody finishes any more; BBB's nodes push an archive again for a day at most."""
@@ -19,28 +23,12 @@ MOST_PERCENT = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Leftover:
-    """A temporary object or an unfinished multipart upload.
-
-    Attributes:
-        key: Of the object.
-        begun_at: When it was written last, or the upload was begun.
-        upload_id: Of a multipart upload, None for an object.
-        record_set: Name of the record set that it belongs to, None if its key names none.
-    """
-
-    key: str
-    begun_at: datetime
-    upload_id: str | None = None
-    record_set: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class StoredSet:
-    """The published objects of one record set: how its prefix names it, the newest of them, and all their bytes."""
+    """The published objects of one record set: how many they are, the newest of them, and all their bytes."""
 
-    name: str
+    id: UUID
     newest_at: datetime
+    objects: int = 1
     size: int = 0
 
 
@@ -70,47 +58,62 @@ class Sweep:
 class Installs:
     """The install IDs that the storage and the database carry, None where there is none."""
 
-    storage: str | None
-    database: str | None
+    storage: UUID | None
+    database: UUID | None
 
 
-def abandoned(leftovers: Iterable[Leftover], known: Collection[str], now: datetime) -> list[Leftover]:
+def stored_sets(objects: Iterable[StoredObject]) -> list[StoredSet]:
+    """Return the record sets that objects belong to; an object of none is left out."""
+    found: dict[UUID, StoredSet] = {}
+    for item in objects:
+        place = record_set_of(item.key)
+        if place is None:
+            continue
+        _, record_set = place
+        known = found.get(record_set, StoredSet(record_set, item.modified_at, objects=0))
+        found[record_set] = StoredSet(
+            record_set,
+            max(known.newest_at, item.modified_at),
+            objects=known.objects + 1,
+            size=known.size + item.size,
+        )
+    return list(found.values())
+
+
+def abandoned(unfinished: Iterable[Unfinished], known: Collection[UUID], now: datetime) -> list[Unfinished]:
     """Return what nobody will finish: older than two days, and of no record set that there is.
 
     Args:
-        leftovers: Temporary objects and multipart uploads.
-        known: Names of the record sets in the database, read after the leftovers were listed.
-        now: By the clock that dates the leftovers.
+        unfinished: Temporary objects and multipart uploads.
+        known: The record sets in the database.
+        now: By the clock that dates what is unfinished.
     """
-    return [
-        item
-        for item in leftovers
-        if now - item.begun_at > ABANDONED_AFTER and (item.record_set is None or item.record_set not in known)
-    ]
+    chosen = [item for item in unfinished if now - item.begun_at > ABANDONED_AFTER]
+    places = [None if item.key is None else record_set_of(item.key) for item in chosen]
+    return [item for item, place in zip(chosen, places, strict=True) if place is None or place[1] not in known]
 
 
-def orphans(stored: Iterable[StoredSet], known: Collection[str], installs: Installs, now: datetime) -> Sweep:
+def orphans(stored: Sequence[StoredSet], known: Collection[UUID], installs: Installs, now: datetime) -> Sweep:
     """Return the record sets that only the storage knows, and whether they may be removed.
 
-    What is younger than two days is no orphan: its row may be about to be written.
+    What is younger than two days is no orphan: its row may have been written after the rows were read.
 
     Args:
         stored: All that the storage holds.
-        known: Names of the record sets in the database, read after the storage was listed.
+        known: The record sets in the database.
         installs: The IDs of both sides.
         now: By the clock that dates the objects.
     """
-    everything = list(stored)
-    found = tuple(item for item in everything if item.name not in known and now - item.newest_at > ABANDONED_AFTER)
+    found = tuple(item for item in stored if item.id not in known and now - item.newest_at > ABANDONED_AFTER)
     if not found:
         return Sweep()
-    refusal, message = _refusal(len(found), len(everything), installs)
+    refusal, message = _refusal(len(found), len(stored), installs)
     return Sweep(found, refusal, message)
 
 
 def _refusal(found: int, total: int, installs: Installs) -> tuple[SweepRefusal | None, str]:
-    if not installs.storage or not installs.database:
-        side = "storage" if not installs.storage else "database"
+    if installs.storage is None or installs.database is None:
+        side = "storage" if installs.storage is None else "database"
         return SweepRefusal.NO_INSTALL_ID, f"the {side} carries no install ID"
     if installs.storage != installs.database:
         return SweepRefusal.OTHER_INSTALL, "the storage carries the install ID of another database"

@@ -1,34 +1,49 @@
 """What the storage holds that no record set knows."""
 
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from b3lb.recordings.sweep import Installs, Leftover, StoredSet, SweepRefusal, abandoned, orphans
+from b3lb.recordings.sweep import Installs, StoredSet, SweepRefusal, abandoned, orphans, stored_sets
+from b3lb.storage.interface import StoredObject, Unfinished
+from b3lb.storage.layout import archive_key, manifest_key
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OLD = NOW - timedelta(days=3)
-SAME = Installs(storage="a", database="a")
+A, B = UUID(int=1), UUID(int=2)
+SAME = Installs(storage=A, database=A)
 
 
 def stored(count: int, *, at: datetime = OLD) -> list[StoredSet]:
-    return [StoredSet(f"set-{number}", at, 10) for number in range(count)]
+    return [StoredSet(UUID(int=number), at) for number in range(count)]
 
 
-def known(sets: list[StoredSet], *, but: int) -> set[str]:
-    return {item.name for item in sets[but:]}
+def known(sets: list[StoredSet], *, but: int) -> set[UUID]:
+    return {item.id for item in sets[but:]}
 
 
-def test_a_temporary_object_is_abandoned_after_two_days_unless_its_record_set_is_there() -> None:
-    leftovers = [
-        Leftover("tmp/old", OLD),
-        Leftover("tmp/part", OLD, upload_id="u1", record_set="gone"),
-        Leftover("tmp/ours", OLD, record_set="there"),
-        Leftover("tmp/young", NOW - timedelta(days=2)),
+def test_what_is_unfinished_is_abandoned_after_two_days_unless_its_record_set_is_there() -> None:
+    unfinished = [
+        Unfinished("u1", None, OLD),
+        Unfinished("u2", archive_key("farm", A), OLD),
+        Unfinished("u3", "elsewhere/x", OLD),
+        Unfinished("u4", archive_key("farm", B), OLD),
+        Unfinished("u5", None, NOW - timedelta(days=2)),
     ]
-    assert abandoned(leftovers, {"there"}, NOW) == leftovers[:2]
+    assert abandoned(unfinished, {B}, NOW) == unfinished[:3]
+
+
+def test_the_objects_of_a_record_set_are_taken_together() -> None:
+    objects = [
+        StoredObject(archive_key("farm", A), 100, OLD),
+        StoredObject(manifest_key("farm", A), 5, NOW),
+        StoredObject(archive_key("farm", B), 7, OLD),
+        StoredObject("installation.json", 9, NOW),
+    ]
+    assert stored_sets(objects) == [StoredSet(A, NOW, objects=2, size=105), StoredSet(B, OLD, objects=1, size=7)]
 
 
 def test_orphans_may_go_while_they_are_few() -> None:
@@ -50,10 +65,10 @@ def test_nothing_goes_if_more_than_five_percent_would() -> None:
 @pytest.mark.parametrize(
     ("installs", "refusal"),
     [
-        (Installs(storage="a", database="b"), SweepRefusal.OTHER_INSTALL),
-        (Installs(storage=None, database="b"), SweepRefusal.NO_INSTALL_ID),
-        (Installs(storage="a", database=None), SweepRefusal.NO_INSTALL_ID),
-        (Installs(storage="", database=""), SweepRefusal.NO_INSTALL_ID),
+        (Installs(storage=A, database=B), SweepRefusal.OTHER_INSTALL),
+        (Installs(storage=None, database=B), SweepRefusal.NO_INSTALL_ID),
+        (Installs(storage=A, database=None), SweepRefusal.NO_INSTALL_ID),
+        (Installs(storage=None, database=None), SweepRefusal.NO_INSTALL_ID),
     ],
 )
 def test_nothing_goes_unless_storage_and_database_belong_together(installs: Installs, refusal: SweepRefusal) -> None:
@@ -73,16 +88,16 @@ def test_an_empty_database_beside_a_full_storage_deletes_nothing() -> None:
 
 @given(
     st.lists(st.tuples(st.integers(0, 10**6), st.booleans()), max_size=200),
-    st.sampled_from([None, "", "a", "b"]),
-    st.sampled_from([None, "", "a", "b"]),
+    st.sampled_from([None, A, B]),
+    st.sampled_from([None, A, B]),
 )
 def test_what_is_known_or_young_never_goes_nor_ever_more_than_the_share(
-    ages: list[tuple[int, bool]], storage: str | None, database: str | None
+    ages: list[tuple[int, bool]], storage: UUID | None, database: UUID | None
 ) -> None:
-    sets = [StoredSet(str(number), NOW - timedelta(seconds=age)) for number, (age, _) in enumerate(ages)]
-    there = {str(number) for number, (_, is_known) in enumerate(ages) if is_known}
+    sets = [StoredSet(UUID(int=number), NOW - timedelta(seconds=age)) for number, (age, _) in enumerate(ages)]
+    there = {UUID(int=number) for number, (_, is_known) in enumerate(ages) if is_known}
     gone = orphans(sets, there, Installs(storage=storage, database=database), NOW).removable
-    assert not {item.name for item in gone} & there
+    assert not {item.id for item in gone} & there
     assert all(NOW - item.newest_at > timedelta(days=2) for item in gone)
     assert len(gone) * 20 <= len(sets)
-    assert not gone or (storage and storage == database)
+    assert not gone or (storage is not None and storage == database)
