@@ -9,12 +9,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from b3lb.db.leases import Lease, acquire, release
+from b3lb.db.leases import LONGEST_LEASE_SECONDS, Lease, acquire, release
 from b3lb.db.tables import heartbeats
 from b3lb.db.ticks import Tick, finish_tick
 from b3lb.logs import get_logger
 from b3lb_jobs.database import Database
 from b3lb_jobs.errors import TransientError
+from b3lb_jobs.holding import Holding
 from b3lb_jobs.interface import Task
 from b3lb_jobs.report import TaskReport
 from b3lb_jobs.ticks import DATABASE_SPARE_SECONDS, LONGEST_RUN, Plan, end_of_tick
@@ -78,15 +79,18 @@ async def run_tick(task: Task[Any], report: TaskReport, at: datetime, place: Tic
     prepared = _prepare(task, report, at, place)
     if prepared is None:
         return
+    holding = Holding(place.database, prepared.lease)
     try:
-        findings = await task.work(prepared.loaded, at=at, seconds=prepared.seconds)
+        work = task.work(prepared.loaded, at=at, seconds=prepared.seconds)
+        outlasts = prepared.seconds + LEASE_SPARE_SECONDS > LONGEST_LEASE_SECONDS
+        findings = await (holding.during(work) if outlasts else work)
     except BaseException:
-        _give_back(place.database, prepared.lease)
+        _give_back(place.database, holding.lease)
         raise
     seconds = clock.monotonic() - begun
     summary = {**findings.summary, "seconds": round(seconds, 3)}
     if findings.failure is not None and not _lasts(prepared.last, at):
-        _give_back(place.database, prepared.lease)
+        _give_back(place.database, holding.lease)
         report.summary = summary
         raise findings.failure
     tick = Tick(
@@ -101,7 +105,7 @@ async def run_tick(task: Task[Any], report: TaskReport, at: datetime, place: Tic
         polls=findings.poll_seconds,
     )
     with place.database.transaction() as connection:
-        finish_tick(connection, prepared.lease, tick, run_id=report.run_id)
+        finish_tick(connection, holding.lease, tick, run_id=report.run_id)
     report.tick_done(seconds, summary)
     for event in findings.events:
         (_log.warning if event.warning else _log.info)(event.message, **event.fields)
@@ -164,7 +168,7 @@ def _prepare(task: Task[Any], report: TaskReport, at: datetime, place: TickPlace
         # The end gives way for a first tick that does not fit.
         allow_until(place.database, ends_at)
         seconds = seconds_for_work(needed, place.database.clock.until(ends_at))
-        ttl = math.ceil(seconds + LEASE_SPARE_SECONDS)
+        ttl = min(math.ceil(seconds + LEASE_SPARE_SECONDS), LONGEST_LEASE_SECONDS)
         lease = acquire(connection, name, holder=place.holder, ttl_seconds=ttl)
         if lease is None:
             raise TransientError(f"the lease {name} was taken away")
