@@ -14,20 +14,45 @@ from types import MappingProxyType
 CHECK_NODES = "check-nodes"
 UPDATE_SECRETS_LISTS = "update-secrets-lists"
 UPDATE_STATISTICS = "update-statistics"
+DELIVER_CALLBACKS = "deliver-callbacks"
+HOUSEKEEPING_RECORDINGS = "housekeeping-recordings"
+FINISH_DELETIONS = "finish-deletions"
+SWEEP_STORAGE = "sweep-storage"
+FORGET_ROWS = "forget-rows"
+DELETE_RECORDING = "delete-recording"
 
 DEFAULT_QUEUES: Mapping[str, str] = MappingProxyType(
-    {CHECK_NODES: "core", UPDATE_SECRETS_LISTS: "core", UPDATE_STATISTICS: "statistics"}
+    {
+        CHECK_NODES: "core",
+        UPDATE_SECRETS_LISTS: "core",
+        UPDATE_STATISTICS: "statistics",
+        DELIVER_CALLBACKS: "statistics",
+        HOUSEKEEPING_RECORDINGS: "housekeeping",
+        FINISH_DELETIONS: "housekeeping",
+        SWEEP_STORAGE: "housekeeping",
+        FORGET_ROWS: "housekeeping",
+        DELETE_RECORDING: "housekeeping",
+    }
 )
 """Task name → name of the queue that runs it unless the user says otherwise."""
 
 TICKING = frozenset({CHECK_NODES, UPDATE_SECRETS_LISTS})
 """Tasks that run at every tick of a pod; the others run once in each."""
 
+ON_DEMAND = frozenset({DELETE_RECORDING})
+"""Tasks that run only when they are enqueued; the pods of their queue's schedule leave them out."""
+
 DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
     {
         CHECK_NODES: "polls the nodes; writes their states and meetings",
         UPDATE_SECRETS_LISTS: "compares each API secret's list of meetings with the noted one and writes it",
         UPDATE_STATISTICS: "writes each tenant's statistics, metrics text and accounting",
+        DELIVER_CALLBACKS: "tells front ends of recordings that are ready, again and again until they took it",
+        HOUSEKEEPING_RECORDINGS: "marks the recordings that are past their hold time",
+        FINISH_DELETIONS: "deletes the objects and rows of recordings that are marked, with an audit line each",
+        SWEEP_STORAGE: "deletes abandoned uploads, and what the storage holds of no recording",
+        FORGET_ROWS: "deletes old rows that nothing needs any more",
+        DELETE_RECORDING: "deletes one recording at once",
     }
 )
 """Task name → what it does, in a line."""

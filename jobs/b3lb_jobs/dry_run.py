@@ -13,6 +13,7 @@ from b3lb_jobs.interface import Findings
 from b3lb_jobs.opening import open_run
 from b3lb_jobs.options import RunOptions
 from b3lb_jobs.report import SUCCESS
+from b3lb_jobs.task_table import longest_of
 from b3lb_jobs.tick import allow_until, seconds_for_work
 from b3lb_jobs.ticks import plan_single
 
@@ -30,7 +31,7 @@ async def dry_run(options: RunOptions, stream: TextIO, *, table: bool) -> Outcom
     )
     try:
         context = await open_run(database, options, ())
-        plan = plan_single(database.clock.now())
+        plan = plan_single(database.clock.now(), longest_of(options.entries))
         allow_until(database, plan.ends_at)
         for entry in options.entries:
             async with entry.load()(context) as task:

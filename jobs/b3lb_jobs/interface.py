@@ -19,13 +19,18 @@ Loaded = TypeVar("Loaded")
 
 @dataclass(frozen=True, slots=True)
 class TaskContext:
-    """What every task may know of the run; ``now`` returns the database's time."""
+    """What every task may know of the run; ``now`` returns the database's time.
+
+    In a ``dry_run`` a task changes nothing anywhere: what it would write is thrown away, and what it would do outside
+    of the database it leaves.
+    """
 
     namespace: str
     keys: KeyRing
     tick_seconds: int
     max_in_flight: int
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,7 @@ def _open(database: Database, options: RunOptions, reports: Sequence[TaskReport]
             tick_seconds=options.tick_seconds or row.tick_seconds or DEFAULT_TICK_SECONDS,
             max_in_flight=options.max_in_flight or row.max_in_flight or DEFAULT_IN_FLIGHT,
             now=database.clock.now,
+            dry_run=options.dry_run,
         )
         for report in reports:
             task_runs.start(

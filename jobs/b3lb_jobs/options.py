@@ -37,6 +37,7 @@ class RunOptions:
     tick_seconds: int | None = None
     max_in_flight: int | None = None
     once: bool = False
+    dry_run: bool = False
     keepalive: Keepalive | None = None
     run_id: UUID | None = None
     max_ticks: int | None = None

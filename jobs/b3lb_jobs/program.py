@@ -75,6 +75,7 @@ def options_from(flags: Flags, settings: JobSettings) -> RunOptions:
         tick_seconds=flags.tick_seconds or settings.tick_seconds,
         max_in_flight=flags.max_in_flight or settings.max_in_flight,
         once=flags.once or flags.dry_run,
+        dry_run=flags.dry_run,
         max_ticks=settings.max_ticks,
         max_memory_growth_mib=settings.max_memory_growth_mib,
     )

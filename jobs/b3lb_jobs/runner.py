@@ -23,6 +23,7 @@ from b3lb_jobs.lifetime import Lifetime
 from b3lb_jobs.opening import open_run
 from b3lb_jobs.options import RunOptions
 from b3lb_jobs.report import TaskReport, overall
+from b3lb_jobs.task_table import longest_of
 from b3lb_jobs.tick import TickPlace, allow_until, run_tick
 from b3lb_jobs.ticks import Plan, next_tick, plan_run, plan_single
 
@@ -129,7 +130,7 @@ async def _work(
     opened.set()
     now = database.clock.now()
     ticking = any(report.entry.ticking for report in reports) and not options.once
-    plan = plan_run(now, context.tick_seconds) if ticking else plan_single(now)
+    plan = plan_run(now, context.tick_seconds) if ticking else plan_single(now, longest_of(options.entries))
     allow_until(database, plan.ends_at)
     place = TickPlace(database, options.namespace, options.holder, plan)
     async with AsyncExitStack() as stack:

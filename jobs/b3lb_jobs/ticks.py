@@ -60,12 +60,16 @@ def plan_run(started_at: datetime, tick_seconds: int) -> Plan:
     return Plan(ticks, minute + END_OF_RUN, started_at + LONGEST_RUN)
 
 
-def plan_single(started_at: datetime) -> Plan:
+def plan_single(started_at: datetime, longest: timedelta = SINGLE_RUN) -> Plan:
     """Return the one tick of a run that is not bound to a minute, by hand or of a task that does not tick.
 
     It is of this very moment: one of its second may be done already, by a run that ticks at whole seconds.
+
+    Args:
+        started_at: The database's time.
+        longest: How long the run may take.
     """
-    return Plan((started_at,), started_at + SINGLE_RUN, started_at + LONGEST_RUN)
+    return Plan((started_at,), started_at + longest, started_at + max(longest, LONGEST_RUN))
 
 
 def end_of_tick(plan: Plan, at: datetime, *, now: datetime, least: float, most: float) -> datetime | None:

@@ -36,7 +36,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 
 TOKEN = secrets.token_hex()
 LONGEST_SECONDS = 10.0
-QUEUES = (("core", "* * * * *"), ("statistics", "*/5 * * * *"))
+QUEUES = (("core", "* * * * *"), ("statistics", "*/5 * * * *"), ("housekeeping", "15 3 * * *"))
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
 DOCUMENT = "docs/operations.md"
 NOT_RUN = "not run by the tests: "
 TOKEN = secrets.token_hex()
-QUEUES = (("core", "* * * * *"), ("statistics", "*/5 * * * *"))
+QUEUES = (("core", "* * * * *"), ("statistics", "*/5 * * * *"), ("housekeeping", "15 3 * * *"))
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +56,7 @@ def cluster(
     tmp_path_factory: pytest.TempPathFactory,
     farm: Farm,
 ) -> Iterator[OperatorCluster]:
-    """An operator with the server bbb1 and the queues core and statistics, as the documents name them."""
+    """An operator with the server bbb1 and the queues core, statistics and housekeeping, as the documents name them."""
     directory = tmp_path_factory.mktemp("operations")
     (node,) = farm.nodes
     environment = {"B3LB_CONTROL_TOKEN": TOKEN}

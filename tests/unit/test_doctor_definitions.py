@@ -10,6 +10,7 @@ import yaml
 
 from b3lb.findings import Finding
 from b3lb.resources import RESOURCES, BBBQueueSpec
+from b3lb.tasks import TASKS
 from b3lb_operator.doctor.definitions import DefinitionFacts, check_definitions
 from b3lb_operator.doctor.queues import QueueState, check_queues
 from b3lb_operator.doctor.rights import RULES, RightsFacts, Rule, check_rights, expand, missing_rights
@@ -143,7 +144,7 @@ def of_queues(*queues: QueueState, nodes: int = 1) -> dict[tuple[str, str], Find
     return {(item.check, item.object or item.message): item for item in found}
 
 
-ALL = ["check-nodes", "update-secrets-lists", "update-statistics"]
+ALL = list(TASKS)
 
 
 def test_a_queue_that_runs_is_well() -> None:

@@ -11,8 +11,12 @@
 {{- $_ := set $objects "b3lb-queue-core" (dict "kind" "BBBQueue" "name" "core" "spec" (mergeOverwrite $core .Values.queues.core.spec)) -}}
 {{- end -}}
 {{- if .Values.queues.statistics.enabled -}}
-{{- $statistics := dict "tasks" (list "update-statistics") "schedule" "*/5 * * * *" -}}
+{{- $statistics := dict "tasks" (list "update-statistics" "deliver-callbacks") "schedule" "*/5 * * * *" -}}
 {{- $_ := set $objects "b3lb-queue-statistics" (dict "kind" "BBBQueue" "name" "statistics" "spec" (mergeOverwrite $statistics .Values.queues.statistics.spec)) -}}
+{{- end -}}
+{{- if .Values.queues.housekeeping.enabled -}}
+{{- $housekeeping := dict "tasks" (list "housekeeping-recordings" "finish-deletions" "sweep-storage" "forget-rows" "delete-recording") "schedule" "15 3 * * *" -}}
+{{- $_ := set $objects "b3lb-queue-housekeeping" (dict "kind" "BBBQueue" "name" "housekeeping" "spec" (mergeOverwrite $housekeeping .Values.queues.housekeeping.spec)) -}}
 {{- end -}}
 {{- $objects | toJson -}}
 {{- end -}}

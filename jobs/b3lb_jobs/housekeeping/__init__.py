@@ -1,0 +1,1 @@
+"""The queue housekeeping: what has been kept long enough goes."""
