@@ -54,7 +54,7 @@ async def measure(url: str, keys: KeyRing) -> None:
     """Run the queue's task as the parent asks for it, then the floor."""
     database = Database(url, application_name="b3lb-bench", monotonic=time.monotonic)
     context = TaskContext(namespace=NAMESPACE, keys=keys, tick_seconds=60, max_in_flight=1)
-    (entry,) = route(["statistics"])
+    (entry,) = route(["update-statistics"])
     report = TaskReport(entry)
     with database.transaction() as connection:
         start(

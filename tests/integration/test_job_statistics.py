@@ -30,7 +30,7 @@ from tests.integration.job_runs import changed_tables, environment, job, log_lin
 
 pytestmark = pytest.mark.integration
 
-STATISTICS = route(["statistics"])
+STATISTICS = route(["update-statistics"])
 BEGIN = datetime(2026, 11, 10, 8, tzinfo=UTC)
 END = BEGIN + timedelta(minutes=10)
 
