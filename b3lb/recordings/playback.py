@@ -5,6 +5,7 @@ https://www.rfc-editor.org/rfc/rfc9110: ranges (14), conditional requests (13).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -21,6 +22,7 @@ LONGEST_PRESIGNED = timedelta(days=7)
 """S3 signs no URL for longer (https://docs.aws.amazon.com/AmazonS3/latest/userguide/ShareObjectPreSignedURL.html)."""
 
 _LONGEST_VALIDATOR = 1000
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 _PLAIN = "!#$&+-.^_`|~"
 """What a file name may hold unescaped (RFC 8187, attr-char) besides letters and digits."""
 
@@ -78,7 +80,7 @@ def playback_answer(
     video: Video | None,
     *,
     problem: LinkProblem | None = None,
-    presign: Callable[[Video, timedelta, str], str | None] = lambda _video, _time, _disposition: None,
+    presign: Callable[[str, int, str | None], str | None] = lambda _key, _seconds, _file_name: None,
 ) -> Answer:
     """Return what to answer.
 
@@ -86,8 +88,8 @@ def playback_answer(
         request: The request.
         video: What the nonce names, None if it names nothing, or nothing any more.
         problem: Why the link is not good, where links are signed.
-        presign: Returns a URL at which the storage itself serves the video for so long and with such a
-            ``Content-Disposition``, None if it cannot.
+        presign: Returns a URL at which the storage itself serves the object of a key for so many seconds, as an
+            attachment of such a name if there is one; None if it cannot (`b3lb.storage.interface.Storage.presign`).
     """
     if request.method not in {"GET", "HEAD"}:
         return _told(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD", {"Allow": "GET, HEAD"})
@@ -95,22 +97,32 @@ def playback_answer(
         return _told(HTTPStatus.NOT_FOUND, "there is no such recording, or it was deleted")
     if problem is not None:
         return _told(HTTPStatus.FORBIDDEN, problem.value)
-    disposition = content_disposition(video, download=request.download)
     # A URL is signed for one method; what HEAD asks for is known here.
-    url = presign(video, presigned_for(video), disposition) if request.method == "GET" else None
-    if url is not None:
-        return Answer(HTTPStatus.FOUND, {"Location": url, "Cache-Control": "no-store"})
-    return _served(request, video, disposition)
+    if request.method == "GET":
+        file_name = storage_file_name(video) if request.download else None
+        url = presign(video.key, int(presigned_for(video).total_seconds()), file_name)
+        if url is not None:
+            return Answer(HTTPStatus.FOUND, {"Location": url, "Cache-Control": "no-store"})
+    return _served(request, video, content_disposition(video, download=request.download))
+
+
+def storage_file_name(video: Video) -> str:
+    """Return the file's name with nothing in it that a storage would not put into a header."""
+    kept = _UNSAFE.sub("_", video.name)[:100].lstrip(".-") or "recording"
+    return f"{kept}.{_suffix(video)}"
 
 
 def content_disposition(video: Video, *, download: bool) -> str:
     """Return ``Content-Disposition`` with the file's name in ASCII and, where it differs, in UTF-8 (RFC 6266)."""
-    suffix = "webm" if video.content_type == "video/webm" else "mp4"
     kept = "".join(letter if letter.isprintable() and letter not in '/\\"' else "_" for letter in video.name)
-    name = f"{kept.strip(' .')[:100] or 'recording'}.{suffix}"
+    name = f"{kept.strip(' .')[:100] or 'recording'}.{_suffix(video)}"
     plain = "".join(letter if letter.isascii() else "_" for letter in name)
     extended = "" if plain == name else f"; filename*=UTF-8''{quote(name, safe=_PLAIN, errors='replace')}"
     return f'{"attachment" if download else "inline"}; filename="{plain}"{extended}'
+
+
+def _suffix(video: Video) -> str:
+    return "webm" if video.content_type == "video/webm" else "mp4"
 
 
 def _served(request: PlaybackRequest, video: Video, disposition: str) -> Answer:

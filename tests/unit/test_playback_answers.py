@@ -14,8 +14,10 @@ from b3lb.recordings.playback import (
     content_disposition,
     playback_answer,
     presigned_for,
+    storage_file_name,
 )
 from b3lb.recordings.ranges import ByteRange
+from b3lb.storage.interface import check_key
 
 VIDEO = Video(
     key="sets/1/video.mp4",
@@ -94,19 +96,20 @@ def test_head_is_answered_as_get_without_a_body_and_without_ranges() -> None:
 
 
 def test_storage_that_can_serves_the_video_itself() -> None:
-    asked: list[tuple[str, timedelta, str]] = []
+    asked: list[tuple[str, int, str | None]] = []
 
-    def presign(video: Video, time: timedelta, disposition: str) -> str:
-        asked.append((video.key, time, disposition))
+    def presign(key: str, seconds: int, file_name: str | None) -> str:
+        asked.append((key, seconds, file_name))
         return "https://s3.example/sets/1/video.mp4?X-Amz-Signature=0"
 
-    answer = playback_answer(replace(asking(range="bytes=0-1"), download=True), VIDEO, presign=presign)
+    answer = playback_answer(asking(range="bytes=0-1"), VIDEO, presign=presign)
     assert (answer.status, answer.body) == (302, None)
     assert answer.headers == {
         "Location": "https://s3.example/sets/1/video.mp4?X-Amz-Signature=0",
         "Cache-Control": "no-store",
     }
-    assert asked == [("sets/1/video.mp4", timedelta(hours=6), 'attachment; filename="Algebra.mp4"')]
+    playback_answer(replace(asking(), download=True), replace(VIDEO, name="Ärger & Co"), presign=presign)
+    assert asked == [("sets/1/video.mp4", 6 * 3600, None), ("sets/1/video.mp4", 6 * 3600, "_rger_Co.mp4")]
 
 
 def test_a_presigned_url_lasts_as_long_as_somebody_may_watch_and_never_longer_than_s3_allows() -> None:
@@ -158,6 +161,11 @@ def test_no_name_breaks_the_header(name: str) -> None:
     assert header.isascii()
     assert header.isprintable()
     assert header.split("; filename*=")[0].count('"') == 2
+
+
+@given(st.text(max_size=300))
+def test_any_name_is_one_that_a_storage_takes(name: str) -> None:
+    check_key(storage_file_name(replace(VIDEO, name=name)))
 
 
 def test_an_empty_video_has_no_bytes_to_send() -> None:
