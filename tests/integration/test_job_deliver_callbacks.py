@@ -66,7 +66,7 @@ def tell(engine: sa.Engine, stage: Recordings, front_end: FrontEnd, *record_ids:
 async def deliver(farm: Farm, *, keys: KeyRing | None = None, dry_run: bool = False) -> Findings:
     """Let the task work and write, as a run of the queue does."""
     context = TaskContext("default", keys or farm.keys, tick_seconds=15, max_in_flight=100, dry_run=dry_run)
-    async with DeliverCallbacks(context, client=CallbackClient(seconds=2, allow_local=True), chance=lambda: 0) as task:
+    async with DeliverCallbacks(context, client=CallbackClient(allow_local=True), chance=lambda: 0) as task:
         with transaction(farm.engine, timeout_seconds=10) as connection:
             loaded = task.load(connection, datetime.now(UTC))
         findings = await task.work(loaded, at=datetime.now(UTC), seconds=20)
