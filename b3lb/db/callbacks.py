@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
+from b3lb.callbacks.announcement import client_meeting_id, ready_url
 from b3lb.callbacks.outbox import CallbackState, Delivery
 from b3lb.db.statements import dump, recordset
-from b3lb.db.tables import callbacks, secrets
+from b3lb.db.tables import callbacks, record_sets, secrets
 
 RECORDING_READY = "recording-ready"
 
@@ -65,6 +67,32 @@ def enqueue_callback(connection: sa.Connection, namespace: str, new: NewCallback
         "url": new.url,
     }
     return connection.execute(_ENQUEUE, parameters).scalar_one_or_none()
+
+
+_RECORD_SET = sa.select(
+    record_sets.c.record_id, record_sets.c.meeting_id, record_sets.c.secret_id, record_sets.c.metadata
+).where(
+    record_sets.c.namespace == sa.bindparam("namespace", type_=sa.Text),
+    record_sets.c.id == sa.bindparam("record_set", type_=sa.Uuid),
+)
+
+
+def announce_recording(connection: sa.Connection, namespace: str, record_set: UUID) -> int | None:
+    """Put the callback of a recording that is ready into the outbox, if its meeting's metadata ask for one.
+
+    Two statements at most. To be called in the transaction that makes the record set RENDERED.
+
+    Returns:
+        The callback's ID; None if nobody wants to be told, if the recording belongs to no API secret, or if the
+        callback is there already.
+    """
+    row = connection.execute(_RECORD_SET, {"namespace": namespace, "record_set": record_set}).one_or_none()
+    if row is None or row.secret_id is None:
+        return None
+    url, meeting_id = ready_url(row.metadata), client_meeting_id(row.meeting_id)
+    if url is None or meeting_id is None:
+        return None
+    return enqueue_callback(connection, namespace, NewCallback(row.record_id, meeting_id, row.secret_id, url))
 
 
 _DELIVERY = ("attempts", "created_at", "next_attempt_at", "last_attempt_at", "status_code", "reason", "message")

@@ -10,6 +10,7 @@ from b3lb.callbacks.outbox import CallbackState, after_attempt, judged
 from b3lb.db.callbacks import (
     DueCallback,
     NewCallback,
+    announce_recording,
     enqueue_callback,
     load_due_callbacks,
     read_callbacks,
@@ -83,6 +84,19 @@ def test_a_failed_one_waits_until_its_next_turn_and_a_delivered_one_is_over(
     assert shown["r-1"].next_attempt_at == now + timedelta(seconds=30)
     assert shown["r-2"] == states[second.id]
     assert shown["r-2"].state is CallbackState.DELIVERED
+
+
+def test_a_recording_is_announced_once_where_its_meetings_metadata_ask_for_it(engine: sa.Engine, farm: Farm) -> None:
+    stage = Recordings(farm)
+    wanted, silent, ownerless = stage.add("wanted"), stage.add("silent"), stage.add("ownerless", of=None)
+    metadata = '{"bbb-recording-ready-url": "https://example.com/ready?a=1&amp;b=2"}'
+    farm.run("UPDATE record_sets SET metadata = CAST(:text AS jsonb) WHERE record_id <> 'silent'", text=metadata)
+    with engine.begin() as connection:
+        assert announce_recording(connection, "default", wanted) is not None
+        assert [announce_recording(connection, "default", item) for item in (wanted, silent, ownerless)] == [None] * 3
+        assert announce_recording(connection, "elsewhere", wanted) is None
+    (found,) = due(engine)
+    assert (found.record_id, found.meeting_id, found.url) == ("wanted", "wanted", "https://example.com/ready?a=1&b=2")
 
 
 def test_what_another_one_noted_meanwhile_stands(engine: sa.Engine, new: NewCallback) -> None:
