@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 import pytest
 
+from b3lb.db.engine import create_engine
 from b3lb.db.tables import installation, record_sets
 from b3lb.storage.directory import DirectoryStorage
 from b3lb.storage.interface import StorageError, StorageFullError
@@ -72,6 +73,27 @@ def start(
 @pytest.fixture
 def server(start: Callable[..., Server]) -> Server:
     return start(upload_max_bytes=1 << 20)
+
+
+class Refusing(NamedTuple):
+    """A server whose tests leave nothing in database and storage."""
+
+    server: Server
+    farm: Farm
+    storage: DirectoryStorage
+
+
+@pytest.fixture(scope="module")
+def refusing(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Refusing]:
+    directory = tmp_path_factory.mktemp("storage")
+    engine = create_engine(module_database_url, application_name="b3lb-tests")
+    farm = Farm(engine)
+    farm.fill(1, [farm.cluster(secret=NONCE)])
+    storage = DirectoryStorage(directory)
+    settings = settings_for(farm, module_database_url, directory, upload_max_bytes=1 << 20)
+    with serving(settings, storage) as server:
+        yield Refusing(server, farm, storage)
+    engine.dispose()
 
 
 def stored(storage: DirectoryStorage) -> list[str]:
@@ -137,12 +159,10 @@ def test_a_recording_of_nobody_known_is_kept_and_belongs_to_its_prefix(
 
 
 @pytest.mark.parametrize("nonce", [None, "", "wrong", NONCE.upper(), NONCE + "&nonce=" + NONCE, "x" * 5000])
-def test_without_the_upload_secret_nothing_is_taken(
-    server: Server, taking: Farm, storage: DirectoryStorage, nonce: str | None
-) -> None:
-    answer = server.send(upload_form(ARCHIVE, metadata_xml()), nonce=nonce)
+def test_without_the_upload_secret_nothing_is_taken(refusing: Refusing, nonce: str | None) -> None:
+    answer = refusing.server.send(upload_form(ARCHIVE, metadata_xml()), nonce=nonce)
     assert (answer.status, answer.body["error"]) == (403, "WrongNonce")
-    assert nothing_is_left(taking, storage)
+    assert nothing_is_left(refusing.farm, refusing.storage)
 
 
 def test_each_cluster_has_its_upload_secret_and_a_deleted_ones_counts_no_more(
@@ -163,12 +183,10 @@ def test_each_cluster_has_its_upload_secret_and_a_deleted_ones_counts_no_more(
         metadata_xml().replace(b"<meta>", b"<meta><isBreakout>true</isBreakout>"),
     ],
 )
-def test_recordings_of_breakout_rooms_are_refused(
-    server: Server, taking: Farm, storage: DirectoryStorage, metadata: bytes
-) -> None:
-    answer = server.send(upload_form(ARCHIVE, metadata))
+def test_recordings_of_breakout_rooms_are_refused(refusing: Refusing, metadata: bytes) -> None:
+    answer = refusing.server.send(upload_form(ARCHIVE, metadata))
     assert (answer.status, answer.body["error"]) == (403, "Breakout")
-    assert nothing_is_left(taking, storage)
+    assert nothing_is_left(refusing.farm, refusing.storage)
 
 
 @pytest.mark.parametrize(
@@ -194,11 +212,11 @@ def test_recordings_of_breakout_rooms_are_refused(
     ],
 )
 def test_bad_input_is_refused_with_its_reason_and_leaves_nothing(
-    server: Server, taking: Farm, storage: DirectoryStorage, *, body: bytes, status: int, reason: str
+    refusing: Refusing, body: bytes, status: int, reason: str
 ) -> None:
-    answer = server.send(body)
+    answer = refusing.server.send(body)
     assert (answer.status, answer.body["error"]) == (status, reason)
-    assert nothing_is_left(taking, storage)
+    assert nothing_is_left(refusing.farm, refusing.storage)
 
 
 def test_a_body_of_unknown_length_is_limited_all_the_same(
@@ -222,19 +240,20 @@ def open_upload(server: Server, length: int) -> socket.socket:
     return opened
 
 
-def test_an_upload_that_brings_nothing_is_ended(server: Server, taking: Farm, storage: DirectoryStorage) -> None:
-    with open_upload(server, 10_000) as opened:
+def test_an_upload_that_brings_nothing_is_ended(refusing: Refusing) -> None:
+    with open_upload(refusing.server, 10_000) as opened:
         opened.sendall(upload_form(ARCHIVE, metadata_xml())[:5000])
         assert opened.recv(1000).startswith(b"HTTP/1.1 408 ")
-    assert nothing_is_left(taking, storage)
+    assert nothing_is_left(refusing.farm, refusing.storage)
 
 
-def test_an_upload_that_breaks_off_leaves_nothing(server: Server, taking: Farm, storage: DirectoryStorage) -> None:
-    with open_upload(server, 1 << 20) as opened:
+def test_an_upload_that_breaks_off_leaves_nothing(refusing: Refusing) -> None:
+    storage = refusing.storage
+    with open_upload(refusing.server, 1 << 20) as opened:
         opened.sendall(upload_form(ARCHIVE, metadata_xml())[:200_000])
         until(lambda: list(storage.unfinished(before=FUTURE)) != [])
     until(lambda: list(storage.unfinished(before=FUTURE)) == [])
-    assert nothing_is_left(taking, storage)
+    assert nothing_is_left(refusing.farm, storage)
 
 
 def test_more_uploads_at_once_than_allowed_are_told_to_come_again(start: Callable[..., Server]) -> None:
