@@ -17,6 +17,7 @@ demo: setup ## A node declared with kubectl is polled by a CronJob; KEEP=1 stays
 test: setup ## Every test: unit, real PostgreSQL, real control plane
 	@$(PYTHON) -m dev.toolchain >/dev/null
 	@$(PYTHON) -m dev.prometheus >/dev/null
+	@$(PYTHON) -m dev.s3 >/dev/null
 	@B3LB_REQUIRE_CLUSTER=1 $(PYTHON) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-again: setup ## What failed in the last `make test`, once more, one after the other

@@ -103,6 +103,12 @@ CONTROLLER_GEN = Target(
     ("-trimpath", "-buildvcs=false", "-ldflags=-s -w"),
     "about a minute",
 )
+S3_SERVER = Target(
+    "versitygw",
+    {"versitygw": "github.com/versity/versitygw/cmd/versitygw"},
+    ("-trimpath", "-buildvcs=false", "-ldflags=-s -w"),
+    "about 2 minutes",
+)
 PROGRAMS = tuple(name for target in TARGETS for name in target.packages)
 
 
@@ -128,6 +134,15 @@ def helm_path() -> Path:
     """
     chosen = Path(os.environ.get("KUBEBUILDER_ASSETS") or os.devnull) / "helm"
     return chosen if os.access(chosen, os.X_OK) else _built("helm", (HELM,)) / "helm"
+
+
+def s3_server_path() -> Path:
+    """versitygw, an S3 server over a directory; on first use it is built.
+
+    Raises:
+        ToolchainError: the build failed.
+    """
+    return _built("versitygw", (S3_SERVER,)) / "versitygw"
 
 
 def prometheus_definitions() -> Path:
