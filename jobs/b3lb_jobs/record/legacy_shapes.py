@@ -38,7 +38,7 @@ def parse_style(text: str) -> dict[str, str]:
     """Return the known properties of a style attribute."""
     text = text[:_STYLE_CHARACTERS]
     found = list(_PROPERTY.finditer(text))
-    ends = [match.start() for match in found[1:]] + [len(text)]
+    ends = [*(match.start() for match in found[1:]), len(text)][: len(found)]
     return {match[1]: text[match.end() : end].partition(";")[0].strip() for match, end in zip(found, ends, strict=True)}
 
 
