@@ -1,0 +1,131 @@
+"""FFmpeg's command line and filter graph for a plan: pure, and free of anything that came from outside but numbers.
+
+The command runs in a folder that holds the filter graph and the cursor's script; the recording's files are named by
+their paths. Work that depends on the picture is done once for each state, before ``fps`` repeats it for each frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from b3lb.resources.record_profile import BBBRecordProfileSpec, Container
+from b3lb_jobs.record.drawings import Colour
+from b3lb_jobs.record.media import INPUT_GUARD
+from b3lb_jobs.record.plan import Plan, PlannedVideo
+
+GRAPH_FILE = "graph.txt"
+POINTER_FILE = "pointer.ass"
+_GOP_SECONDS = 10
+# The screen share has few frames a second: the one that is shown at its begin is found before it.
+_LEAD_SECONDS = 2.0
+# CRF of x264 → of VP9, the same class of quality: 23 → 36.
+_CRF_OFFSET = 13
+_LARGEST_VP9_CRF = 63
+_STAGE_INPUT = ("-f", "matroska", "-probesize", "32", "-analyzeduration", "0", "-i", "pipe:0")
+# WebRTC's and FFmpeg's default for small pictures that do not say it.
+_UNTAGGED = "bt601"
+_MATRICES = {"bt709": "bt709", "smpte170m": "bt601", "bt470bg": "bt601", "bt2020nc": "bt2020"}
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The inputs' numbers in the order of the command; the stage is number 0."""
+
+    shares: tuple[int, ...]
+    webcams: int | None
+    sound: int
+
+
+def filter_graph(plan: Plan) -> str:
+    """Return the graph from the inputs to ``[v]``."""
+    inputs = _inputs(plan)
+    backdrop = _hex(plan.backdrop)
+    pad = f"pad={plan.width}:{plan.height}:0:0:color={backdrop}"
+    chains = [f"[0:v]scale=out_color_matrix=bt709:out_range=tv,format=yuv420p,{pad},fps={plan.rate}[b0]"]
+    last = "b0"
+    if plan.screen_share is not None:
+        share = plan.screen_share
+        scaled = _scaled(f"{share.box.width}:{share.box.height}", share.file)
+        for number, (begin, end) in enumerate(share.spans):
+            lead = _share_start(begin, plan.rate)
+            chains.append(f"[{inputs.shares[number]}:v]{scaled},setpts=PTS+{lead:.6f}/TB[d{number}]")
+            # Between two frames, so that no rounding moves a border.
+            enabled = f"gte(t,{(begin - 0.5) / plan.rate:.6f})*lt(t,{(end - 0.5) / plan.rate:.6f})"
+            overlay = f"overlay={share.box.x}:{share.box.y}:eof_action=repeat:enable='{enabled}'"
+            chains.append(f"[{last}][d{number}]{overlay}[b{number + 1}]")
+            last = f"b{number + 1}"
+    if plan.webcams is not None and inputs.webcams is not None:
+        box, place = plan.webcams.place.box, plan.webcams.place
+        crop = "crop=iw:iw*9/16," if place.crop else ""
+        size = f"{box.width}:{box.height}"
+        chains.append(f"[{inputs.webcams}:v]{crop}{_scaled(size, plan.webcams.file)},fps={plan.rate}[cam]")
+        chains.append(f"[{last}][cam]overlay={box.x}:{box.y}:eof_action=pass[c]")
+        last = "c"
+    chains.append(f"[{last}]{f'ass={POINTER_FILE}' if plan.pointer else 'null'}[v]")
+    return ";\n".join(chains) + "\n"
+
+
+def ffmpeg_command(plan: Plan, profile: BBBRecordProfileSpec, recording: Path, target: Path) -> list[str]:
+    """Return FFmpeg's arguments; it reads the stage from its standard input and reports progress on its output."""
+    inputs = _inputs(plan)
+    command = ["ffmpeg", "-hide_banner", "-nostats", "-loglevel", "warning", "-y", "-progress", "pipe:1"]
+    command += _STAGE_INPUT
+    if plan.screen_share is not None:
+        for begin, end in plan.screen_share.spans:
+            lead = _share_start(begin, plan.rate)
+            command += ["-ss", f"{lead:.6f}", "-t", f"{end / plan.rate - lead:.6f}"]
+            command += _file(recording, plan.screen_share.file.path)
+    if plan.webcams is not None:
+        command += _file(recording, plan.webcams.file.path)
+    if plan.sound is None:
+        command += ["-f", "lavfi", "-i", "anullsrc=channel_layout=mono:sample_rate=48000"]
+    elif inputs.sound != inputs.webcams:
+        command += ["-vn", *_file(recording, plan.sound.path)]
+    length = f"{plan.frames / plan.rate:.6f}"
+    command += ["-filter_complex_script", GRAPH_FILE, "-map", "[v]", "-map", f"{inputs.sound}:a:0"]
+    command += ["-frames:v", str(plan.frames), "-t", length, *_encoders(plan, profile)]
+    return [*command, "-map_metadata", "-1", "-f", profile.container.value, f"file:{target}"]
+
+
+def _encoders(plan: Plan, profile: BBBRecordProfileSpec) -> list[str]:
+    tags = ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"]
+    group = ["-g", str(_GOP_SECONDS * plan.rate), "-pix_fmt", "yuv420p", *tags]
+    crf = profile.video.crf
+    if profile.container is Container.WEBM:
+        vp9 = ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-row-mt", "1", "-tile-columns", "2"]
+        quality = ["-crf", str(min(crf + _CRF_OFFSET, _LARGEST_VP9_CRF)), "-b:v", "0"]
+        is_opus = plan.sound is not None and plan.sound.codec == "opus"
+        sound = ["-c:a", "copy"] if is_opus else ["-c:a", "libopus", "-b:a", "64k", "-af", "apad"]
+        return [*vp9, *quality, *group, *sound]
+    x264 = ["-c:v", "libx264", "-preset", profile.video.preset.value, "-crf", str(crf)]
+    # Lossless H.264 exists in its own profile only.
+    x264 += ["-profile:v", "high"] if crf else []
+    return [*x264, *group, "-c:a", "aac", "-b:a", "96k", "-af", "apad", "-movflags", "+faststart"]
+
+
+def _inputs(plan: Plan) -> Inputs:
+    shares = tuple(range(1, 1 + (len(plan.screen_share.spans) if plan.screen_share else 0)))
+    following = len(shares) + 1
+    webcams = None
+    if plan.webcams is not None:
+        webcams, following = following, following + 1
+    is_same = plan.sound is not None and plan.webcams is not None and plan.sound.path == plan.webcams.file.path
+    return Inputs(shares, webcams, webcams if is_same and webcams is not None else following)
+
+
+def _file(recording: Path, path: str) -> list[str]:
+    return [*INPUT_GUARD, "-i", f"file:{recording / path}"]
+
+
+def _scaled(size: str, file: PlannedVideo) -> str:
+    matrix = _MATRICES.get(file.colour_space or "", _UNTAGGED)
+    return f"scale={size}:in_color_matrix={matrix}:out_color_matrix=bt709:out_range=tv,format=yuv420p,setsar=1"
+
+
+def _share_start(begin: int, rate: int) -> float:
+    return max(0.0, begin / rate - _LEAD_SECONDS)
+
+
+def _hex(colour: Colour) -> str:
+    return f"0x{colour.red:02x}{colour.green:02x}{colour.blue:02x}"
