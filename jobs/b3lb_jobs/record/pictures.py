@@ -1,0 +1,75 @@
+"""Pictures of a recording as cairo surfaces, opened with bounds: slides come from outside."""
+
+from __future__ import annotations
+
+import io
+import resource
+import subprocess
+from pathlib import Path
+
+import cairocffi
+
+MAXIMUM_PIXELS = 50_000_000
+_MEMORY_BYTES = 2**30
+_SECONDS = 30
+_LARGEST_SIDE = 8_192
+_OUTPUT_BYTES = 256 * 2**20
+_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_HEADER_BYTES = 24
+
+
+class PictureError(ValueError):
+    """A picture that cannot be shown."""
+
+
+def load_picture(path: Path, width: float) -> cairocffi.ImageSurface:
+    """Return a picture; an SVG is drawn with this width in pixels.
+
+    Raises:
+        PictureError: it is missing, broken, too large or of an unknown kind.
+    """
+    try:
+        if path.suffix == ".svg":
+            return _png(io.BytesIO(_drawn_svg(path, round(width))))
+        with path.open("rb") as file:
+            return _png(file)
+    except OSError as error:
+        raise PictureError(f"{path.name}: {type(error).__name__}") from None
+    except cairocffi.CairoError as error:
+        raise PictureError(f"{path.name}: {error}") from None
+
+
+def _png(file: io.BufferedIOBase | io.BytesIO) -> cairocffi.ImageSurface:
+    """Decode a PNG after a look at its size: a few bytes may claim to be a picture of gigabytes."""
+    header = file.read(_HEADER_BYTES)
+    if not header.startswith(_PNG_MAGIC) or len(header) < _HEADER_BYTES:
+        raise PictureError("no PNG")
+    width, height = int.from_bytes(header[16:20], "big"), int.from_bytes(header[20:24], "big")
+    if not 0 < width * height <= MAXIMUM_PIXELS:
+        raise PictureError(f"a picture of {width} x {height} pixels")
+    file.seek(0)
+    return cairocffi.ImageSurface.create_from_png(file)
+
+
+def _drawn_svg(path: Path, width: int) -> bytes:
+    """Return an SVG as PNG: drawn by a program of its own, whose time and memory are bounded."""
+    side = max(1, min(width, _LARGEST_SIDE))
+    command = ["rsvg-convert", "-w", str(side), "-h", str(_LARGEST_SIDE), "--keep-aspect-ratio", str(path)]
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_SECONDS,
+            check=False,
+            preexec_fn=_limit_memory,
+        )
+    except subprocess.TimeoutExpired:
+        raise PictureError(f"{path.name}: not drawn within {_SECONDS} s") from None
+    if done.returncode != 0 or len(done.stdout) > _OUTPUT_BYTES:
+        raise PictureError(f"{path.name}: rsvg-convert failed with code {done.returncode}")
+    return done.stdout
+
+
+def _limit_memory() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY_BYTES, _MEMORY_BYTES))
