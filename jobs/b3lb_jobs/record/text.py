@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import NamedTuple
 
 import cairocffi
 
@@ -31,54 +32,84 @@ def wrap(text: str, width: float, measure: Callable[[str], float]) -> list[str]:
 
 
 def _wrapped(paragraph: str, width: float, measure: Callable[[str], float]) -> Iterator[str]:
-    line = ""
+    # Each word is measured once: the width of a line is the sum of its words'.
+    space = measure(" ")
+    words: list[str] = []
+    filled = 0.0
     for word in paragraph.split(" "):
-        longer = f"{line} {word}" if line else word
-        if measure(longer) <= width:
-            line = longer
+        length = measure(word)
+        if words and filled + space + length > width:
+            yield " ".join(words)
+            words, filled = [], 0.0
+        filled += length + (space if words else 0.0)
+        if filled <= width:
+            words.append(word)
             continue
-        if line:
-            yield line
-        *pieces, line = _pieces(word, width, measure)
-        yield from pieces
-    yield line
+        last = ""
+        for piece in _pieces(word, width, measure):
+            if last:
+                yield last
+            last = piece
+        words, filled = [last], measure(last)
+    yield " ".join(words)
 
 
-def _pieces(word: str, width: float, measure: Callable[[str], float]) -> list[str]:
+def _pieces(word: str, width: float, measure: Callable[[str], float]) -> Iterator[str]:
     """Break a word into the longest pieces that fit, each of at least a character."""
-    pieces = []
-    while len(word) > 1 and measure(word) > width:
-        low, high = 1, len(word) - 1
+    while word:
+        # No more than about twice a piece is ever measured.
+        high = 1
+        while high < len(word) and measure(word[:high]) <= width:
+            high = min(high * 2, len(word))
+        low = 1
         while low < high:
             middle = (low + high + 1) // 2
             low, high = (middle, high) if measure(word[:middle]) <= width else (low, middle - 1)
-        pieces.append(word[:low])
+        yield word[:low]
         word = word[low:]
-    return [*pieces, word]
+
+
+class _Layout(NamedTuple):
+    lines: tuple[str, ...]
+    widths: tuple[float, ...]
+    baseline: float
+
+
+@lru_cache(maxsize=512)
+def _layout(text: str, width: float, size: float, font: Font) -> _Layout:
+    """Return where a text's lines end; a text is drawn again with every state that shows it."""
+    context = cairocffi.Context(cairocffi.ImageSurface(cairocffi.FORMAT_A8, 1, 1))
+    _choose_font(context, font, size)
+
+    def measure(piece: str) -> float:
+        return float(context.text_extents(piece)[4])
+
+    lines = wrap(text.replace("\t", " ").replace("\0", ""), width, measure)
+    ascent, descent = context.font_extents()[:2]
+    # The letters stand in the middle of their line.
+    baseline = (size * _LINE_HEIGHT - ascent - descent) / 2 + ascent
+    return _Layout(tuple(lines), tuple(measure(line) for line in lines), baseline)
+
+
+def _choose_font(context: cairocffi.Context, font: Font, size: float) -> None:
+    # Widths that are rounded to pixels would differ with the zoom.
+    context.set_font_options(cairocffi.FontOptions(hint_metrics=cairocffi.HINT_METRICS_OFF))
+    context.select_font_face(_FONTS[font])
+    context.set_font_size(size)
 
 
 def draw_text(context: cairocffi.Context, block: TextBlock) -> None:
     """Draw a text in the context's colour."""
-    context.select_font_face(_FONTS[block.font])
     size = clamp(block.size, 0.1, _LARGEST_SIZE)
-    context.set_font_size(size)
-
-    def measure(text: str) -> float:
-        return float(context.text_extents(text)[4])
-
-    lines = wrap(block.text.replace("\t", " ").replace("\0", ""), block.width, measure)
-    widths = [measure(line) for line in lines]
-    box = block.width or max(widths, default=0.0)
-    height = len(lines) * size * _LINE_HEIGHT
-    ascent, descent = context.font_extents()[:2]
-    # The letters stand in the middle of their line.
-    baseline = (size * _LINE_HEIGHT - ascent - descent) / 2 + ascent
+    layout = _layout(block.text, block.width, size, block.font)
+    _choose_font(context, block.font, size)
+    box = block.width or max(layout.widths, default=0.0)
+    height = len(layout.lines) * size * _LINE_HEIGHT
     context.translate(block.x, block.y)
-    if math.isfinite(block.rotation) and block.rotation:
-        context.rotate(block.rotation)
+    context.rotate(block.rotation)
     top = _offset(block.vertical, block.height, height) if block.height > height else 0.0
-    for index, (line, width) in enumerate(zip(lines, widths, strict=True)):
-        context.move_to(_offset(block.align, box, width), top + index * size * _LINE_HEIGHT + baseline)
+    for index, (line, width) in enumerate(zip(layout.lines, layout.widths, strict=True)):
+        context.move_to(_offset(block.align, box, width), top + index * size * _LINE_HEIGHT + layout.baseline)
         context.show_text(line)
 
 

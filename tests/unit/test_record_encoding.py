@@ -1,0 +1,121 @@
+"""FFmpeg is told exactly what the plan says."""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from b3lb_jobs.record.documents import Metadata, ScreenShare
+from b3lb_jobs.record.encoding import ffmpeg_command, filter_graph
+from b3lb_jobs.record.layout import parse_profile
+from b3lb_jobs.record.matroska import PictureStream
+from b3lb_jobs.record.media import Media, Video
+from b3lb_jobs.record.plan import Plan, make_plan
+from b3lb_jobs.record.pointer import PointerSpan
+from b3lb_jobs.record.pointer_script import pointer_script
+from b3lb_jobs.record.recording import Recording
+from b3lb_jobs.record.slides import Slide
+
+WEBCAMS = Media("video/webcams.webm", 10.0, Video("vp9", 640, 480, 15.0, None), "opus")
+AUDIO = Media("audio/audio.ogg", 10.0, None, "vorbis")
+SHARE = Media("deskshare/deskshare.webm", 10.0, Video("vp9", 1280, 720, 5.0, "bt709"), None)
+RECORDING = Recording(
+    Metadata("r", "m", "n", 0, 1, 10.0),
+    (Slide(1, 0, 10, None, 1600, 1200),),
+    webcams=WEBCAMS,
+    audio=WEBCAMS,
+    screen_share=SHARE,
+    screen_shares=(ScreenShare(2, 4), ScreenShare(6, 7)),
+)
+
+
+def plan(profile: dict[str, Any] | None = None, **fields: Any) -> Plan:
+    return make_plan(replace(RECORDING, **fields), parse_profile({"video": {"framesPerSecond": 15}} | (profile or {})))
+
+
+def command(profile: dict[str, Any] | None = None, **fields: Any) -> list[str]:
+    parsed = parse_profile({"video": {"framesPerSecond": 15}} | (profile or {}))
+    return ffmpeg_command(make_plan(replace(RECORDING, **fields), parsed), parsed, Path("/r"), Path("/t/v"))
+
+
+def inputs(arguments: list[str]) -> list[str]:
+    return [arguments[index + 1] for index, argument in enumerate(arguments) if argument == "-i"]
+
+
+def test_each_span_of_the_shared_screen_is_an_input_of_its_own_and_webcams_come_last() -> None:
+    arguments = command()
+    assert inputs(arguments) == ["pipe:0", *["file:/r/deskshare/deskshare.webm"] * 2, "file:/r/video/webcams.webm"]
+    assert "3:a:0" in arguments
+    graph = filter_graph(plan())
+    assert "[1:v]scale=1440:810:in_color_matrix=bt709" in graph
+    assert "enable='gte(t,1.966667)*lt(t,3.966667)'" in graph
+    assert "[3:v]scale=480:360:in_color_matrix=bt601" in graph
+    assert "overlay=1440:0:eof_action=pass" in graph
+
+
+def test_no_input_but_the_containers_of_bbb_is_opened() -> None:
+    arguments = command()
+    for index, argument in enumerate(arguments):
+        if argument == "-i" and arguments[index + 1].startswith("file:"):
+            assert "-format_whitelist" in arguments[index - 4 : index]
+
+
+def test_sound_without_webcams_comes_from_its_own_file_and_silence_from_nowhere() -> None:
+    assert inputs(command(webcams=None, audio=AUDIO, screen_share=None)) == ["pipe:0", "file:/r/audio/audio.ogg"]
+    assert inputs(command(webcams=None, audio=None, screen_share=None))[1].startswith("anullsrc")
+    hidden = command({"webcam": {"sizePercent": 0}}, screen_share=None)
+    assert inputs(hidden) == ["pipe:0", "file:/r/video/webcams.webm"]
+    assert "1:a:0" in hidden
+
+
+def test_the_encoder_gets_what_the_profile_says() -> None:
+    mp4 = " ".join(command({"video": {"preset": "faster", "crf": 20, "framesPerSecond": 25}}))
+    assert "-c:v libx264 -preset faster -crf 20 -profile:v high -g 250" in mp4
+    assert "-c:a aac" in mp4
+    assert "-frames:v 250 -t 10.000000" in mp4
+    webm = " ".join(command({"container": "webm"}))
+    assert "-c:v libvpx-vp9" in webm
+    assert "-crf 36 -b:v 0" in webm
+    assert "-c:a copy" in webm
+    assert "-c:a libopus" in " ".join(command({"container": "webm"}, audio=AUDIO))
+    assert "-profile:v" not in command({"video": {"crf": 0, "framesPerSecond": 15}})
+
+
+def test_webcams_are_cut_when_the_profile_says_so() -> None:
+    assert "[3:v]crop=iw:iw*9/16,scale=480:270" in filter_graph(plan({"webcam": {"crop": True}}))
+    assert "crop=" not in filter_graph(plan())
+
+
+def test_the_backdrop_fills_what_is_left() -> None:
+    assert "pad=1920:1080:0:0:color=0x102030" in filter_graph(plan({"backdrop": "#102030"}))
+
+
+def test_the_cursors_script_is_there_only_for_a_cursor() -> None:
+    assert "ass=" not in filter_graph(plan())
+    with_pointer = replace(plan(), pointer=(PointerSpan(0, 15, 100, 50.5), PointerSpan(54_000, 54_015, 7, 7)))
+    assert "ass=pointer.ass" in filter_graph(with_pointer)
+    script = pointer_script(with_pointer)
+    assert "PlayResX: 1920" in script
+    events = re.findall(r"Dialogue: 0,(\S+?),(\S+?),Dot,", script)
+    # Borders lie half a frame before the first frame and before the first one that is without.
+    assert events == [("0:00:00.00", "0:00:00.97"), ("0:59:59.97", "1:00:00.97")]
+
+
+def test_the_stream_holds_each_picture_with_its_time() -> None:
+    stream = io.BytesIO()
+    pictures = PictureStream(stream, 2, 2)
+    pictures.write(0, bytes(16))
+    pictures.write(70_000, b"\1" * 16)
+    data = stream.getvalue()
+    assert data.startswith(b"\x1aE\xdf\xa3")
+    assert b"V_UNCOMPRESSED" in data
+    assert data.count(struct.pack(">I", 0x1F43B675)) == 2
+    assert data.endswith(b"\x81\0\0\x80" + b"\1" * 16)
+    with pytest.raises(ValueError, match="15 bytes"):
+        pictures.write(1, bytes(15))
