@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 from pathlib import Path
@@ -133,3 +134,24 @@ def test_what_ffmpeg_says_is_kept_when_it_fails(tmp_path: Path) -> None:
     assert caught.value.code is FailureCode.ENCODER_FAILED
     assert any("webcams.webm" in line for line in caught.value.stderr)
     assert not any(str(tmp_path) in line for line in caught.value.stderr)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><image href="/etc/hostname"/></svg>',
+        '<!DOCTYPE svg [<!ENTITY a "aaaaaaaaaa">'
+        + "".join(f'<!ENTITY {chr(98 + n)} "{("&" + chr(97 + n) + ";") * 10}">' for n in range(9))
+        + ']><svg xmlns="http://www.w3.org/2000/svg"><text>&j;</text></svg>',
+        "no SVG",
+    ],
+)
+def test_a_hostile_svg_is_drawn_or_refused_in_bounded_time(content: str, tmp_path: Path) -> None:
+    from b3lb_jobs.record.pictures import PictureError, load_picture  # noqa: PLC0415 - cairo is not everywhere
+
+    path = tmp_path / "slide1.svg"
+    path.write_text(content)
+    with contextlib.suppress(PictureError):
+        picture = load_picture(path, 100_000)
+        assert picture.get_width() <= 4_096
+        assert picture.get_height() <= 4_096

@@ -53,9 +53,10 @@ def test_each_span_of_the_shared_screen_is_an_input_of_its_own_and_webcams_come_
     assert inputs(arguments) == ["pipe:0", *["file:/r/deskshare/deskshare.webm"] * 2, "file:/r/video/webcams.webm"]
     assert "3:a:0" in arguments
     graph = filter_graph(plan())
-    assert "[1:v]scale=1440:810:in_color_matrix=bt709" in graph
+    # What is in the video's colour matrix already is not converted.
+    assert "[1:v]scale=1440:810,setsar=1,format=yuv420p,setpts" in graph
     assert "enable='gte(t,1.966667)*lt(t,3.966667)'" in graph
-    assert "[3:v]scale=480:360:in_color_matrix=bt601" in graph
+    assert "[3:v]scale=480:360,setsar=1,format=yuv420p,colorspace=ispace=smpte170m" in graph
     assert "overlay=1440:0:eof_action=pass" in graph
 
 

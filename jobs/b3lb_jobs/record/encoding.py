@@ -24,8 +24,10 @@ _CRF_OFFSET = 13
 _LARGEST_VP9_CRF = 63
 _STAGE_INPUT = ("-f", "matroska", "-probesize", "32", "-analyzeduration", "0", "-i", "pipe:0")
 # WebRTC's and FFmpeg's default for small pictures that do not say it.
-_UNTAGGED = "bt601"
-_MATRICES = {"bt709": "bt709", "smpte170m": "bt601", "bt470bg": "bt601", "bt2020nc": "bt2020"}
+_UNTAGGED = "smpte170m"
+_MATRICES = ("smpte170m", "bt470bg", "bt2020nc")
+# The filter "scale" takes three times the CPU time for the same conversion.
+_CONVERSION = "colorspace=ispace={}:iprimaries=bt709:itrc=bt709:irange=tv:all=bt709:range=tv:fast=1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +121,12 @@ def _file(recording: Path, path: str) -> list[str]:
 
 
 def _scaled(size: str, file: PlannedVideo) -> str:
-    matrix = _MATRICES.get(file.colour_space or "", _UNTAGGED)
-    return f"scale={size}:in_color_matrix={matrix}:out_color_matrix=bt709:out_range=tv,format=yuv420p,setsar=1"
+    """Return the filters that bring a file's picture to a size and to the video's colour matrix."""
+    scaled = f"scale={size},setsar=1,format=yuv420p"
+    if file.colour_space == "bt709":
+        return scaled
+    matrix = file.colour_space if file.colour_space in _MATRICES else _UNTAGGED
+    return f"{scaled},{_CONVERSION.format(matrix)}"
 
 
 def _share_start(begin: int, rate: int) -> float:

@@ -19,6 +19,7 @@ from b3lb_jobs.record.values import clamp
 
 _BASES = 6
 _PICTURES = 4
+_CACHED_PIXELS = 32_000_000
 _LARGEST_ZOOM = 3.0
 # cairo counts in 24 bits before the point.
 _FARTHEST = 1_000_000.0
@@ -119,9 +120,12 @@ class Rasteriser:
             self._log.add(WarningCode.SLIDE_MISSING, str(error))
             picture = None
         self._pictures[href] = picture
-        if len(self._pictures) > _PICTURES:
+        while len(self._pictures) > 1 and (len(self._pictures) > _PICTURES or self._cached_pixels() > _CACHED_PIXELS):
             self._pictures.popitem(last=False)
         return picture
+
+    def _cached_pixels(self) -> int:
+        return sum(one.get_width() * one.get_height() for one in self._pictures.values() if one is not None)
 
     def _draw(self, state: StageState, indexes: tuple[int, ...]) -> None:
         if state.view is None:
