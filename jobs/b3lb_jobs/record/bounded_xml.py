@@ -22,10 +22,10 @@ class XmlLimits:
     """How much XML is read at most."""
 
     file_bytes: int = 64 * 2**20
-    elements: int = 1_000_000
+    elements: int = 2_000_000
     depth: int = 64
     # Of one element below the root, with all that is in it.
-    child_nodes: int = 250_000
+    child_nodes: int = 2_000_000
     child_characters: int = 32 * 2**20
     # Text arrives in pieces that are joined one by one.
     child_text: int = 2 * 2**20

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cairocffi
@@ -47,14 +47,20 @@ class Rasteriser:
 
     def pictures(self) -> Iterator[tuple[int, memoryview]]:
         """Yield the first frame and the pixels of each state; the pixels are valid until the next one is asked for."""
-        before: tuple[StageState, tuple[int, ...]] | None = None
-        for state, visible in self._plan.visible():
-            if before is not None and _only_adds(before, state):
+        before: StageState | None = None
+        seen: set[int] = set()
+        topmost = -1
+        for state in self._plan.states:
+            seen.difference_update(state.vanish)
+            seen.update(state.appear)
+            if before is not None and _only_adds(before, state, topmost):
                 self._draw(state, state.appear)
             else:
                 self._paint_base(state)
-                self._draw(state, visible)
-            before = (state, visible)
+                self._draw(state, sorted(seen))
+                topmost = max(seen, default=-1)
+            topmost = max(topmost, *state.appear) if state.appear else topmost
+            before = state
             self._surface.flush()
             yield state.frame, memoryview(self._surface.get_data())
 
@@ -127,7 +133,7 @@ class Rasteriser:
     def _cached_pixels(self) -> int:
         return sum(one.get_width() * one.get_height() for one in self._pictures.values() if one is not None)
 
-    def _draw(self, state: StageState, indexes: tuple[int, ...]) -> None:
+    def _draw(self, state: StageState, indexes: Sequence[int]) -> None:
         if state.view is None:
             return
         context = cairocffi.Context(self._surface)
@@ -163,12 +169,10 @@ class Rasteriser:
         context.paint()
 
 
-def _only_adds(before: tuple[StageState, tuple[int, ...]], state: StageState) -> bool:
+def _only_adds(before: StageState, state: StageState, topmost: int) -> bool:
     """Whether the state is the one before with something drawn on top."""
-    last, visible = before
-    is_same = (last.slide, last.view) == (state.slide, state.view)
-    on_top = not visible or not state.appear or min(state.appear) > visible[-1]
-    return is_same and not state.vanish and on_top
+    is_same = (before.slide, before.view) == (state.slide, state.view)
+    return is_same and not state.vanish and (not state.appear or state.appear[0] > topmost)
 
 
 def _draw_outline(context: cairocffi.Context, part: Outline, farthest: float) -> None:

@@ -113,11 +113,13 @@ def stage(
         appear, vanish = _shape_changes(slide.shapes if annotations else (), part, rate, drawings)
         view = views[part.begin]
         for frame in sorted({*views, *appear, *vanish}):
-            gone = (visible if frame == part.begin else set()) | vanish.get(frame, set())
+            gone = vanish.get(frame, set()) | (visible if frame == part.begin else set())
             come = appear.get(frame, set())
             view = views.get(frame, view)
             states.append(StageState(frame, index, view, tuple(sorted(come)), tuple(sorted(gone))))
-            visible = (visible - gone) | come
+            # In place: a copy for each state would make long lessons on one slide quadratic.
+            visible -= gone
+            visible |= come
     return Stage(tuple(_changes(states)), tuple(drawings))
 
 
