@@ -16,8 +16,9 @@ from aiohttp import web
 
 from b3lb.dashboard.documents import Document
 from b3lb.dashboard.site import Ask, DocumentError, Guard, Refusal, site
+from b3lb_cli.namespaces import farm_namespace
 from b3lb_cli.outcome import CommandError, ExitCode
-from b3lb_cli.source import farm_namespace, operator
+from b3lb_cli.source import operator
 
 ADDRESS = "127.0.0.1"
 _HTTP_PORT = 80

@@ -13,10 +13,11 @@ from b3lb.findings import Finding, FindingStatus, sorted_findings
 from b3lb_cli.cluster_checks import API_PATH, ClusterLook, Reply, check_cluster, operator_does_not_answer
 from b3lb_cli.doctor import as_text, summary
 from b3lb_cli.kube import Server, api_server
+from b3lb_cli.namespaces import farm_namespace
 from b3lb_cli.operator_client import SECRET_ANNOTATION, SELECTOR
 from b3lb_cli.outcome import CommandError, ExitCode
 from b3lb_cli.output import write_document
-from b3lb_cli.source import farm_namespace, operator
+from b3lb_cli.source import operator
 
 _MOST = 500
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from b3lb_cli.arguments import WIDE_OUTPUTS, Commands, Execute, add_command, add_group
+from b3lb_cli.namespaces import farm_namespace
 from b3lb_cli.outcome import CommandError, ExitCode
 from b3lb_cli.output import (
     Column,
@@ -24,7 +25,7 @@ from b3lb_cli.output import (
     write_listing,
     yes,
 )
-from b3lb_cli.source import farm_namespace, operator
+from b3lb_cli.source import operator
 from b3lb_cli.table import shown
 
 _PROBLEM_COLUMNS = 200

@@ -7,9 +7,10 @@ import sys
 from datetime import timedelta
 
 from b3lb_cli.arguments import Commands, add_command
+from b3lb_cli.namespaces import farm_namespace
 from b3lb_cli.outcome import CommandError, ExitCode
 from b3lb_cli.output import Column, Item, Listing, as_table, count, text, write_document
-from b3lb_cli.source import by_database, database, farm_namespace, operator
+from b3lb_cli.source import by_database, database, operator
 from b3lb_cli.table import ago, shown
 from b3lb_cli.values import argument, object_name
 

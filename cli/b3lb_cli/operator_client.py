@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from b3lb_cli.kube import Answer, Server, api_server, at
+from b3lb_cli.namespaces import farm_namespace
 from b3lb_cli.outcome import CommandError, ExitCode, listed
-from b3lb_cli.source import farm_namespace
 from b3lb_cli.values import namespace_name, object_name, server_url
 
 Document = dict[str, Any]

@@ -8,8 +8,9 @@ import os
 import sys
 
 from b3lb_cli.arguments import OUTPUTS, WIDE_OUTPUTS, Commands, Parser, add_command, lazily
+from b3lb_cli.namespaces import farm_namespace
 from b3lb_cli.outcome import CommandError, ExitCode
-from b3lb_cli.source import DATABASE_VARIABLE, farm_namespace
+from b3lb_cli.source import DATABASE_VARIABLE
 from b3lb_cli.values import argument, duration, json_object, number, run_id
 
 MOST_RUNS = 1000

@@ -11,9 +11,10 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 from uuid import UUID
 
+from b3lb_cli.namespaces import farm_namespace
 from b3lb_cli.outcome import CommandError, ExitCode
 from b3lb_cli.output import Column, Item, Listing, age, count, moment, text, write_document, write_listing
-from b3lb_cli.source import by_database, database, farm_namespace, operator
+from b3lb_cli.source import by_database, database, operator
 from b3lb_cli.table import ago, shown
 
 if TYPE_CHECKING:

@@ -7,7 +7,6 @@ import os
 from typing import TYPE_CHECKING
 
 from b3lb_cli.outcome import CommandError, ExitCode
-from b3lb_cli.values import namespace_name
 
 if TYPE_CHECKING:
     from b3lb_cli.operator_client import OperatorClient
@@ -19,20 +18,6 @@ def by_database(options: argparse.Namespace) -> bool:
     """Whether what needs only the database is asked there: its URL is set, and the command line names nothing else."""
     named = (options.server, options.kubeconfig, options.context, options.operator_namespace)
     return bool(os.environ.get(DATABASE_VARIABLE)) and not any(named) and not os.environ.get("B3LB_SERVER")
-
-
-def farm_namespace(options: argparse.Namespace) -> str | None:
-    """Return the namespace that the command line or the environment names, None where neither does: all of them.
-
-    Raises:
-        CommandError: No namespace can have the name.
-    """
-    if options.namespace is not None:
-        return str(options.namespace)
-    try:
-        return namespace_name(os.environ["B3LB_NAMESPACE"]) if os.environ.get("B3LB_NAMESPACE") else None
-    except ValueError as error:
-        raise CommandError(ExitCode.CONFIGURATION, f"B3LB_NAMESPACE: {error}") from None
 
 
 def operator(options: argparse.Namespace) -> OperatorClient:

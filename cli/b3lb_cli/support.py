@@ -13,10 +13,11 @@ from b3lb import __version__
 from b3lb_cli.arguments import Commands, add_command
 from b3lb_cli.farm import CLUSTERS, NODES, QUEUES
 from b3lb_cli.inspection import ACTIVE, STATS, ping_table
+from b3lb_cli.namespaces import farm_namespace
 from b3lb_cli.outcome import CommandError
 from b3lb_cli.output import Item, Listing, as_table, long_text, notes, text, write_document
 from b3lb_cli.runs import LISTING as RUNS
-from b3lb_cli.source import farm_namespace, operator
+from b3lb_cli.source import operator
 from b3lb_cli.table import shown
 
 if TYPE_CHECKING:

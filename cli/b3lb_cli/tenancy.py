@@ -9,8 +9,9 @@ from b3lb.views.months import month_of
 from b3lb_cli import accounting
 from b3lb_cli.arguments import WIDE_OUTPUTS, Commands, Parser, add_command
 from b3lb_cli.inspection import printing
+from b3lb_cli.namespaces import farm_namespace
 from b3lb_cli.output import Column, Item, Listing, age, count, long_text, text, write_listing, yes
-from b3lb_cli.source import by_database, database, farm_namespace, operator
+from b3lb_cli.source import by_database, database, operator
 from b3lb_cli.table import shown
 from b3lb_cli.values import argument, tenant_name
 

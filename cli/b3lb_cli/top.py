@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 from b3lb_cli.arguments import Commands, add_command
 from b3lb_cli.farm import CLUSTERS, NODES, QUEUES
 from b3lb_cli.inspection import operator_line
+from b3lb_cli.namespaces import farm_namespace
 from b3lb_cli.outcome import CommandError, ExitCode
 from b3lb_cli.output import Item, Listing, as_table
-from b3lb_cli.source import farm_namespace, operator
+from b3lb_cli.source import operator
 from b3lb_cli.table import shown
 from b3lb_cli.tenancy import TENANTS
 from b3lb_cli.values import argument, duration
