@@ -29,6 +29,36 @@ B3LB_ENCRYPTION_KEYS: nothing is enqueued.
 def add_commands(commands: Commands) -> None:
     """Add the commands."""
     _add_run(commands)
+    _add_runs(commands)
+    result = add_command(
+        commands,
+        "result",
+        summary="show a task run with its result",
+        examples=("b3lb result 7b1c0a52-8f0e-4c55-9f0c-0d2f6c1f6f0a",),
+        execute=lazily("b3lb_cli.runs:result"),
+    )
+    _add_id(result)
+    revoke = add_command(
+        commands,
+        "revoke",
+        summary="revoke an enqueued run",
+        description="Revoke an enqueued run: one that waits never begins, one that is at work is stopped.",
+        examples=("b3lb revoke 7b1c0a52-8f0e-4c55-9f0c-0d2f6c1f6f0a",),
+        execute=lazily("b3lb_cli.runs:revoke"),
+    )
+    _add_id(revoke)
+    purge = add_command(
+        commands,
+        "purge",
+        summary="revoke all waiting runs of a queue",
+        description="Revoke every run of a queue that waits; those at work go on.",
+        examples=("b3lb purge record",),
+        execute=lazily("b3lb_cli.runs:purge"),
+    )
+    purge.add_argument("queue", metavar="QUEUE", help="name of the BBBQueue")
+
+
+def _add_runs(commands: Commands) -> None:
     runs = add_command(
         commands,
         "runs",
@@ -57,32 +87,6 @@ def add_commands(commands: Commands) -> None:
         metavar="N",
         help=f"at most N, up to {MOST_RUNS}; default: 50",
     )
-    result = add_command(
-        commands,
-        "result",
-        summary="show a task run with its result",
-        examples=("b3lb result 7b1c0a52-8f0e-4c55-9f0c-0d2f6c1f6f0a",),
-        execute=lazily("b3lb_cli.runs:result"),
-    )
-    _add_id(result)
-    revoke = add_command(
-        commands,
-        "revoke",
-        summary="revoke an enqueued run",
-        description="Revoke an enqueued run: one that waits never begins, one that is at work is stopped.",
-        examples=("b3lb revoke 7b1c0a52-8f0e-4c55-9f0c-0d2f6c1f6f0a",),
-        execute=lazily("b3lb_cli.runs:revoke"),
-    )
-    _add_id(revoke)
-    purge = add_command(
-        commands,
-        "purge",
-        summary="revoke all waiting runs of a queue",
-        description="Revoke every run of a queue that waits; those at work go on.",
-        examples=("b3lb purge record",),
-        execute=lazily("b3lb_cli.runs:purge"),
-    )
-    purge.add_argument("queue", metavar="QUEUE", help="name of the BBBQueue")
 
 
 def _add_run(commands: Commands) -> None:
