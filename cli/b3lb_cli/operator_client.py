@@ -12,6 +12,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from b3lb.control import CONTROL_PATH, TOKEN_HEADER
 from b3lb_cli.kube import Answer, Server, api_server, at
 from b3lb_cli.namespaces import farm_namespace
 from b3lb_cli.outcome import CommandError, ExitCode, listed
@@ -19,8 +20,6 @@ from b3lb_cli.values import namespace_name, object_name, server_url
 
 Document = dict[str, Any]
 
-CONTROL = "/control/v1"
-TOKEN_HEADER = "X-B3LB-Token"  # noqa: S105 - the name of a header
 SECRET_ANNOTATION = "b3lb.io/control-secret"  # noqa: S105 - the name of an annotation
 SELECTOR = "app.kubernetes.io/part-of=b3lb,app.kubernetes.io/component=operator"
 PORT = "metrics"
@@ -102,11 +101,11 @@ class OperatorClient:
 
     def _get(self, path: str, query: Mapping[str, object]) -> Answer:
         headers = {TOKEN_HEADER: self._token}
-        answer = self._server.get(f"{self._prefix}{CONTROL}{path}", query=query, headers=headers)
+        answer = self._server.get(f"{self._prefix}{CONTROL_PATH}{path}", query=query, headers=headers)
         for _ in range(MOST_ATTEMPTS - 1):
             if not _stands_by(answer):
                 break
-            answer = self._server.get(f"{self._prefix}{CONTROL}{path}", query=query, headers=headers)
+            answer = self._server.get(f"{self._prefix}{CONTROL_PATH}{path}", query=query, headers=headers)
         return answer
 
     def _problem(self, answer: Answer) -> CommandError:

@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
+from b3lb.control import LARGEST_REQUEST, REQUEST_PREFIX
 from b3lb_cli.kube import Answer, Server
 from b3lb_cli.operator_client import Document, OperatorClient, forbidden
 from b3lb_cli.outcome import CommandError, ExitCode, listed
@@ -18,10 +19,8 @@ from b3lb_cli.values import namespace_name, object_name
 if TYPE_CHECKING:
     from b3lb.workflows import Workflow
 
-ANNOTATION = "request.b3lb.io/"
 OUTCOME_SECONDS = 20.0
 POLL_SECONDS = 0.25
-MOST_BYTES = 65_536
 _NAME_COLUMNS = 40
 
 
@@ -154,8 +153,8 @@ class OperatorRuns:
     ) -> Document:
         """Put a request on a BBBQueue and return its outcome."""
         text = json.dumps(request, ensure_ascii=False, separators=(",", ":"))
-        if len(text.encode()) > MOST_BYTES:
-            message = f"that is too large: a request has at most {MOST_BYTES} bytes without B3LB_DATABASE_URL"
+        if len(text.encode()) > LARGEST_REQUEST:
+            message = f"that is too large: a request has at most {LARGEST_REQUEST} bytes without B3LB_DATABASE_URL"
             raise CommandError(ExitCode.USAGE, message)
         api = self._api()
         path = _queue_path(namespace, queue)
@@ -204,7 +203,7 @@ def _queue_path(namespace: str, queue: str) -> str:
 
 
 def _annotation(request_id: UUID, text: str | None) -> Mapping[str, Any]:
-    return {"metadata": {"annotations": {f"{ANNOTATION}{request_id}": text}}}
+    return {"metadata": {"annotations": {f"{REQUEST_PREFIX}{request_id}": text}}}
 
 
 def _withdraw(api: Server, path: str, request_id: UUID) -> bool:

@@ -10,6 +10,7 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
+from b3lb.control import REQUEST_PREFIX
 from b3lb.db.engine import transaction
 from b3lb.db.run_history import TaskRun, read_run, read_runs
 from b3lb.db.task_queue import mark_released
@@ -19,7 +20,6 @@ from b3lb_operator.database import Database, DatabaseUnavailableError
 from b3lb_operator.events import EventRecorder
 from b3lb_operator.kinds import QUEUE
 from b3lb_operator.kube import ForbiddenError
-from b3lb_operator.manifests.requests import PREFIX
 from b3lb_operator.reconcilers.requests import RETRY_SECONDS, RequestReconciler
 from b3lb_operator.request_outcomes import RequestOutcomes
 from b3lb_operator.store import Store
@@ -65,7 +65,7 @@ class Desk:
         """Put a request on a queue and let the watch show it."""
         chosen = request_id or uuid4()
         live = self.kube.object(QUEUE, queue)
-        live["metadata"]["annotations"] = {**self.left(queue), f"{PREFIX}{chosen}": json.dumps(content)}
+        live["metadata"]["annotations"] = {**self.left(queue), f"{REQUEST_PREFIX}{chosen}": json.dumps(content)}
         self.store.observe(QUEUE, "MODIFIED", self.kube.put(QUEUE, live))
         return chosen
 
@@ -152,7 +152,7 @@ async def test_a_refused_request_is_told_and_taken_away_and_holds_up_no_other(de
     assert desk.left() == {}
     event = desk.events._backlog.get_nowait()
     assert (event["type"], event["reason"], event["regarding"]["name"]) == ("Warning", "RequestRefused", "core")
-    assert event["note"] == f"{PREFIX}{bad}: the queue does not have the task 'render'; it has check-nodes"
+    assert event["note"] == f"{REQUEST_PREFIX}{bad}: the queue does not have the task 'render'; it has check-nodes"
 
 
 async def test_a_workflow_that_is_over_is_not_said_to_come_from_a_schedule(desk: Desk) -> None:

@@ -11,13 +11,13 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from b3lb.bbb.client import NodeClient
+from b3lb.control import TOKEN_HEADER
 from b3lb.crypto import KeyRing
 from b3lb.db.farm_metrics import FarmMetrics
 from b3lb.db.run_history import TaskRun
 from b3lb.db.work import Work
 from b3lb_operator.control.farms import Farms
 from b3lb_operator.control.routes import add_control
-from b3lb_operator.control.token import HEADER
 from b3lb_operator.database import DatabaseUnavailableError
 from b3lb_operator.doctor.doctor import Doctor, Subject
 from b3lb_operator.doctor.operator import OperatorFacts
@@ -104,7 +104,7 @@ class Desk:
         """Serve; the client sends the token."""
         app = web.Application()
         add_control(app, token=token, farms=self.farms)
-        async with TestClient(TestServer(app), headers={HEADER: TOKEN}) as client:
+        async with TestClient(TestServer(app), headers={TOKEN_HEADER: TOKEN}) as client:
             yield client
 
     async def get(self, path: str) -> tuple[int, dict[str, Any]]:

@@ -9,10 +9,11 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from b3lb.control import TOKEN_HEADER
 from b3lb.settings import SettingsError, load_settings
 from b3lb_operator.control.farms import FRESH_SECONDS
 from b3lb_operator.control.routes import ROUTES, add_control
-from b3lb_operator.control.token import HEADER, opens
+from b3lb_operator.control.token import opens
 from b3lb_operator.kinds import QUEUE
 from b3lb_operator.settings import ProgramSettings
 from tests.unit.control_desk import TOKEN, Desk
@@ -33,19 +34,19 @@ async def test_without_a_configured_token_there_is_nothing(desk: Desk) -> None:
 @pytest.mark.parametrize("given", [None, "", "wrong", TOKEN[:-1], TOKEN + "x", TOKEN.upper()])
 async def test_a_missing_or_wrong_token_is_refused_without_naming_the_right_one(desk: Desk, given: str | None) -> None:
     async with desk.client() as client:
-        client.session.headers.popall(HEADER, None)
-        headers = {} if given is None else {HEADER: given}
+        client.session.headers.popall(TOKEN_HEADER, None)
+        headers = {} if given is None else {TOKEN_HEADER: given}
         async with client.get("/control/v1/ping", headers=headers) as answer:
             assert answer.status == 401
             message = (await answer.json())["message"]
-    assert HEADER in message
+    assert TOKEN_HEADER in message
     assert TOKEN not in message
 
 
 async def test_a_wrong_token_learns_nothing_of_what_there_is(desk: Desk) -> None:
     async with desk.client() as client:
         for path in ("/control/v1/queues", "/control/v1/nothing", "/control/"):
-            async with client.get(path, headers={HEADER: "wrong"}) as answer:
+            async with client.get(path, headers={TOKEN_HEADER: "wrong"}) as answer:
                 assert answer.status == 401
 
 
@@ -132,7 +133,7 @@ async def test_an_operator_without_its_secrets_says_for_what_it_waits() -> None:
     app = web.Application()
     add_control(app, token=TOKEN, farms=None, waiting=lambda: "waiting for Secrets: b3lb-database")
     async with (
-        TestClient(TestServer(app), headers={HEADER: TOKEN}) as client,
+        TestClient(TestServer(app), headers={TOKEN_HEADER: TOKEN}) as client,
         client.get("/control/v1/ping") as answer,
     ):
         assert answer.status == 503

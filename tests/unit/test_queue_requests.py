@@ -10,13 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from b3lb.control import LARGEST_REQUEST, REQUEST_PREFIX
 from b3lb.db.task_queue import check_arguments
 from b3lb.workflows import Step, Workflow
 from b3lb_operator.manifests.requests import (
     DEEPEST,
-    LARGEST,
     MOST,
-    PREFIX,
     PurgeRequest,
     QueueRequest,
     RevokeRequest,
@@ -35,14 +34,17 @@ OTHER = UUID("11111111-0a5e-4f0b-9d0a-5d1b1c6a7e11")
 
 def carrying(**requests: str) -> dict[str, Any]:
     manifest = queue_manifest(tasks=["check-nodes", "render"])
-    manifest["metadata"]["annotations"] = {"other": "1", **{PREFIX + name: text for name, text in requests.items()}}
+    manifest["metadata"]["annotations"] = {
+        "other": "1",
+        **{REQUEST_PREFIX + name: text for name, text in requests.items()},
+    }
     return manifest
 
 
 def read(content: object) -> QueueRequest:
     text = content if isinstance(content, str) else json.dumps(content)
     (request,) = read_requests(carrying(**{str(ID): text}))
-    assert (request.annotation, request.id) == (f"{PREFIX}{ID}", ID)
+    assert (request.annotation, request.id) == (f"{REQUEST_PREFIX}{ID}", ID)
     return request
 
 
@@ -112,7 +114,10 @@ def test_a_request_says_what_is_to_be_done(content: object, action: object) -> N
             "the queue does not have the task 'nothing'",
         ),
         ({"revoke": "last"}, "revoke: Input should be a valid UUID"),
-        ({"run": {"task": "render", "arguments": {"a": "x" * LARGEST}}}, f"a request has at most {LARGEST} bytes"),
+        (
+            {"run": {"task": "render", "arguments": {"a": "x" * LARGEST_REQUEST}}},
+            f"a request has at most {LARGEST_REQUEST} bytes",
+        ),
     ],
 )
 def test_what_is_no_request_is_refused_with_a_line_that_says_why(content: object, refusal: str) -> None:
@@ -124,7 +129,7 @@ def test_what_is_no_request_is_refused_with_a_line_that_says_why(content: object
 
 def test_an_annotation_that_names_no_uuid_is_refused() -> None:
     (request,) = read_requests(carrying(now='{"purge": true}'))
-    assert (request.id, request.refusal) == (None, f"the annotation has to be called {PREFIX}<UUID>")
+    assert (request.id, request.refusal) == (None, f"the annotation has to be called {REQUEST_PREFIX}<UUID>")
 
 
 def test_a_queue_takes_so_many_requests_at_a_time_and_refuses_the_others() -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
+from b3lb.control import REQUEST_PREFIX
 from b3lb.db.run_history import find_run
 from b3lb.views.values import Document
 from b3lb_operator.control.farms import Farms
 from b3lb_operator.control.questions import Question, UnavailableError, UnknownObjectError
 from b3lb_operator.kinds import QUEUE
-from b3lb_operator.manifests.requests import PREFIX
 from b3lb_operator.request_outcomes import RequestOutcome
 
 
@@ -32,7 +32,7 @@ async def request_outcome(farms: Farms, question: Question) -> Document:
 def _seen(farms: Farms, namespaces: Sequence[str], request_id: UUID) -> RequestOutcome | None:
     for namespace in namespaces:
         for key, manifest in farms.store.in_namespace(QUEUE, namespace):
-            if f"{PREFIX}{request_id}" in (manifest["metadata"].get("annotations") or {}):
+            if f"{REQUEST_PREFIX}{request_id}" in (manifest["metadata"].get("annotations") or {}):
                 return RequestOutcome("pending", f"BBBQueue {key.name} has it", namespace)
     return None
 

@@ -12,6 +12,7 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from b3lb.control import CONTROL_PATH, TOKEN_HEADER
 from b3lb_operator.control.doctor import doctor
 from b3lb_operator.control.farms import Farms
 from b3lb_operator.control.nodes import clusters, nodes
@@ -23,11 +24,10 @@ from b3lb_operator.control.requests import request_outcome
 from b3lb_operator.control.runs import active, run, runs, scheduled
 from b3lb_operator.control.tasks import registered, stats
 from b3lb_operator.control.tenants import accounting, meetings, tenant_metrics, tenants
-from b3lb_operator.control.token import HEADER, opens
+from b3lb_operator.control.token import opens
 from b3lb_operator.http import Check
 
-PREFIX = "/control"
-_VERSION = "/v1"
+_PREFIX, _, _VERSION = CONTROL_PATH.rpartition("/")
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 Answer = Mapping[str, Any]
@@ -85,14 +85,14 @@ def add_control(app: web.Application, *, token: str | None, farms: Farms | None,
     if token is None:
         closed = web.Application()
         closed.router.add_route("*", "/{path:.*}", _closed)
-        app.add_subapp(PREFIX, closed)
+        app.add_subapp(_PREFIX, closed)
         return
     control = web.Application(middlewares=[_middleware(token)])
     for route in ROUTES:
         handler = _waiting_handler(waiting) if farms is None else _handler(route, farms)
-        control.router.add_get(_VERSION + route.path, handler)
+        control.router.add_get(f"/{_VERSION}{route.path}", handler)
     control.router.add_route("*", "/{path:.*}", _nothing)
-    app.add_subapp(PREFIX, control)
+    app.add_subapp(_PREFIX, control)
 
 
 def _handler(route: Route, farms: Farms) -> Handler:
@@ -132,15 +132,15 @@ async def _closed(_: web.Request) -> web.StreamResponse:
 async def _nothing(request: web.Request) -> web.StreamResponse:
     if request.method not in {"GET", "HEAD"}:
         return answer({"message": "nothing can be changed here: use GET"}, HTTPStatus.METHOD_NOT_ALLOWED)
-    paths = ", ".join(PREFIX + _VERSION + route.path for route in ROUTES)
+    paths = ", ".join(CONTROL_PATH + route.path for route in ROUTES)
     return answer({"message": f"there is no such document; there are {paths}"}, HTTPStatus.NOT_FOUND)
 
 
 def _middleware(token: str) -> Middleware:
     @web.middleware
     async def handle(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if not opens(token, request.headers.get(HEADER)):
-            message = f"send the header {HEADER} with the token of the installation's control Secret"
+        if not opens(token, request.headers.get(TOKEN_HEADER)):
+            message = f"send the header {TOKEN_HEADER} with the token of the installation's control Secret"
             return answer({"message": message}, HTTPStatus.UNAUTHORIZED)
         try:
             return await handler(request)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hmac
 
-HEADER = "X-B3LB-Token"
-"""The API server's service proxy takes ``Authorization`` away."""
-
 
 def opens(token: str, given: str | None) -> bool:
     """Whether ``given`` is the token; how long that takes says nothing about it."""

@@ -14,12 +14,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from b3lb.control import LARGEST_REQUEST, REQUEST_PREFIX
 from b3lb.release import GREATEST_PRIORITY, LEAST_PRIORITY
 from b3lb.workflows import Workflow
-
-PREFIX = "request.b3lb.io/"
-LARGEST = 65_536
-"""Most bytes of one request."""
 
 MOST = 20
 """So many requests a queue takes at a time; further ones are refused."""
@@ -92,7 +89,7 @@ class _RefusedError(Exception):
 
 def has_requests(manifest: Mapping[str, Any]) -> bool:
     """Whether an object carries requests."""
-    return any(name.startswith(PREFIX) for name in manifest["metadata"].get("annotations") or ())
+    return any(name.startswith(REQUEST_PREFIX) for name in manifest["metadata"].get("annotations") or ())
 
 
 def read_requests(manifest: Mapping[str, Any]) -> list[QueueRequest]:
@@ -106,13 +103,13 @@ def read_requests(manifest: Mapping[str, Any]) -> list[QueueRequest]:
 
 def _named(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, text in (manifest["metadata"].get("annotations") or {}).items():
-        if name.startswith(PREFIX):
+        if name.startswith(REQUEST_PREFIX):
             yield name, text
 
 
 def _identifier(name: str) -> UUID | None:
     try:
-        return UUID(name.removeprefix(PREFIX))
+        return UUID(name.removeprefix(REQUEST_PREFIX))
     except ValueError:
         return None
 
@@ -120,7 +117,7 @@ def _identifier(name: str) -> UUID | None:
 def _read(name: str, text: str, tasks: Sequence[str]) -> QueueRequest:
     request_id = _identifier(name)
     if request_id is None:
-        return QueueRequest(name, None, refusal=f"the annotation has to be called {PREFIX}<UUID>")
+        return QueueRequest(name, None, refusal=f"the annotation has to be called {REQUEST_PREFIX}<UUID>")
     try:
         return QueueRequest(name, request_id, _action(_content(text), tasks))
     except _RefusedError as error:
@@ -128,8 +125,8 @@ def _read(name: str, text: str, tasks: Sequence[str]) -> QueueRequest:
 
 
 def _content(text: str) -> _Content:
-    if len(text.encode(errors="replace")) > LARGEST:
-        raise _RefusedError(f"a request has at most {LARGEST} bytes")
+    if len(text.encode(errors="replace")) > LARGEST_REQUEST:
+        raise _RefusedError(f"a request has at most {LARGEST_REQUEST} bytes")
     try:
         found = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError):
