@@ -8,17 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from itertools import accumulate
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-
-_STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"')
-_BRACKETS = re.compile(r"[\[\]{}]")
 
 
 def recordset(parameter: str, columns: Sequence[sa.ColumnElement[Any]]) -> sa.TableValuedAlias:
@@ -54,12 +49,6 @@ def dump(value: object) -> str:
 
 def _encode(value: object) -> str:
     return json.dumps(value, default=_shallow, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-
-
-def nesting(text: str) -> int:
-    """Return how many levels of lists and objects JSON has, its outermost included."""
-    levels = accumulate(1 if bracket in "[{" else -1 for bracket in _BRACKETS.findall(_STRINGS.sub("", text)))
-    return max(levels, default=0)
 
 
 def storable_text(text: str) -> str:

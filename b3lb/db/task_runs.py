@@ -13,8 +13,9 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
-from b3lb.db.statements import dump, nesting, storable_text
+from b3lb.db.statements import dump, storable_text
 from b3lb.db.tables import task_runs
+from b3lb.nesting import nesting
 from b3lb.redaction import redact, shortened
 
 JSON_BYTES = 65_536

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from b3lb.db.engine import connection_parameters, create_engine
 from b3lb.db.errors import MESSAGE_CHARACTERS, InvalidDatabaseURLError, describe, is_transient
 from b3lb.db.schema import SchemaRange, judge
-from b3lb.db.statements import dump, nesting, storable_text
+from b3lb.db.statements import dump, storable_text
+from b3lb.nesting import nesting
 
 
 def wrapped(error: psycopg.Error, *, invalidated: bool = False) -> sqlalchemy.exc.DBAPIError:

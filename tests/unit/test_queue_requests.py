@@ -30,6 +30,8 @@ from tests.unit.operator_fakes import queue_manifest
 ID = UUID("7b0c1f3e-0a5e-4f0b-9d0a-5d1b1c6a7e11")
 STEP = Step(task="render")
 OTHER = UUID("11111111-0a5e-4f0b-9d0a-5d1b1c6a7e11")
+AROUND = 3
+"""Levels of a request around an argument: itself, ``run`` and ``arguments``."""
 
 
 def carrying(**requests: str) -> dict[str, Any]:
@@ -55,9 +57,9 @@ def nested(times: int) -> str:
 
 
 def test_what_is_as_deep_as_may_be_can_be_stored() -> None:
-    action = read(nested(DEEPEST - 4)).action
+    action = read(nested(DEEPEST - AROUND)).action
     assert isinstance(action, RunRequest)
-    assert check_arguments(action.arguments).count("[") == DEEPEST - 4
+    assert check_arguments(action.arguments).count("[") == DEEPEST - AROUND
 
 
 @pytest.mark.parametrize(
@@ -97,7 +99,8 @@ def test_a_request_says_what_is_to_be_done(content: object, action: object) -> N
         ("[" * 4000, "a request is a JSON object"),
         ('{"purge": NaN}', "a request is a JSON object"),
         ([1], "a request is a JSON object"),
-        (nested(700), "lists and objects of a request stand within each other at most 64 times"),
+        (nested(DEEPEST - AROUND + 1), "a request has at most 64 levels of lists and objects"),
+        (nested(700), "a request has at most 64 levels of lists and objects"),
         ({}, "a request has exactly one of run, workflow, revoke, purge"),
         ({"purge": True, "revoke": str(OTHER)}, "a request has exactly one of run, workflow, revoke, purge"),
         ({"purge": False}, "purge: Input should be True"),

@@ -7,7 +7,7 @@ operator takes the annotation away once it has done what it asks for, or refused
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 from uuid import UUID
@@ -15,6 +15,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from b3lb.control import LARGEST_REQUEST, REQUEST_PREFIX
+from b3lb.nesting import nesting
 from b3lb.release import GREATEST_PRIORITY, LEAST_PRIORITY
 from b3lb.workflows import Workflow
 
@@ -22,7 +23,7 @@ MOST = 20
 """So many requests a queue takes at a time; further ones are refused."""
 
 DEEPEST = 64
-"""So many lists and objects may stand within each other; what goes through arguments does so by recursion."""
+"""So many levels of lists and objects a request may have; what goes through arguments does so by recursion."""
 
 _TASK_LENGTH = 63
 
@@ -133,25 +134,12 @@ def _content(text: str) -> _Content:
         found = None
     if not isinstance(found, dict):
         raise _RefusedError("a request is a JSON object")
-    if _is_deep(found):
-        raise _RefusedError(f"lists and objects of a request stand within each other at most {DEEPEST} times")
+    if nesting(text) > DEEPEST:
+        raise _RefusedError(f"a request has at most {DEEPEST} levels of lists and objects")
     try:
         return _Content.model_validate(found)
     except ValidationError as error:
         raise _RefusedError(_problem(error)) from None
-
-
-def _is_deep(value: object) -> bool:
-    level = [value]
-    for _ in range(DEEPEST):
-        level = [child for item in level for child in _children(item)]
-    return bool(level)
-
-
-def _children(value: object) -> Iterable[object]:
-    if isinstance(value, dict):
-        return value.values()
-    return value if isinstance(value, list) else ()
 
 
 def _action(content: _Content, tasks: Sequence[str]) -> Action:
