@@ -22,9 +22,10 @@ from b3lb_operator.doctor.operator import OperatorFacts
 from b3lb_operator.events import EventRecorder
 from b3lb_operator.http import Check
 from b3lb_operator.instruments import Instruments
-from b3lb_operator.kinds import API_SECRET, CUSTOM_KINDS, LEASE, NODE, QUEUE, Key, Kind
-from b3lb_operator.kube import Kube, KubeError
+from b3lb_operator.kinds import API_SECRET, LEASE, NODE, QUEUE, Key, Kind
+from b3lb_operator.kube import Kube
 from b3lb_operator.liveness import LeaseRenewer, LoopMonitor, WatchMonitor
+from b3lb_operator.manifests.cronjob import JobDefaults
 from b3lb_operator.metrics import MetricsPage
 from b3lb_operator.mirror import Mirror
 from b3lb_operator.objects import ObjectApplier
@@ -35,6 +36,7 @@ from b3lb_operator.reconcilers.requests import RequestReconciler
 from b3lb_operator.reconcilers.runs import RunReconciler
 from b3lb_operator.reconcilers.secret import ApiSecretReconciler
 from b3lb_operator.request_outcomes import RequestOutcomes
+from b3lb_operator.served import Definitions
 from b3lb_operator.settings import OperatorSettings
 from b3lb_operator.sight import Sight
 from b3lb_operator.status import StatusWriter
@@ -46,7 +48,6 @@ from b3lb_operator.workqueue import WorkQueue
 EXIT_OK = 0
 EXIT_FAILURE = 1
 EXIT_TRANSIENT = 75
-DEFINITIONS_SECONDS = 2.0
 RECOUNT_SECONDS = 2.0
 """Runs come, begin and end together mostly, and numbers may be written once a minute only."""
 
@@ -83,7 +84,7 @@ class Operator:
         self.namespaces = settings.namespaces
         self.stop_flag = asyncio.Event()
         self.exit_code = EXIT_OK
-        self._definitions = False
+        self._definitions = Definitions(kube)
         self._lease_seen = False
         self._tasks: list[asyncio.Task[None]] = []
         self._loop_monitor = LoopMonitor(clock)
@@ -96,19 +97,47 @@ class Operator:
         self._events = EventRecorder(kube, instance=settings.identity)
         self._objects = ObjectApplier(kube, self._events, namespaces=self.namespaces, names=settings.objects)
         writer = StatusWriter(kube, self._store, self._events, clock=clock, instruments=instruments)
-        self.metrics = MetricsPage(
+        self.metrics = self._new_metrics(instruments)
+        outcomes = RequestOutcomes(clock)
+        self.farms = self._new_farms(outcomes, self._new_doctor(settings, client))
+        self._nodes = WorkQueue("nodes", NodeReconciler(kube, self._store, self._view).reconcile)
+        self._runs, self._queues = self._new_queues(writer, settings.job_defaults)
+        secrets = self._new_secrets()
+        self._api_secrets = WorkQueue("API secrets", secrets.reconcile)
+        self._requests = WorkQueue("requests", self._new_requests(outcomes).reconcile)
+        self._mirrors = {
+            namespace: self._new_mirror(namespace, writer=writer, secrets=secrets) for namespace in self.namespaces
+        }
+
+    def _new_metrics(self, instruments: Instruments) -> MetricsPage:
+        instruments.observe(
+            loop_lag_seconds=self._loop_monitor.longest_lag,
+            live=lambda: _all_well(self.live_checks),
+            ready=lambda: _all_well(self.ready_checks),
+            leads=lambda: float(bool(self._tasks)),
+        )
+        return MetricsPage(
             store=self._store,
             database=self._database,
             namespaces=self.namespaces,
             instruments=instruments,
             leads=lambda: bool(self._tasks),
         )
-        outcomes = RequestOutcomes(clock)
-        self.farms = Farms(
+
+    def _new_secrets(self) -> ApiSecretReconciler:
+        return ApiSecretReconciler(
+            kube=self._kube,
+            store=self._store,
+            events=self._events,
+            on_problem=lambda key: self.mirror(key.namespace),
+        )
+
+    def _new_farms(self, outcomes: RequestOutcomes, doctor: Doctor) -> Farms:
+        return Farms(
             namespaces=self.namespaces,
             store=self._store,
             database=self._database,
-            kube=kube,
+            kube=self._kube,
             live=self.live_checks,
             ready=self.ready_checks,
             leads=lambda: bool(self._tasks),
@@ -116,47 +145,33 @@ class Operator:
             sight=self.metrics.sight,
             outcomes=outcomes,
             works=Sight(self._database, lambda connection: read_work(connection, self.namespaces)),
-            doctor=self._new_doctor(settings, client),
+            doctor=doctor,
             settled=self._sync.settled,
         )
-        instruments.observe(
-            loop_lag_seconds=self._loop_monitor.longest_lag,
-            live=lambda: _all_well(self.live_checks),
-            ready=lambda: _all_well(self.ready_checks),
-            leads=lambda: float(bool(self._tasks)),
+
+    def _new_requests(self, outcomes: RequestOutcomes) -> RequestReconciler:
+        return RequestReconciler(
+            kube=self._kube, store=self._store, database=self._database, events=self._events, outcomes=outcomes
         )
-        self._nodes = WorkQueue("nodes", NodeReconciler(kube, self._store, self._view).reconcile)
+
+    def _new_queues(self, writer: StatusWriter, defaults: JobDefaults) -> tuple[WorkQueue[str], WorkQueue[Key]]:
+        """Return what brings enqueued runs on by namespace, and what reconciles queues, whose statuses count them."""
         runs = RunReconciler(
-            kube=kube,
+            kube=self._kube,
             store=self._store,
             database=self._database,
-            defaults=settings.job_defaults,
+            defaults=defaults,
             on_counts=self.recount_queue,
         )
-        self._runs = WorkQueue("enqueued runs", runs.reconcile)
         queues = QueueReconciler(
-            kube=kube,
+            kube=self._kube,
             store=self._store,
             writer=writer,
-            defaults=settings.job_defaults,
+            defaults=defaults,
             row_block=self._sync.queue_block,
             run_counts=runs.counts,
         )
-        self._queues = WorkQueue("queues", queues.reconcile)
-        secrets = ApiSecretReconciler(
-            kube=kube,
-            store=self._store,
-            events=self._events,
-            on_problem=lambda key: self.mirror(key.namespace),
-        )
-        self._api_secrets = WorkQueue("API secrets", secrets.reconcile)
-        requests = RequestReconciler(
-            kube=kube, store=self._store, database=self._database, events=self._events, outcomes=outcomes
-        )
-        self._requests = WorkQueue("requests", requests.reconcile)
-        self._mirrors = {
-            namespace: self._new_mirror(namespace, writer=writer, secrets=secrets) for namespace in self.namespaces
-        }
+        return WorkQueue("enqueued runs", runs.reconcile), WorkQueue("queues", queues.reconcile)
 
     def _new_sync(self, keys: KeyRing) -> Sync:
         return Sync(
@@ -232,24 +247,11 @@ class Operator:
     @property
     def ready_checks(self) -> tuple[Check, ...]:
         """What ``/readyz`` asks: whether the operator does its work."""
-        return self._definitions_problem, self._database.problem, self._sync.problem
+        return self._definitions.problem, self._database.problem, self._sync.problem
 
     async def wait_for_definitions(self) -> None:
-        """Wait until the API server serves the custom resources; the watches look for them only once."""
-        wanted = {kind.plural for kind in CUSTOM_KINDS}
-        reported = ""
-        while not self._definitions:
-            try:
-                missing = wanted - await self._kube.served(CUSTOM_KINDS[0].api_version)
-                problem = f"no definition of {', '.join(sorted(missing))}" if missing else ""
-            except KubeError as error:
-                problem = str(error)
-            self._definitions = not problem
-            if problem and problem != reported:
-                _log.warning("waiting for the custom resource definitions", problem=problem)
-            reported = problem
-            if problem:
-                await asyncio.sleep(DEFINITIONS_SECONDS)
+        """Wait until the API server serves the custom resources."""
+        await self._definitions.wait()
 
     def start(self) -> None:
         """Start all tasks."""
@@ -366,9 +368,6 @@ class Operator:
         for key, _ in self._store.in_namespace(API_SECRET, namespace):
             self._api_secrets.add(key)
         self.reconcile_queues(namespace)
-
-    def _definitions_problem(self) -> str | None:
-        return None if self._definitions else "the custom resource definitions are not there yet"
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """Stop the process when a task ended by itself: each is made to run for ever."""
