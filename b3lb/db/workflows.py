@@ -22,6 +22,7 @@ from b3lb.db.task_queue import InvalidRunError, check_arguments, revoke_steps
 from b3lb.db.task_runs import TaskState, capped_json, stored_error
 from b3lb.workflows import (
     Move,
+    Step,
     StepState,
     Workflow,
     WorkflowEnd,
@@ -83,38 +84,48 @@ def enqueue_workflow(
         InvalidRunError: The arguments of a step are too large, or the priority is none.
     """
     chosen, steps, kind = run_id or uuid4(), workflow.steps, workflow.kind
-    for step in steps:
-        check_arguments(step.arguments, step.priority if step.priority is not None else priority)
-    common: dict[str, Any] = {"namespace": namespace, "workflow": None, "steps": None}
+    priorities = [priority if step.priority is None else step.priority for step in steps]
+    for step, its_priority in zip(steps, priorities, strict=True):
+        check_arguments(step.arguments, its_priority)
     parent = {
-        **common,
+        "namespace": namespace,
         "id": chosen,
         "queue": queues[0],
         "task": steps[0].task if kind is WorkflowKind.CHUNKS else kind.value,
         "arguments": {},
-        "priority": steps[0].priority if steps[0].priority is not None else priority,
+        "priority": priorities[0],
         "enqueued": kind is WorkflowKind.CHUNKS,
         "workflow": kind.value,
         "steps": len(steps),
     }
     children = [
         {
-            **common,
-            "id": uuid4(),
+            **_step_row(step, place, kind),
+            "namespace": namespace,
             "queue": queue,
-            "task": step.task,
-            "arguments": step.arguments,
-            "priority": step.priority if step.priority is not None else priority,
-            "enqueued": kind is WorkflowKind.GROUP or (kind is WorkflowKind.CHAIN and place == 0),
+            "priority": priorities[place],
             "parent": chosen,
-            "place": place,
-            "receives": step.receives,
         }
         for place, (step, queue) in enumerate(zip(steps, queues, strict=True))
     ]
     connection.execute(_INSERT, {"rows": dump([parent, *children])})
     notify(connection, namespace)
     return chosen
+
+
+def _step_row(step: Step, place: int, kind: WorkflowKind) -> dict[str, Any]:
+    """Return what a step says of its row; one that does not begin at once is not enqueued."""
+    begins = kind is WorkflowKind.GROUP or (kind is WorkflowKind.CHAIN and place == 0)
+    return {
+        "id": uuid4(),
+        "task": step.task,
+        "arguments": step.arguments,
+        "enqueued": begins,
+        "workflow": None,
+        "steps": None,
+        "place": place,
+        "receives": step.receives,
+    }
 
 
 _steps = task_runs.alias("steps_of_it")
