@@ -12,7 +12,8 @@ import re
 import secrets
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -252,6 +253,23 @@ def api_secret(node: FarmNode) -> dict[str, Any]:
     """Return the core Secret with the API secret of a simulated node."""
     metadata = {"name": node.name}
     return {"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"secret": node.secret}}
+
+
+@contextmanager
+def closed_database(cluster: OperatorCluster, postgres: Postgres) -> Iterator[None]:
+    """Keep everybody out of the cluster's database, those who are connected included."""
+    name = cluster.namespace.replace("-", "_")
+    server = create_engine(postgres.url, application_name="tests")
+    execute(
+        server,
+        f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false",
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'",  # noqa: S608 - our own name
+    )
+    try:
+        yield
+    finally:
+        execute(server, f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true")
+        server.dispose()
 
 
 def execute(engine: sa.Engine, *statements: str) -> None:

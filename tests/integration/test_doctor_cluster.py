@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from b3lb.db.engine import create_engine
 from b3lb.findings import Finding, FindingStatus
 from b3lb.resources.conditions import format_time
 from b3lb.tasks import CHECK_NODES, tasks_of
@@ -28,6 +27,7 @@ from tests.integration.operator_cluster import (
     bbb_cluster,
     bbb_node,
     bbb_queue,
+    closed_database,
     execute,
 )
 
@@ -237,18 +237,8 @@ def test_a_definition_of_an_older_version_is_found(cluster: OperatorCluster) -> 
 def test_without_a_database_the_rest_is_examined_all_the_same(
     cluster: OperatorCluster, postgres_server: Postgres
 ) -> None:
-    name = cluster.namespace.replace("-", "_")
-    server = create_engine(postgres_server.url, application_name="tests")
-    execute(
-        server,
-        f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false",
-        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'",  # noqa: S608 - our own name
-    )
-    try:
+    with closed_database(cluster, postgres_server):
         problems = found(cluster)
-    finally:
-        execute(server, f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true")
-        server.dispose()
     assert problems[("DatabaseReachable", "")].status is FindingStatus.FAILED
     assert problems[("NodeAnswers", "")].status is FindingStatus.UNKNOWN
     assert ("OperatorRights", f"namespace/{cluster.namespace}") not in problems

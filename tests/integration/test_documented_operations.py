@@ -16,7 +16,7 @@ from uuid import UUID
 
 import pytest
 
-from b3lb.db.engine import create_engine, transaction
+from b3lb.db.engine import transaction
 from b3lb.db.task_attempts import AttemptEnd, begin_attempt, end_attempt
 from b3lb.db.task_queue import enqueue, mark_released
 from b3lb.db.task_runs import TaskState
@@ -32,7 +32,7 @@ from dev.processes import free_ports
 from dev.toolchain import kubectl_path
 from tests.e2e.documented import Block, Shell, command_blocks, shell_environment
 from tests.integration.enqueued_runs import get
-from tests.integration.operator_cluster import OperatorCluster, bbb_cluster, bbb_node, bbb_queue, execute
+from tests.integration.operator_cluster import OperatorCluster, bbb_cluster, bbb_node, bbb_queue, closed_database
 
 # The first use of the control plane's programs builds them.
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
@@ -251,20 +251,10 @@ def test_without_an_api_server_the_first_group_says_so(reader: Reader, tmp_path:
 def test_without_a_database_doctor_and_ping_say_so(
     cluster: OperatorCluster, reader: Reader, postgres_server: Postgres
 ) -> None:
-    name = cluster.namespace.replace("-", "_")
-    server = create_engine(postgres_server.url, application_name="tests")
-    execute(
-        server,
-        f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false",
-        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'",  # noqa: S608 - our own name
-    )
-    # The doctor's last examination is shared for so long.
-    time.sleep(FRESH_SECONDS)
-    try:
+    with closed_database(cluster, postgres_server):
+        # The doctor's last examination is shared for so long.
+        time.sleep(FRESH_SECONDS)
         (told,) = reader.follow("The database is lost")
-    finally:
-        execute(server, f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS true")
-        server.dispose()
     assert "FAILED   DatabaseReachable: the database cannot be used" in told
     assert "database down" in told
     cluster.expect("it is ready again", lambda: cluster.probe("/readyz")[0] == 200, within=20)

@@ -14,7 +14,6 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from b3lb.db.engine import create_engine
 from b3lb.resources.conditions import format_time
 from b3lb_operator.metrics import FRESH_SECONDS
 from dev.controlplane import ControlPlane
@@ -31,7 +30,7 @@ from tests.integration.operator_cluster import (
     bbb_queue,
     bbb_secret,
     bbb_tenant,
-    execute,
+    closed_database,
 )
 from tests.integration.prometheus_objects import rendered, scrape_config
 
@@ -144,21 +143,14 @@ def test_without_a_database_every_scrape_is_answered_with_what_is_known_and_its_
     cluster.apply(bbb_cluster(), bbb_queue())
     mass_failure = f'b3lb_cluster_mass_failure{{cluster="default",namespace="{cluster.namespace}"}}'
     expect(cluster, mass_failure, 0, within=FRESH_SECONDS + 5)
-    name = cluster.namespace.replace("-", "_")
-    server = create_engine(postgres_server.url, application_name="tests")
-    execute(
-        server,
-        f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false",
-        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'",  # noqa: S608 - our own name
-    )
-    server.dispose()
-    expect(cluster, "b3lb_database_up{}", 0, within=FRESH_SECONDS + 5)
-    time.sleep(2)
-    found = scrape(cluster)
-    assert found["b3lb_snapshot_age_seconds{}"] >= 2
-    assert found[mass_failure] == 0
-    assert found[of_queue(cluster, "b3lb_queue_suspended")] == 1
-    assert found["b3lb_operator_ready{}"] == 0
+    with closed_database(cluster, postgres_server):
+        expect(cluster, "b3lb_database_up{}", 0, within=FRESH_SECONDS + 5)
+        time.sleep(2)
+        found = scrape(cluster)
+        assert found["b3lb_snapshot_age_seconds{}"] >= 2
+        assert found[mass_failure] == 0
+        assert found[of_queue(cluster, "b3lb_queue_suspended")] == 1
+        assert found["b3lb_operator_ready{}"] == 0
 
 
 def test_150_waiting_jobs_are_a_queue_length_of_150(cluster: OperatorCluster) -> None:
