@@ -9,8 +9,9 @@ import sqlalchemy as sa
 from dev.controlplane import ControlPlane
 from dev.farm.process import Farm as SimulatedFarm
 from tests.integration.database_farm import Farm
+from tests.integration.declared_queues import let_jobs_succeed
 from tests.integration.job_runs import all_healthy
-from tests.integration.operator_cluster import install_definitions
+from tests.integration.operator_cluster import OperatorCluster, install_definitions
 
 
 @pytest.fixture
@@ -69,3 +70,9 @@ def plane_with_definitions(assets: Path, tmp_path_factory: pytest.TempPathFactor
     with ControlPlane(tmp_path_factory.mktemp("shared-control-plane"), assets=assets) as running:
         install_definitions(running)
         yield running
+
+
+@pytest.fixture
+def running_queues(cluster: OperatorCluster) -> None:
+    """Queues whose Jobs have just succeeded, in the `cluster` of a file that declared them (`declare_queues`)."""
+    let_jobs_succeed(cluster)

@@ -8,35 +8,31 @@ import json
 import secrets
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from typing import Any
 
 import pytest
 
 from b3lb.findings import Finding, FindingStatus
-from b3lb.resources.conditions import format_time
 from b3lb.tasks import CHECK_NODES, tasks_of
 from b3lb_operator.doctor.doctor import FRESH_SECONDS
 from dev.controlplane import ControlPlane
 from dev.farm.process import Farm
 from dev.postgres import Postgres
+from tests.integration.declared_queues import declare_queues, job_secrets
 from tests.integration.operator_cluster import (
     ROOT,
     OperatorCluster,
     api_secret,
     bbb_cluster,
     bbb_node,
-    bbb_queue,
     closed_database,
     execute,
 )
 
 # The first use of the control plane's programs builds them.
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200), pytest.mark.usefixtures("running_queues")]
 
 TOKEN = secrets.token_hex()
 LONGEST_SECONDS = 10.0
-QUEUES = (("core", "* * * * *"), ("statistics", "*/5 * * * *"), ("housekeeping", "15 3 * * *"))
 
 
 @pytest.fixture(scope="module")
@@ -59,36 +55,11 @@ def cluster(
     with running:
         for node in farm.nodes:
             running.apply(bbb_cluster(), api_secret(node), bbb_node(node))
-        running.apply(*job_secrets(running))
-        running.apply(*(bbb_queue(name, tasks=tasks_of(name), schedule=each, suspend=False) for name, each in QUEUES))
+        declare_queues(running)
         for node in farm.nodes:
             running.expect_condition("bbbnode", node.name, "True/Responding", within=10)
-        for name, _ in QUEUES:
-            running.expect_condition("bbbqueue", name, "True/Scheduled", within=10)
         yield running
     assert running.problems() == []
-
-
-def job_secrets(cluster: OperatorCluster, *, keys: str | None = None) -> list[dict[str, Any]]:
-    """Return the core Secrets that the pods read; with the operator's keys unless others are given."""
-    values = {
-        "b3lb-database": {"url": cluster.setting("B3LB_DATABASE_URL")},
-        "b3lb-encryption": {"keys": keys or cluster.setting("B3LB_ENCRYPTION_KEYS")},
-    }
-    return [
-        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
-        for name, data in values.items()
-    ]
-
-
-@pytest.fixture(autouse=True)
-def running_queues(cluster: OperatorCluster) -> None:
-    """What the pods would have done a moment ago: a tick, and Jobs that succeeded. There is nobody to run pods."""
-    cluster.tick()
-    cluster.kubectl("delete", "jobs", "--all", "--wait=false")
-    status = json.dumps({"status": {"lastSuccessfulTime": format_time(datetime.now(UTC))}})
-    for name, _ in QUEUES:
-        cluster.kubectl("patch", "cronjob", f"b3lb-{name}", "--subresource=status", "--type=merge", "-p", status)
 
 
 def examine(cluster: OperatorCluster) -> list[Finding]:

@@ -9,7 +9,6 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -20,9 +19,8 @@ from b3lb.db.engine import transaction
 from b3lb.db.task_attempts import AttemptEnd, begin_attempt, end_attempt
 from b3lb.db.task_queue import enqueue, mark_released
 from b3lb.db.task_runs import TaskState
-from b3lb.resources.conditions import ConditionStatus, format_time
+from b3lb.resources.conditions import ConditionStatus
 from b3lb.resources.reasons import NODE_REASONS, QUEUE_REASONS
-from b3lb.tasks import tasks_of
 from b3lb_operator.doctor.doctor import FRESH_SECONDS
 from dev.controlplane import ControlPlane
 from dev.environment import REPOSITORY
@@ -31,16 +29,16 @@ from dev.postgres import Postgres
 from dev.processes import free_ports
 from dev.toolchain import kubectl_path
 from tests.e2e.documented import Block, Shell, command_blocks, shell_environment
+from tests.integration.declared_queues import core_secret, declare_queues
 from tests.integration.enqueued_runs import get
-from tests.integration.operator_cluster import OperatorCluster, bbb_cluster, bbb_node, bbb_queue, closed_database
+from tests.integration.operator_cluster import OperatorCluster, bbb_cluster, bbb_node, closed_database
 
 # The first use of the control plane's programs builds them.
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1200), pytest.mark.usefixtures("running_queues")]
 
 DOCUMENT = "docs/operations.md"
 NOT_RUN = "not run by the tests: "
 TOKEN = secrets.token_hex()
-QUEUES = (("core", "* * * * *"), ("statistics", "*/5 * * * *"), ("housekeeping", "15 3 * * *"))
 
 
 @pytest.fixture(scope="module")
@@ -62,47 +60,26 @@ def cluster(
     environment = {"B3LB_CONTROL_TOKEN": TOKEN}
     running = OperatorCluster(plane_with_definitions, postgres_server, directory, environment=environment)
     with running:
-        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "bbb1-secret"}}
         named = bbb_node(node, secretRef={"name": "bbb1-secret"})
         named["metadata"]["name"] = "bbb1"
-        running.apply(bbb_cluster(), {**secret, "stringData": {"secret": node.secret}}, named)
-        running.apply(*(bbb_queue(name, tasks=tasks_of(name), schedule=each, suspend=False) for name, each in QUEUES))
-        running.apply(*installed(running))
-        for name, _ in QUEUES:
-            running.expect_condition("bbbqueue", name, "True/Scheduled", within=10)
+        running.apply(bbb_cluster(), core_secret("bbb1-secret", secret=node.secret), named)
+        running.apply(*published(running))
+        declare_queues(running)
         running.expect_condition("bbbnode", "bbb1", "True/Responding", within=10)
         yield running
     assert running.problems() == []
 
 
-def installed(cluster: OperatorCluster) -> list[dict[str, Any]]:
-    """Return what an installation brings beside the operator: the pods' Secrets, Service and token."""
+def published(cluster: OperatorCluster) -> list[dict[str, Any]]:
+    """Return how the command line finds the operator: its Service, and the Secret with the token."""
     labels = {"app.kubernetes.io/part-of": "b3lb", "app.kubernetes.io/component": "operator"}
     metadata = {"name": "b3lb-operator", "labels": labels}
     annotated = {**metadata, "annotations": {"b3lb.io/control-secret": "b3lb-control/token"}}
     ports = [{"name": "metrics", "port": cluster.port}]
-    values = {
-        "b3lb-database": {"url": cluster.setting("B3LB_DATABASE_URL")},
-        "b3lb-encryption": {"keys": cluster.setting("B3LB_ENCRYPTION_KEYS")},
-        "b3lb-control": {"token": TOKEN},
-    }
     return [
         {"apiVersion": "v1", "kind": "Service", "metadata": annotated, "spec": {"clusterIP": "None", "ports": ports}},
-        *(
-            {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": data}
-            for name, data in values.items()
-        ),
+        core_secret("b3lb-control", token=TOKEN),
     ]
-
-
-@pytest.fixture(autouse=True)
-def running_queues(cluster: OperatorCluster) -> None:
-    """What the pods would have done a moment ago: a tick, and Jobs that succeeded. There is nobody to run pods."""
-    cluster.tick()
-    cluster.kubectl("delete", "jobs", "--all", "--wait=false")
-    status = json.dumps({"status": {"lastSuccessfulTime": format_time(datetime.now(UTC))}})
-    for name, _ in QUEUES:
-        cluster.kubectl("patch", "cronjob", f"b3lb-{name}", "--subresource=status", "--type=merge", "-p", status)
 
 
 class Reader:
