@@ -20,6 +20,7 @@ FINISH_DELETIONS = "finish-deletions"
 SWEEP_STORAGE = "sweep-storage"
 FORGET_ROWS = "forget-rows"
 DELETE_RECORDING = "delete-recording"
+RENDER_RECORD = "render-record"
 
 DEFAULT_QUEUES: Mapping[str, str] = MappingProxyType(
     {
@@ -32,6 +33,7 @@ DEFAULT_QUEUES: Mapping[str, str] = MappingProxyType(
         SWEEP_STORAGE: "housekeeping",
         FORGET_ROWS: "housekeeping",
         DELETE_RECORDING: "housekeeping",
+        RENDER_RECORD: "record",
     }
 )
 """Task name → name of the queue that runs it unless the user says otherwise."""
@@ -39,7 +41,7 @@ DEFAULT_QUEUES: Mapping[str, str] = MappingProxyType(
 TICKING = frozenset({CHECK_NODES, UPDATE_SECRETS_LISTS})
 """Tasks that run at every tick of a pod; the others run once in each."""
 
-ON_DEMAND = frozenset({DELETE_RECORDING})
+ON_DEMAND = frozenset({DELETE_RECORDING, RENDER_RECORD})
 """Tasks that run only when they are enqueued; the pods of their queue's schedule leave them out."""
 
 DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
@@ -53,6 +55,7 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         SWEEP_STORAGE: "deletes abandoned uploads, and what the storage holds of no recording",
         FORGET_ROWS: "deletes old rows that nothing needs any more",
         DELETE_RECORDING: "deletes one recording at once",
+        RENDER_RECORD: "renders one recording with one profile and publishes the video",
     }
 )
 """Task name → what it does, in a line."""

@@ -18,6 +18,7 @@ from b3lb.tasks import (
     HOUSEKEEPING_RECORDINGS,
     ON_DEMAND,
     QUEUES,
+    RENDER_RECORD,
     SWEEP_STORAGE,
     TASKS,
     UPDATE_SECRETS_LISTS,
@@ -93,6 +94,7 @@ TABLE: tuple[TaskEntry, ...] = (
     TaskEntry(SWEEP_STORAGE, "b3lb_jobs.housekeeping.sweep_storage:SweepStorage", ticking=False, longest=HOUSEKEEPING),
     TaskEntry(FORGET_ROWS, "b3lb_jobs.housekeeping.forget_rows:ForgetRows", ticking=False, longest=HOUSEKEEPING),
     TaskEntry(DELETE_RECORDING, "b3lb_jobs.housekeeping.delete_recording:TASK", ticking=False, on_demand=True),
+    TaskEntry(RENDER_RECORD, "b3lb_jobs.record.render_record:TASK", ticking=False, on_demand=True),
 )
 
 _BY_NAME = {entry.name: entry for entry in TABLE}

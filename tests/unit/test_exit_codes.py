@@ -123,7 +123,7 @@ def test_an_unknown_name_is_one_line_and_exit_2(capsys: pytest.CaptureFixture[st
     assert captured.err == (
         "b3lb-job: 'check-node' is neither a task nor a queue; tasks: check-nodes, update-secrets-lists,"
         " update-statistics, deliver-callbacks, housekeeping-recordings, finish-deletions, sweep-storage, forget-rows,"
-        " delete-recording; queues: core, statistics, housekeeping\n"
+        " delete-recording, render-record; queues: core, statistics, housekeeping, record\n"
     )
 
 

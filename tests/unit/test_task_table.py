@@ -29,8 +29,9 @@ async def test_every_task_can_be_made_and_opened(entry: object) -> None:
 
 def test_a_task_that_runs_on_demand_is_not_run_by_name() -> None:
     assert {entry.name for entry in TABLE if entry.on_demand} == ON_DEMAND
-    with pytest.raises(UnknownNameError, match="runs only when it is enqueued: b3lb run delete-recording"):
-        route(["delete-recording"])
+    for name in ("delete-recording", "render-record"):
+        with pytest.raises(UnknownNameError, match=f"runs only when it is enqueued: b3lb run {name}"):
+            route([name])
 
 
 def test_only_housekeeping_may_take_longer_than_a_minute() -> None:
@@ -51,6 +52,7 @@ def test_no_name_is_both_a_task_and_a_queue() -> None:
         (["statistics"], ["update-statistics", "deliver-callbacks"]),
         (["housekeeping"], ["housekeeping-recordings", "finish-deletions", "sweep-storage", "forget-rows"]),
         (["forget-rows", "delete-recording"], ["forget-rows"]),
+        (["forget-rows", "record"], ["forget-rows"]),
         (["core", "check-nodes"], ["check-nodes", "update-secrets-lists"]),
         (["check-nodes", "check-nodes"], ["check-nodes"]),
         (["update-secrets-lists", "core"], ["update-secrets-lists", "check-nodes"]),
@@ -66,8 +68,8 @@ def test_an_unknown_name_is_answered_with_the_allowed_ones_in_one_line(name: str
         route(["core", name])
     assert str(caught.value) == (
         f"{name!r} is neither a task nor a queue; tasks: check-nodes, update-secrets-lists, update-statistics,"
-        " deliver-callbacks, housekeeping-recordings, finish-deletions, sweep-storage, forget-rows, delete-recording;"
-        " queues: core, statistics, housekeeping"
+        " deliver-callbacks, housekeeping-recordings, finish-deletions, sweep-storage, forget-rows, delete-recording,"
+        " render-record; queues: core, statistics, housekeeping, record"
     )
     assert "\n" not in str(caught.value)
 
@@ -84,6 +86,7 @@ def test_the_listing_shows_each_task_with_its_queue() -> None:
         "sweep-storage            housekeeping  once",
         "forget-rows              housekeeping  once",
         "delete-recording         housekeeping  when enqueued",
+        "render-record            record        when enqueued",
     ]
 
 
