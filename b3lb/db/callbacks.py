@@ -115,9 +115,19 @@ _DUE = (
 )
 
 
-def load_due_callbacks(connection: sa.Connection, namespace: str, *, most: int) -> list[DueCallback]:
-    """Return the callbacks whose turn it is, the longest due first: one statement."""
-    rows = connection.execute(_DUE, {"namespace": namespace, "most": most}).mappings()
+def load_due_callbacks(
+    connection: sa.Connection, namespace: str, *, most: int, record_id: str | None = None
+) -> list[DueCallback]:
+    """Return the callbacks whose turn it is, the longest due first: one statement.
+
+    Args:
+        connection: To the database.
+        namespace: Whose.
+        most: So many at most.
+        record_id: The recording that they tell of; None: any.
+    """
+    statement = _DUE if record_id is None else _DUE.where(_C.record_id == record_id)
+    rows = connection.execute(statement, {"namespace": namespace, "most": most}).mappings()
     return [_due(row) for row in rows]
 
 

@@ -399,22 +399,27 @@ def _first_failure(failed: Sequence[Any]) -> dict[str, str | None]:
 
 
 @dataclass(frozen=True, slots=True)
-class VideoFiles:
-    """The objects of a video that is RENDERED."""
+class RenderedVideo:
+    """A video that is RENDERED: its row's ID, whose it is, BBB's internal meeting ID, and its objects."""
 
+    id: UUID
+    namespace: str
+    record_id: str
     key: str
     poster_key: str | None
 
 
-_FILES = sa.select(_R.file_key, _R.poster_key).where(
+_VIDEO = sa.select(_R.id, _S.namespace, _S.record_id, _R.file_key, _R.poster_key).where(
     _R.record_set_id == sa.bindparam("set_id", type_=sa.Uuid),
+    _R.record_set_id == _S.id,
     _R.profile == sa.bindparam("of_profile", type_=sa.Text),
     _R.run_id == _run_id,
     _R.state == RecordState.RENDERED.value,
 )
 
 
-def read_rendered(connection: sa.Connection, *, run_id: UUID, record_set: UUID, profile: str) -> VideoFiles | None:
-    """Return the objects of a video that this run rendered; None if it did not, or is obsolete."""
-    row = connection.execute(_FILES, {"run": run_id, "set_id": record_set, "of_profile": profile}).one_or_none()
-    return None if row is None else VideoFiles(row.file_key, row.poster_key)
+def read_rendered(connection: sa.Connection, *, run_id: UUID, record_set: UUID, profile: str) -> RenderedVideo | None:
+    """Return the video that this run rendered; None if it did not, or is obsolete."""
+    parameters = {"run": run_id, "set_id": record_set, "of_profile": profile}
+    row = connection.execute(_VIDEO, parameters).one_or_none()
+    return None if row is None else RenderedVideo(*row)

@@ -29,6 +29,11 @@ def manifest_key(namespace: str, record_set: UUID) -> str:
     return f"{record_set_prefix(namespace, record_set)}{MANIFEST_NAME}"
 
 
+def video_prefix(namespace: str, record_set: UUID, record: UUID) -> str:
+    """Return the prefix of what the attempts at one video stored; its row says which of it is the video."""
+    return f"{record_set_prefix(namespace, record_set)}videos/{record}/"
+
+
 def record_set_of(key: str) -> tuple[str, UUID] | None:
     """Return namespace and record set to which an object belongs by its key; None if to none."""
     parts = key.removeprefix(RECORD_SETS).split("/")

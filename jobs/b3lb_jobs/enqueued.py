@@ -105,6 +105,7 @@ class _Worker:
             database=self.database,
             seconds_left=lambda: self.began + self.options.soft_seconds - time.monotonic(),
             on_progress=ProgressWriter(self.database, claimed.id, time.monotonic),
+            last_attempt=retry_after(claimed.attempt, self.options.retry) is None,
         )
         with self.interruptions.allowed(soft_seconds=self.options.soft_seconds):
             result = task.run(context, claimed.arguments)

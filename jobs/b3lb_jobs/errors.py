@@ -16,11 +16,15 @@ class TransientError(TaskError):
 
     Attributes:
         countdown: Seconds after which another attempt makes sense, or None for the schedule's next one.
+        exit_code: The code that the run ends with.
     """
 
-    def __init__(self, message: str, *, countdown: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, countdown: float | None = None, exit_code: ExitCode = ExitCode.TRANSIENT
+    ) -> None:
         super().__init__(message)
         self.countdown = countdown
+        self.exit_code = exit_code
 
 
 class PermanentError(TaskError):
@@ -63,7 +67,7 @@ def outcome_of(error: BaseException) -> Outcome:
         error = error.exceptions[0]
     match error:
         case TransientError():
-            return Outcome("RETRY", ExitCode.TRANSIENT, str(error), countdown=error.countdown)
+            return Outcome("RETRY", error.exit_code, str(error), countdown=error.countdown)
         case PermanentError():
             return Outcome("FAILURE", error.exit_code, str(error))
         case SoftTimeLimitError():

@@ -30,7 +30,8 @@ def _unheard(_percent: float, _message: str) -> None:
 class RunContext:
     """What a task may know and use.
 
-    ``seconds_left`` returns the seconds until the soft time limit. ``on_progress`` is told what `progress` is.
+    ``seconds_left`` returns the seconds until the soft time limit. ``on_progress`` is told what `progress` is. With the
+    ``last_attempt`` a passing fault ends the run as well.
     """
 
     run_id: UUID
@@ -41,6 +42,7 @@ class RunContext:
     database: Database
     seconds_left: Callable[[], float]
     on_progress: Callable[[float, str], None] = _unheard
+    last_attempt: bool = False
 
     def progress(self, percent: float, message: str = "") -> None:
         """Say how far the work has come; cheap, for of what is said within 10 s only one thing is written.

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from b3lb_jobs.record.documents import Metadata, ScreenShare
+from b3lb.recordings.metadata import RecordingMetadata
+from b3lb_jobs.record.documents import ScreenShare
 from b3lb_jobs.record.encoding import ffmpeg_command, filter_graph
 from b3lb_jobs.record.layout import parse_profile
 from b3lb_jobs.record.matroska import PictureStream
@@ -26,7 +27,7 @@ WEBCAMS = Media("video/webcams.webm", 10.0, Video("vp9", 640, 480, 15.0, None), 
 AUDIO = Media("audio/audio.ogg", 10.0, None, "vorbis")
 SHARE = Media("deskshare/deskshare.webm", 10.0, Video("vp9", 1280, 720, 5.0, "bt709"), None)
 RECORDING = Recording(
-    Metadata("r", "m", "n", 0, 1, 10.0),
+    RecordingMetadata(record_id="r", meeting_id="m", duration_milliseconds=10_000),
     (Slide(1, 0, 10, None, 1600, 1200),),
     webcams=WEBCAMS,
     audio=WEBCAMS,

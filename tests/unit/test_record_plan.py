@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from b3lb.recordings.metadata import RecordingMetadata
 from b3lb.resources.record_profile import BBBRecordProfileSpec
-from b3lb_jobs.record.documents import Metadata, ScreenShare
+from b3lb_jobs.record.documents import ScreenShare
 from b3lb_jobs.record.failures import FailureCode, RecordError, WarningCode
 from b3lb_jobs.record.layout import Box, fit, parse_profile, webcam_box
 from b3lb_jobs.record.media import Media, Video, parse_probe
@@ -24,7 +25,7 @@ VIDEO = Video("vp9", 640, 480, 15.0, None)
 SCREEN = Video("vp9", 1280, 720, 5.0, None)
 WEBCAMS = Media("video/webcams.webm", 12.0, VIDEO, "opus")
 SHARE = Media("deskshare/deskshare.webm", 12.0, SCREEN, None)
-METADATA = Metadata("r", "m", "n", 0, 1, 12.0)
+METADATA = RecordingMetadata(record_id="r", meeting_id="m", duration_milliseconds=12_000)
 SLIDE = Slide(1, 0, 12, "presentation/a/slide-1.png", 1600, 1200)
 
 
@@ -81,7 +82,7 @@ def test_the_length_is_that_of_the_media_then_of_the_metadata_then_of_the_slides
         == 9.5
     )
     assert make_plan(recording(webcams=None, audio=None), profile()).seconds == 12.0
-    no_metadata = replace(METADATA, duration=None)
+    no_metadata = replace(METADATA, duration_milliseconds=None)
     slides = (replace(SLIDE, end=7.0),)
     assert make_plan(recording(webcams=None, audio=None, metadata=no_metadata, slides=slides), profile()).seconds == 7.0
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from b3lb_jobs.record.documents import Cursor, Metadata, PanZoom, PanZooms
+from b3lb.recordings.metadata import RecordingMetadata
+from b3lb_jobs.record.documents import Cursor, PanZoom, PanZooms
 from b3lb_jobs.record.drawings import BLACK, Colour, Drawing, Outline, Picture, ShapeVersion, TextBlock
 from b3lb_jobs.record.failures import RecordWarning, WarningCode, WarningLog
 from b3lb_jobs.record.layout import parse_profile
@@ -50,7 +51,10 @@ def drawn(
     slide = Slide(1, 1, 10, HREF, 160, 120, shapes)
     values: dict[str, Any] = {"slides": (slide,), "pictures": frozenset({HREF})}
     recording = Recording(
-        Metadata("r", "m", "n", 0, 1, 10.0), panzooms=PanZooms(zooms), cursor=Cursor(), **(values | fields)
+        RecordingMetadata(record_id="r", meeting_id="m", duration_milliseconds=10_000),
+        panzooms=PanZooms(zooms),
+        cursor=Cursor(),
+        **(values | fields),
     )
     plan = make_plan(recording, PROFILE)
     log = WarningLog()

@@ -97,13 +97,14 @@ def test_metadata_say_what_was_recorded(tmp_path: Path) -> None:
         '<meeting externalId="ABC-000-m" name="N"/><playback><duration>12000000</duration></playback></recording>',
     )
     found = read_metadata(path)
-    assert (found.record_id, found.meeting_id, found.name) == ("r-1", "ABC-000-m", "N")
-    assert (found.start_ms, found.end_ms, found.duration) == (1_700_000_000_000, None, 12_000.0)
+    assert (found.record_id, found.meeting_id, found.meeting_name) == ("r-1", "ABC-000-m", "N")
+    assert (found.ended_at, found.duration_milliseconds) == (None, 12_000_000)
 
 
 def test_metadata_of_something_else_are_no_recording(tmp_path: Path) -> None:
-    with pytest.raises(RecordError):
+    with pytest.raises(RecordError) as caught:
         read_metadata(write(tmp_path, "<response/>"))
+    assert caught.value.code is FailureCode.XML_INVALID
 
 
 def test_panzooms_are_sorted_and_broken_events_counted(tmp_path: Path) -> None:

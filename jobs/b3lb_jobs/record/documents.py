@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from b3lb.recordings.metadata import MOST_BYTES, MetadataError, RecordingMetadata, parse_metadata
 from b3lb_jobs.record.bounded_xml import Element, XmlLimits, read_xml
 from b3lb_jobs.record.failures import FailureCode, RecordError, WarningCode, WarningLog
 from b3lb_jobs.record.values import number, numbers
@@ -16,18 +17,6 @@ _EVENT_NODES = XmlLimits(child_nodes=100, child_characters=10_000, child_text=10
 _NAME_CHARACTERS = 500
 # Whoever is moved that far is hidden: BBB writes -1.
 _HIDDEN = -0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Metadata:
-    """What metadata.xml says; times in milliseconds since 1970, duration of the recorded part in seconds."""
-
-    record_id: str
-    meeting_id: str
-    name: str
-    start_ms: int | None
-    end_ms: int | None
-    duration: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,26 +62,18 @@ class Cursor:
     is_tldraw: bool = False
 
 
-def read_metadata(path: Path) -> Metadata:
+def read_metadata(path: Path) -> RecordingMetadata:
     """Read metadata.xml, the one document that has to be sound.
 
     Raises:
         RecordError: ``XML_INVALID``.
     """
-    root, children = read_xml(path, XmlLimits(file_bytes=8 * 2**20))
-    if root.tag != "recording":
-        raise RecordError(FailureCode.XML_INVALID, "metadata.xml: its root is not recording")
-    top = Element("recording", root.attributes, children)
-    meeting = top.find("meeting")
-    duration = _milliseconds(_text(top, "playback/duration"))
-    return Metadata(
-        record_id=_text(top, "id"),
-        meeting_id=meeting.get("externalId")[:_NAME_CHARACTERS] if meeting else _text(top, "meta/meetingId"),
-        name=_text(top, "meta/meetingName") or (meeting.get("name")[:_NAME_CHARACTERS] if meeting else ""),
-        start_ms=_milliseconds(_text(top, "start_time")),
-        end_ms=_milliseconds(_text(top, "end_time")),
-        duration=duration / 1000 if duration else None,
-    )
+    with path.open("rb") as file:
+        text = file.read(MOST_BYTES + 1)
+    try:
+        return parse_metadata(text)
+    except MetadataError as error:
+        raise RecordError(FailureCode.XML_INVALID, str(error)) from None
 
 
 def read_panzooms(path: Path, log: WarningLog) -> PanZooms:
@@ -163,7 +144,3 @@ def _text(element: Element, path: str) -> str:
 def _time(element: Element, name: str) -> float | None:
     time = number(element.get(name))
     return None if time is None else max(time, 0.0)
-
-
-def _milliseconds(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None  # noqa: PLR2004 - year 33658

@@ -11,6 +11,9 @@ from b3lb.bbb.text import printable
 from b3lb_jobs.errors import TaskError
 
 STDERR_LINES = 20
+NO_ROOM_WORDS = ("No space left on device", "Disk quota exceeded")
+"""What FFmpeg says when the disk is full; at the end of a file it then exits with code 0 all the same."""
+
 _DETAILS = 5
 
 

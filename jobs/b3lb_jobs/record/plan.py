@@ -167,7 +167,7 @@ def _length(recording: Recording, log: WarningLog) -> float:
     last = max((slide.end for slide in recording.slides), default=0.0)
     if not recording.slides and not media and recording.screen_share is None:
         raise RecordError(FailureCode.NOTHING_TO_RENDER, "the recording has neither slides nor sound nor video")
-    seconds = max(media) if media else recording.metadata.duration or last
+    seconds = max(media) if media else (recording.metadata.duration_milliseconds or 0) / 1000 or last
     if seconds <= 0:
         raise RecordError(FailureCode.NOTHING_TO_RENDER, "no time passes in the recording")
     if seconds > MAXIMUM_SECONDS:

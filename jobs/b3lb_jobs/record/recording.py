@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from b3lb.recordings.metadata import RecordingMetadata
 from b3lb_jobs.record.documents import (
     Cursor,
-    Metadata,
     PanZooms,
     ScreenShare,
     read_cursor,
@@ -35,7 +35,7 @@ class Recording:
     the recording says so. ``pictures`` are the paths of all files below ``presentation/``.
     """
 
-    metadata: Metadata
+    metadata: RecordingMetadata
     slides: tuple[Slide, ...] = ()
     panzooms: PanZooms = field(default_factory=PanZooms)
     cursor: Cursor = field(default_factory=Cursor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import subprocess
 from collections import deque
 from collections.abc import Callable
@@ -12,7 +13,15 @@ from typing import IO, BinaryIO, cast
 
 from b3lb.resources.record_profile import BBBRecordProfileSpec
 from b3lb_jobs.record.encoding import GRAPH_FILE, POINTER_FILE, ffmpeg_command, filter_graph
-from b3lb_jobs.record.failures import STDERR_LINES, FailureCode, RecordError, RecordWarning, WarningCode, WarningLog
+from b3lb_jobs.record.failures import (
+    NO_ROOM_WORDS,
+    STDERR_LINES,
+    FailureCode,
+    RecordError,
+    RecordWarning,
+    WarningCode,
+    WarningLog,
+)
 from b3lb_jobs.record.matroska import PictureStream
 from b3lb_jobs.record.plan import Plan
 from b3lb_jobs.record.pointer_script import pointer_script
@@ -31,6 +40,7 @@ def render(
     work: Path,
     target: Path,
     on_progress: Callable[[float], None] = lambda _share: None,
+    on_start: Callable[[subprocess.Popen[bytes]], None] = lambda _process: None,
 ) -> tuple[RecordWarning, ...]:
     """Write the video of a plan.
 
@@ -41,12 +51,13 @@ def render(
         work: A folder for the filter graph and the cursor's script.
         target: The new file.
         on_progress: Is told the share of the video that is encoded, 0 to 1, from another thread.
+        on_start: Is given FFmpeg's process; who kills it ends the work.
 
     Returns:
         What was left out, beside the plan's warnings.
 
     Raises:
-        RecordError: ``ENCODER_FAILED``.
+        RecordError: ``ENCODER_FAILED``; ``OUT_OF_MEMORY``: FFmpeg was killed, as the kernel does that lacks memory.
     """
     (work / GRAPH_FILE).write_text(filter_graph(plan))
     (work / POINTER_FILE).write_text(pointer_script(plan))
@@ -63,6 +74,7 @@ def render(
         for reader in readers:
             reader.start()
         try:
+            on_start(process)
             _feed(plan, recording, cast("BinaryIO", process.stdin), log)
             process.wait()
         finally:
@@ -70,8 +82,10 @@ def render(
             _stop(process)
             for reader in readers:
                 reader.join()
-    if process.returncode != 0:
-        text = b"".join(stderr).decode(errors="replace").replace(f"{recording.absolute()}/", "")
+    text = b"".join(stderr).decode(errors="replace").replace(f"{recording.absolute()}/", "")
+    if process.returncode != 0 or any(words in text for words in NO_ROOM_WORDS):
+        if process.returncode == -signal.SIGKILL:
+            raise RecordError(FailureCode.OUT_OF_MEMORY, "FFmpeg was killed: out of memory", stderr=text)
         raise RecordError(FailureCode.ENCODER_FAILED, f"FFmpeg ended with code {process.returncode}", stderr=text)
     on_progress(1.0)
     return tuple(log)
