@@ -205,6 +205,14 @@ def note_progress(connection: sa.Connection, *, run_id: UUID, attempt: int, perc
     return connection.execute(_PROGRESS, parameters).scalar_one_or_none() is not None
 
 
+_IS_WANTED = sa.select(_R.id).where(_mine, _run_goes_on)
+
+
+def is_wanted(connection: sa.Connection, *, run_id: UUID, attempt: int) -> bool:
+    """Whether a video is still to be rendered by this attempt of its run."""
+    return connection.execute(_IS_WANTED, {"run": run_id, "attempt": attempt}).first() is not None
+
+
 _FINISH = (
     sa.update(records)
     .where(_rendering)

@@ -1,7 +1,9 @@
 """A recording in a storage and its rows, for tests that render it."""
 
 import hashlib
+import io
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -14,16 +16,39 @@ from b3lb.db.engine import transaction
 from b3lb.db.task_queue import enqueue
 from b3lb.storage.directory import DirectoryStorage
 from b3lb.storage.layout import archive_key
+from dev.debian import debian_program
+from dev.recordings.options import Options
+from dev.recordings.writing import write_archive, write_recording
 from tests.integration.database_farm import Farm
 from tests.integration.enqueued_runs import let_go
 from tests.integration.job_runs import KEYS
 from tests.integration.recordings_stage import Recordings
 
+SHORT = Options(seconds=2, slides=1, shapes=4, zooms=0, moves=4, screen_shares=0, width=320, height=240)
 SMALL = {"width": 320, "height": 240, "webcam": {"sizePercent": 20}, "video": {"framesPerSecond": 5}}
 # Nobody is called: callbacks do not go to this machine.
 READY_URL = "https://127.0.0.1:9/ready"
 RECORDS = "SELECT profile, state, reason, message FROM records ORDER BY profile"
 RECORD_SET = "SELECT state, reason, message FROM record_sets"
+
+
+def recording_archive(folder: Path, **changes: Any) -> bytes:
+    """Return the archive of a recording of two seconds; ``folder`` gets its files."""
+    debian_program("ffmpeg", "ffmpeg")
+    debian_program("rsvg-convert", "librsvg2-bin")
+    stream = io.BytesIO()
+    write_recording(folder, replace(SHORT, **changes))
+    write_archive(folder, stream)
+    return stream.getvalue()
+
+
+def program(folder: Path, name: str, script: str) -> str:
+    """Put a program before all others; return the PATH for that."""
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
 
 
 class RenderingStage:

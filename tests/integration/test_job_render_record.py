@@ -1,6 +1,5 @@
 """The task render-record: from an archive in the storage to a video that people can see, or a reason why not."""
 
-import io
 import json
 import shutil
 import signal
@@ -8,7 +7,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import uuid4
@@ -17,7 +15,7 @@ import pytest
 
 from b3lb.crypto import KeyRing
 from b3lb.db.engine import transaction
-from b3lb.db.renders import RenderedFile, begin_render, cancel_render, finish_render
+from b3lb.db.renders import RenderedFile, begin_render, cancel_render, finish_render, retry_render
 from b3lb.storage.directory import DirectoryStorage, DirectoryWriter
 from b3lb.storage.interface import Storage, StorageError, StorageFullError, StoredObject
 from b3lb.storage.layout import manifest_key
@@ -31,32 +29,20 @@ from b3lb_jobs.record import watch
 from b3lb_jobs.record.failures import FailureCode, RecordError
 from b3lb_jobs.record.publish import Publication
 from b3lb_jobs.record.render_record import RenderRecordArguments, render_record
-from dev.debian import debian_program
-from dev.recordings.options import Options, Webcams
-from dev.recordings.writing import write_archive, write_recording
+from dev.recordings.options import Webcams
 from tests.integration.database_farm import Farm
 from tests.integration.job_runs import job, wait_for
-from tests.integration.rendering_stage import RenderingStage
+from tests.integration.rendering_stage import RenderingStage, program, recording_archive
 
 pytestmark = pytest.mark.integration
 pytest.importorskip("cairocffi")
 
-SMALL = Options(seconds=2, slides=1, shapes=4, zooms=0, moves=4, screen_shares=0, width=320, height=240)
 Run = Callable[..., Any]
-
-
-def archive_of(folder: Path, options: Options) -> bytes:
-    stream = io.BytesIO()
-    write_recording(folder, options)
-    write_archive(folder, stream)
-    return stream.getvalue()
 
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    debian_program("ffmpeg", "ffmpeg")
-    debian_program("rsvg-convert", "librsvg2-bin")
-    return archive_of(tmp_path_factory.mktemp("recording"), SMALL)
+    return recording_archive(tmp_path_factory.mktemp("recording"))
 
 
 @pytest.fixture
@@ -90,15 +76,6 @@ def run(stage: RenderingStage, database_url: str, tmp_path: Path, monkeypatch: p
 
     yield attempt
     database.close()
-
-
-def program(folder: Path, name: str, script: str) -> str:
-    """Put a program before all others; return the PATH for that."""
-    folder.mkdir(exist_ok=True)
-    path = folder / name
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-    return f"{folder}:/usr/local/bin:/usr/bin:/bin"
 
 
 def probed(video: Path) -> dict[str, Any]:
@@ -142,7 +119,7 @@ def test_a_pod_renders_a_recording_and_everybody_can_see_it(
 
 
 def test_a_recording_of_sound_only_becomes_a_webm(stage: RenderingStage, run: Run, tmp_path: Path) -> None:
-    stage.put_archive(archive_of(tmp_path / "recording", replace(SMALL, seconds=1, webcams=Webcams.NONE)))
+    stage.put_archive(recording_archive(tmp_path / "recording", seconds=1, webcams=Webcams.NONE))
     stage.plan(container="webm")
     assert run()["rendered"] is True
     video = stage.video()
@@ -257,6 +234,21 @@ def test_a_video_that_another_run_took_over_meanwhile_is_withdrawn(stage: Render
     assert run(storage=TakenOver(stage.root))["rendered"] is False
     assert stage.stored() == set()
     assert [row[1] for row in stage.records()] == ["RENDERING"]
+
+
+def test_an_attempt_that_a_lost_pod_ended_is_tried_again(stage: RenderingStage, run: Run) -> None:
+    """The video would else wait for a run that has ended well."""
+
+    class Ended(DirectoryStorage):
+        def create(self, key: str, **_more: Any) -> DirectoryWriter:
+            with transaction(stage.engine, timeout_seconds=10) as connection:
+                retry_render(connection, run_id=stage.runs["small"], reason="DiskFull", message="full")
+            return super().create(key)
+
+    stage.plan()
+    with pytest.raises(TransientError, match="another pod"):
+        run(storage=Ended(stage.root))
+    assert (stage.stored(), stage.records()[0][1]) == (set(), "PENDING")
 
 
 def test_a_cancelled_video_ends_ffmpeg_and_the_run_well(

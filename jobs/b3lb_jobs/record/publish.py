@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 from uuid import UUID
 
@@ -68,8 +69,9 @@ class Publication:
     profile: str
 
     def target(self, work: RenderWork, attempt: int, container: Container) -> Target:
-        """Return the keys of an attempt's objects."""
-        name = f"{video_prefix(work.namespace, self.record_set, work.id)}{self.run_id}-{attempt}"
+        """Return the keys of an attempt's objects; of two pods at one attempt each has its own."""
+        folder = video_prefix(work.namespace, self.record_set, work.id)
+        name = f"{folder}{self.run_id}-{attempt}-{token_hex(4)}"
         return Target(f"{name}.{container.value}", f"{name}.png", CONTENT_TYPES[container])
 
     def publish(self, file: RenderedFile, warnings: Sequence[Mapping[str, Any]]) -> bool:

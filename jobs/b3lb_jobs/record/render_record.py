@@ -23,6 +23,7 @@ from b3lb.db.renders import (
     RenderWork,
     begin_render,
     fail_render,
+    is_wanted,
     note_progress,
     retry_render,
     step_memory,
@@ -99,6 +100,7 @@ def render_record(
     if work is not None:
         figures = _rendered(context, work, place)
         if figures is None:
+            _check_given_up(context)
             _log.info("the video is no longer wanted", record_set=str(record_set), profile=profile)
             return result
         result |= figures
@@ -132,6 +134,17 @@ def _rendered(context: RunContext, work: RenderWork, place: Publication) -> Mapp
         return None
     context.progress(100.0, "published")
     return _figures(video, file)
+
+
+def _check_given_up(context: RunContext) -> None:
+    """Make sure that a video that this attempt stops to render is not left to nobody.
+
+    Raises:
+        TransientError: A pod of the same attempt, believed dead, meanwhile noted its own failure.
+    """
+    with context.database.transaction() as connection:
+        if is_wanted(connection, run_id=context.run_id, attempt=context.attempt):
+            raise TransientError("another pod noted an end of this attempt; it is tried again")
 
 
 def _watch(context: RunContext) -> Watch:
