@@ -44,6 +44,9 @@ TICKING = frozenset({CHECK_NODES, UPDATE_SECRETS_LISTS})
 ON_DEMAND = frozenset({DELETE_RECORDING, RENDER_RECORD})
 """Tasks that run only when they are enqueued; the pods of their queue's schedule leave them out."""
 
+STORING = frozenset({FINISH_DELETIONS, SWEEP_STORAGE, DELETE_RECORDING, RENDER_RECORD})
+"""Tasks that read or change the storage of recordings; the pods of their queues are told where it is."""
+
 DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
     {
         CHECK_NODES: "polls the nodes; writes their states and meetings",

@@ -18,7 +18,7 @@ from typing import Any
 import structlog
 
 from b3lb_operator.events import WARNING, EventRecorder, Happening
-from b3lb_operator.kinds import CLUSTER, CONFIG_MAP, QUEUE, Key, Kind, Manifest, is_deleting
+from b3lb_operator.kinds import CLUSTER, CONFIG_MAP, QUEUE, RECORD_PROFILE, Key, Kind, Manifest, is_deleting
 from b3lb_operator.kube import ConflictError, Kube, KubeError, NotFoundError
 
 DATA_KEY = "object.json"
@@ -31,7 +31,7 @@ PAUSE_SECONDS = 1.0
 FOREIGN_OBJECT = "ForeignObject"
 FIELD_CONFLICT = "FieldConflict"
 _DECLARED = "Declared"
-_KINDS = {kind.name: kind for kind in (CLUSTER, QUEUE)}
+_KINDS = {kind.name: kind for kind in (CLUSTER, QUEUE, RECORD_PROFILE)}
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -203,7 +203,8 @@ def declared_object(config_map: Manifest) -> tuple[Kind, Manifest]:
         name, labels = declared["metadata"]["name"], declared["metadata"].get("labels", {})
         spec = declared.get("spec", {})
     except (ValueError, KeyError, TypeError, AttributeError):
-        names = " or ".join(_KINDS)
+        *others, last = _KINDS
+        names = f"{', '.join(others)} or {last}"
         raise InvalidObjectError(f"its key {DATA_KEY} has to hold a {names} as JSON") from None
     owner = {"apiVersion": "v1", "kind": CONFIG_MAP.name, "name": metadata["name"], "uid": metadata["uid"]}
     return kind, {

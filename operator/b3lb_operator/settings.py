@@ -19,7 +19,7 @@ from b3lb.settings import (
     own_namespace,
 )
 from b3lb_operator.manifests.cronjob import JobDefaults
-from b3lb_operator.manifests.job_template import JobTemplate, parse_job_template
+from b3lb_operator.manifests.job_template import JobStorage, JobTemplate, parse_job_storage, parse_job_template
 
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _LABEL_VALUE = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
@@ -55,7 +55,9 @@ class ProgramSettings(NamespaceSettings):
     """The operator's settings but for database and key; each variable begins with ``B3LB_``.
 
     ``job_image``, ``job_database_secret`` (key ``url``) and ``job_encryption_secret`` (key ``keys``) go into the
-    CronJobs, and so does ``job_template``, a JSON object (see `JobTemplate`). ``task_queue_core`` and
+    CronJobs, and so does ``job_template``, a JSON object (see `JobTemplate`). ``job_storage``, another one (see
+    `JobStorage`), says the pods that work on recordings where these are; ``job_pypy_image`` is that of renders on PyPy
+    (default: ``job_image``). ``task_queue_core`` and
     ``task_queue_statistics`` override the label b3lb.io/queue of the queues ``core`` and ``statistics``. With
     ``wait_for_secrets`` the operator, too, takes what its environment lacks from these two Secrets, and waits for them.
     ``objects`` (comma-separated) are ConfigMaps that hold a custom resource each, which the operator applies in every
@@ -72,6 +74,8 @@ class ProgramSettings(NamespaceSettings):
     job_database_secret: str = "b3lb-database"  # noqa: S105 - the name of a Secret
     job_encryption_secret: str = "b3lb-encryption"  # noqa: S105 - the name of a Secret
     job_template: Annotated[JobTemplate, NoDecode] = Field(default_factory=JobTemplate)
+    job_storage: Annotated[JobStorage | None, NoDecode] = None
+    job_pypy_image: str = ""
     task_queue_core: str | None = None
     task_queue_statistics: str | None = None
     wait_for_secrets: bool = False
@@ -85,6 +89,11 @@ class ProgramSettings(NamespaceSettings):
     @classmethod
     def _parse(cls, value: object) -> object:
         return parse_job_template(value) if isinstance(value, str) else value
+
+    @field_validator("job_storage", mode="before")
+    @classmethod
+    def _parse_storage(cls, value: object) -> object:
+        return parse_job_storage(value) if isinstance(value, str) else value
 
     @field_validator("task_queue_core", "task_queue_statistics")
     @classmethod
@@ -116,6 +125,8 @@ class ProgramSettings(NamespaceSettings):
             log_format=self.log_format,
             log_level=self.log_level,
             template=self.job_template,
+            storage=self.job_storage,
+            pypy_image=self.job_pypy_image,
         )
 
     @property

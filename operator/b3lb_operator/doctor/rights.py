@@ -14,7 +14,8 @@ _RIGHTS = Check(Group.OPERATOR, "OperatorRights")
 _SHOWN = 5
 
 _CUSTOM = tuple(kind.plural for kind in CUSTOM_KINDS)
-_DECLARED = ("b3lb-cluster-default", "b3lb-queue-core", "b3lb-queue-statistics")
+_QUEUES = ("core", "statistics", "record", "housekeeping")
+_DECLARED = ("b3lb-cluster-default", *(f"b3lb-queue-{name}" for name in _QUEUES), "b3lb-record-profile-default")
 _EVENTS, _LEASES = "events.k8s.io", "coordination.k8s.io"
 
 
@@ -39,9 +40,9 @@ RULES = (
     Rule("", ("secrets",), ("get", "list", "watch", "create")),
     Rule("", ("namespaces",), ("get",)),
     Rule("", ("configmaps",), ("get",), _DECLARED),
-    Rule(GROUP, ("bbbclusters", "bbbqueues"), ("create",)),
-    Rule(GROUP, ("bbbclusters",), ("get", "patch"), ("default",)),
-    Rule(GROUP, ("bbbqueues",), ("get",), ("core", "statistics")),
+    Rule(GROUP, ("bbbclusters", "bbbqueues", "bbbrecordprofiles"), ("create",)),
+    Rule(GROUP, ("bbbclusters", "bbbrecordprofiles"), ("get", "patch"), ("default",)),
+    Rule(GROUP, ("bbbqueues",), ("get",), _QUEUES),
     Rule(_EVENTS, ("events",), ("create",)),
     Rule(_LEASES, ("leases",), ("create",)),
     Rule(_LEASES, ("leases",), ("list", "watch", "patch"), ("b3lb-operator",)),

@@ -13,7 +13,8 @@ from uuid import UUID
 
 from b3lb.resources.base import API_VERSION, GROUP
 from b3lb.resources.queue import EVERY_MINUTE, BBBQueueSpec
-from b3lb_operator.manifests.job_template import JobTemplate, merge_pod
+from b3lb.tasks import STORING
+from b3lb_operator.manifests.job_template import JobStorage, JobTemplate, merge_pod, with_storage
 from b3lb_operator.manifests.run_jobs import batch_environment, batched_job, chunk_environment, chunked_job
 
 NAME_PREFIX = "b3lb-"
@@ -63,7 +64,8 @@ class JobDefaults:
 
     ``image`` may be empty: then every queue has to name its own. ``database_secret`` holds the key ``url``,
     ``encryption_secret`` the key ``keys``. ``queue_labels`` gives, by the queue's name, the value of the label
-    b3lb.io/queue where it differs from the name. ``template`` is what the administrator adds to the pods.
+    b3lb.io/queue where it differs from the name. ``template`` is what the administrator adds to the pods, and
+    ``storage`` goes to those with a task that needs it. ``pypy_image`` holds the program on PyPy; empty: there is none.
     """
 
     image: str
@@ -73,6 +75,8 @@ class JobDefaults:
     log_format: str = "json"
     log_level: str = "info"
     template: JobTemplate = field(default_factory=JobTemplate)
+    storage: JobStorage | None = None
+    pypy_image: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +269,7 @@ def _owner(identity: QueueIdentity) -> dict[str, Any]:
 
 
 def _pod(spec: BBBQueueSpec, identity: QueueIdentity, defaults: JobDefaults) -> dict[str, Any]:
-    return {
+    pod: dict[str, Any] = {
         "restartPolicy": "Never",
         "terminationGracePeriodSeconds": 15,
         "automountServiceAccountToken": False,
@@ -280,6 +284,9 @@ def _pod(spec: BBBQueueSpec, identity: QueueIdentity, defaults: JobDefaults) -> 
         "containers": [_container(spec, identity, defaults)],
         "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": _TEMPORARY_SIZE}}],
     }
+    if defaults.storage is None or STORING.isdisjoint(spec.tasks):
+        return pod
+    return with_storage(pod, defaults.storage)
 
 
 def _container(spec: BBBQueueSpec, identity: QueueIdentity, defaults: JobDefaults) -> dict[str, Any]:

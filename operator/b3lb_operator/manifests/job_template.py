@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
 from b3lb.resources.base import Schema
 
 _STRICT = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
 T = TypeVar("T")
+Parsed = TypeVar("Parsed", bound=Schema)
 
 
 class InvalidJobTemplateError(ValueError):
@@ -36,6 +37,18 @@ class EnvironmentVariable(Schema):
         return self.model_dump(by_alias=True, exclude_none=True)
 
 
+def _check_names(value: list[EnvironmentVariable]) -> list[EnvironmentVariable]:
+    names = [entry.name for entry in value]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"{', '.join(twice)} stands there twice")
+    return value
+
+
+Environment = Annotated[list[EnvironmentVariable], AfterValidator(_check_names)]
+"""Variables, none of them twice."""
+
+
 class PodTemplate(Schema):
     """What may differ from queue to queue; all fields as in a pod."""
 
@@ -47,16 +60,7 @@ class PodTemplate(Schema):
     node_selector: dict[str, str] = Field(default_factory=dict)
     tolerations: list[dict[str, Any]] = Field(default_factory=list)
     affinity: dict[str, Any] = Field(default_factory=dict)
-    env: list[EnvironmentVariable] = Field(default_factory=list)
-
-    @field_validator("env")
-    @classmethod
-    def _check_names(cls, value: list[EnvironmentVariable]) -> list[EnvironmentVariable]:
-        names = [entry.name for entry in value]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"{', '.join(twice)} stands there twice")
-        return value
+    env: Environment = Field(default_factory=list)
 
 
 class JobTemplate(PodTemplate):
@@ -84,6 +88,16 @@ class JobTemplate(PodTemplate):
         )
 
 
+class JobStorage(Schema):
+    """Where recordings are, for the pods that work on them: all fields as in a pod with one container."""
+
+    model_config = _STRICT
+
+    env: Environment = Field(min_length=1)
+    volumes: list[dict[str, Any]] = Field(default_factory=list)
+    volume_mounts: list[dict[str, Any]] = Field(default_factory=list)
+
+
 def parse_job_template(text: str) -> JobTemplate:
     """Return the template that stands in JSON.
 
@@ -91,8 +105,21 @@ def parse_job_template(text: str) -> JobTemplate:
         InvalidJobTemplateError: It is no JSON object, or says something unknown or malformed; the message names the
             first such field.
     """
+    return _parse(JobTemplate, text)
+
+
+def parse_job_storage(text: str) -> JobStorage:
+    """Return the storage that stands in JSON.
+
+    Raises:
+        InvalidJobTemplateError: As of a template.
+    """
+    return _parse(JobStorage, text)
+
+
+def _parse(model: type[Parsed], text: str) -> Parsed:
     try:
-        return JobTemplate.model_validate(json.loads(text))
+        return model.model_validate(json.loads(text))
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
         path = ".".join(str(part) for part in first["loc"]) or "the whole"
@@ -128,6 +155,27 @@ def merge_pod(pod: Mapping[str, Any], template: JobTemplate, queue: str) -> dict
         "volumes": _added(pod["volumes"], template.volumes),
     }
     return {name: value for name, value in merged.items() if value or name in pod}
+
+
+def with_storage(pod: Mapping[str, Any], storage: JobStorage) -> dict[str, Any]:
+    """Return a pod's spec, whose only container is the program, with the storage of recordings in it."""
+    (container,) = pod["containers"]
+    merged = {
+        **pod,
+        "containers": [
+            {
+                **container,
+                "env": _added(container["env"], [entry.manifest() for entry in storage.env]),
+                "volumeMounts": _added(container["volumeMounts"], storage.volume_mounts, key="mountPath"),
+            }
+        ],
+        "volumes": _added(pod["volumes"], storage.volumes),
+    }
+    if not storage.volumes:
+        return merged
+    # Else each pod would begin by changing the group of every recording there is.
+    security = {**pod["securityContext"], "fsGroupChangePolicy": "OnRootMismatch"}
+    return {**merged, "securityContext": security}
 
 
 def _added(own: list[dict[str, T]], further: list[dict[str, T]], *, key: str = "name") -> list[dict[str, T]]:
