@@ -126,20 +126,31 @@ class VideoSpec(Schema):
 class RenderRequests(Schema):
     """What the rendering pod is sure to get."""
 
-    cpu: _PositiveQuantity | None = Field(default=None, description="CPU, e.g. 1 or 500m.")
-    memory: _PositiveQuantity = Field(default="8Gi", description="Memory, e.g. 8Gi.")
+    cpu: _PositiveQuantity | None = Field(
+        default=None, description="CPU, e.g. 1 or 500m; absent: what the BBBQueue says, else 1."
+    )
+    memory: _PositiveQuantity | None = Field(
+        default=None, description="Memory, e.g. 8Gi; absent: what the BBBQueue says, else 8Gi."
+    )
     ephemeral_storage: _PositiveQuantity | None = Field(
-        default=None, alias="ephemeral-storage", description="Disk for the unpacked recording and the video, e.g. 20Gi."
+        default=None,
+        alias="ephemeral-storage",
+        description="Disk for the unpacked recording and the video, e.g. 20Gi; "
+        "absent: what the BBBQueue says, else 2Gi and 1.2 times the archive's size.",
     )
 
 
 class RenderLimits(Schema):
     """What the rendering pod gets at most."""
 
-    cpu: _PositiveQuantity | None = Field(default=None, description="CPU, e.g. 2; absent: no limit.")
-    memory: _PositiveQuantity = Field(default="10Gi", description="Memory, e.g. 10Gi.")
+    cpu: _PositiveQuantity | None = Field(
+        default=None, description="CPU, e.g. 2; absent: what the BBBQueue says, else no limit."
+    )
+    memory: _PositiveQuantity | None = Field(
+        default=None, description="Memory, e.g. 10Gi; absent: what the BBBQueue says, else 10Gi."
+    )
     ephemeral_storage: _PositiveQuantity | None = Field(
-        default=None, alias="ephemeral-storage", description="Disk, e.g. 40Gi; absent: no limit."
+        default=None, alias="ephemeral-storage", description="Disk, e.g. 40Gi; absent: as for requests."
     )
 
 

@@ -239,7 +239,7 @@ def test_the_reference_lists_the_fields_of_objects_in_lists_and_their_defaults()
     page = generated_files()[Path("docs/reference/custom-resources.md")]
     assert '| `clusterRefs` | list of object | `[{"name": "default"}]` | 1 to 32 entries |' in page
     assert "| `clusterRefs[].name` | string | *required* |" in page
-    assert "| `resources.requests.memory` | quantity | `8Gi` |  |" in page
+    assert "| `resources.requests.memory` | quantity |  |  | Memory, e.g. 8Gi; absent: what the BBBQueue says" in page
 
 
 class TwoAlternatives(Schema):

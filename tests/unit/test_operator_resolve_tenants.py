@@ -209,7 +209,7 @@ def test_a_record_profile_is_stored_whole_with_its_defaults_and_reads_back_equal
             "video": {"preset": "veryfast", "crf": 23, "framesPerSecond": 25},
             "default": True,
             "runtime": "pypy",
-            "resources": {"requests": {"memory": "8Gi"}, "limits": {"memory": "10Gi"}},
+            "resources": {"requests": {}, "limits": {}},
         },
     )
     again = resolve_record_profile(manifest_of(RECORD_PROFILE, "hd", dict(row.spec)))

@@ -71,8 +71,8 @@ def test_an_empty_record_profile_has_every_default() -> None:
         "default": False,
         "runtime": "pypy",
         "resources": {
-            "requests": {"cpu": None, "memory": "8Gi", "ephemeral-storage": None},
-            "limits": {"cpu": None, "memory": "10Gi", "ephemeral-storage": None},
+            "requests": {"cpu": None, "memory": None, "ephemeral-storage": None},
+            "limits": {"cpu": None, "memory": None, "ephemeral-storage": None},
         },
     }
 
@@ -81,8 +81,8 @@ def test_quantities_of_a_record_profile_are_kept_as_they_were_written() -> None:
     resources = {"requests": {"cpu": 1, "ephemeral-storage": "20Gi"}, "limits": {"cpu": "1500m"}}
     spec = BBBRecordProfileSpec.model_validate({"resources": resources})
     assert spec.resources.model_dump(by_alias=True, exclude_none=True) == {
-        "requests": {"cpu": 1, "memory": "8Gi", "ephemeral-storage": "20Gi"},
-        "limits": {"cpu": "1500m", "memory": "10Gi"},
+        "requests": {"cpu": 1, "ephemeral-storage": "20Gi"},
+        "limits": {"cpu": "1500m"},
     }
 
 
