@@ -301,7 +301,7 @@ _SHARE_JOB = (
 
 
 def share_job(connection: sa.Connection, runs: Sequence[UUID], *, job_name: str) -> None:
-    """Note, in the transaction that released these runs, that one Job works on all of them."""
+    """Note, in the transaction that released these runs, the name of the one Job that works on all of them."""
     connection.execute(_SHARE_JOB, {"chosen": list(runs), "name": job_name})
 
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from b3lb.release import DEFAULT_PRIORITY, GREATEST_PRIORITY, LEAST_PRIORITY, scaled
 from b3lb.resources.base import Column, Quantity, Resource, Rule, Scale, Schema, Status, condition_path, rules
 from b3lb.resources.conditions import QueueCondition
 from b3lb.resources.time_zone import TIME_ZONE_RULE
+from b3lb.resources.window import QueueWindow
+from b3lb.tasks import RENDER_RECORD
+from b3lb.window import Window, parse_window
 
 CHECK_NODES = "check-nodes"
 EVERY_MINUTE = "* * * * *"
@@ -98,9 +102,21 @@ _REPLICAS_RULE = Rule(
     "minReplicas must not be more than maxReplicas: write e.g. minReplicas: 3 and maxReplicas: 10",
 )
 _TIME_LIMIT_RULE = Rule(
+    "!has(self.softTimeLimitSeconds) || !has(self.timeLimitSeconds) || "
     "self.softTimeLimitSeconds < self.timeLimitSeconds",
     "softTimeLimitSeconds must be less than timeLimitSeconds: what is left between them is for saving",
 )
+
+_WINDOW_RULE = Rule(
+    "!has(self.window) || !has(self.schedule)",
+    "window must stand without schedule, which says itself when its pods start: leave out one of them",
+)
+
+DEFAULT_TIME_LIMIT_SECONDS = 300
+RENDERING_TIME_LIMIT_SECONDS = 12 * 3600
+"""Of a queue that renders: each render has its own limit below it, by the length of its recording."""
+
+_SAVING_SECONDS = 60
 
 TaskName = Annotated[str, Field(min_length=1, max_length=63, pattern=_TASK_PATTERN)]
 
@@ -152,7 +168,12 @@ class BBBQueueSpec(Schema):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            _TICK_RULE, _CHECK_NODES_RULE, _TIME_LIMIT_RULE, _SCALED_ON_DEMAND_RULE, _AUTOSCALING_RULE
+            _TICK_RULE,
+            _CHECK_NODES_RULE,
+            _TIME_LIMIT_RULE,
+            _SCALED_ON_DEMAND_RULE,
+            _AUTOSCALING_RULE,
+            _WINDOW_RULE,
         )
     )
 
@@ -176,8 +197,13 @@ class BBBQueueSpec(Schema):
         default=None,
         min_length=1,
         max_length=64,
-        description="Time zone of the schedule, e.g. Europe/Berlin; absent: Etc/UTC.",
+        description="Time zone of schedule and window, e.g. Europe/Berlin; absent: Etc/UTC.",
         json_schema_extra=rules(TIME_ZONE_RULE),
+    )
+    window: QueueWindow | None = Field(
+        default=None,
+        description="Only within this part of the day enqueued runs begin; those at work go on after it. Absent: "
+        "always.",
     )
     tick_seconds: Literal[5, 10, 15, 20, 30, 60] | None = Field(
         default=None,
@@ -245,17 +271,19 @@ class BBBQueueSpec(Schema):
     retry: QueueRetry = Field(
         default_factory=QueueRetry, description="What happens to an enqueued run that failed for a passing reason."
     )
-    soft_time_limit_seconds: int = Field(
-        default=240,
+    soft_time_limit_seconds: int | None = Field(
+        default=None,
         ge=1,
         le=86400,
-        description="After this time an enqueued run is interrupted so that it can save what it has.",
+        description="After this time an enqueued run is interrupted so that it can save what it has. Absent: 60 s, of "
+        "less than five minutes a fifth, before timeLimitSeconds.",
     )
-    time_limit_seconds: int = Field(
-        default=300,
+    time_limit_seconds: int | None = Field(
+        default=None,
         ge=2,
         le=172800,
-        description="After this time, from the creation of its Job on, an enqueued run is stopped and has failed.",
+        description="After this time, from the creation of its Job on, an enqueued run is stopped and has failed. "
+        f"Absent: {DEFAULT_TIME_LIMIT_SECONDS}, with the task {RENDER_RECORD} {RENDERING_TIME_LIMIT_SECONDS}.",
     )
     image: str | None = Field(
         default=None,
@@ -273,6 +301,34 @@ class BBBQueueSpec(Schema):
         default=3, ge=0, le=100, description="Number of succeeded Jobs that are kept."
     )
     failed_jobs_history_limit: int = Field(default=5, ge=0, le=100, description="Number of failed Jobs that are kept.")
+
+    @property
+    def hard_limit_seconds(self) -> int:
+        """After how many seconds a run is stopped."""
+        if self.time_limit_seconds is not None:
+            return self.time_limit_seconds
+        default = RENDERING_TIME_LIMIT_SECONDS if RENDER_RECORD in self.tasks else DEFAULT_TIME_LIMIT_SECONDS
+        return max(default, (self.soft_time_limit_seconds or 0) + _SAVING_SECONDS)
+
+    @property
+    def soft_limit_seconds(self) -> int:
+        """After how many seconds a run is interrupted."""
+        hard = self.hard_limit_seconds
+        return self.soft_time_limit_seconds or hard - min(_SAVING_SECONDS, -(-hard // 5))
+
+    @model_validator(mode="after")
+    def _window_is_known(self) -> Self:
+        """Refuse a window in a time zone that this program does not know: nothing else would say so."""
+        try:
+            _ = self.opening
+        except ValueError as error:
+            raise PydanticCustomError("window", "{error}", {"error": str(error)}) from None
+        return self
+
+    @property
+    def opening(self) -> Window | None:
+        """When enqueued runs may begin, None for always."""
+        return None if self.window is None else parse_window(self.window.start, self.window.end, self.time_zone)
 
     def replicas(self, demand: int) -> int:
         """Return how many enqueued runs may be at work at the same time while ``demand`` wait or are at work."""

@@ -3,121 +3,37 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-from uuid import UUID
+from datetime import timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from b3lb.db.engine import transaction
-from b3lb.db.run_history import TaskRun
-from b3lb.db.task_attempts import AttemptEnd, begin_attempt, end_attempt
+from b3lb.db.task_attempts import begin_attempt
 from b3lb.db.task_queue import revoke
-from b3lb.db.task_runs import TaskState
 from b3lb.db.workflows import enqueue_workflow
 from b3lb.release import RunCounts
 from b3lb.workflows import parse_workflow
-from b3lb_operator.database import Database, DatabaseUnavailableError
-from b3lb_operator.kinds import JOB, QUEUE, Key, Manifest, key_of
+from b3lb_operator.kinds import JOB, QUEUE, Key, Manifest
 from b3lb_operator.kube import ForbiddenError, RefusedError, UnavailableError
-from b3lb_operator.manifests.cronjob import JobDefaults, RunIdentity, run_job_name
-from b3lb_operator.reconcilers.runs import IDLE_SECONDS, RECHECK_SECONDS, RETRY_SECONDS, RunReconciler
-from b3lb_operator.store import Store
-from tests.integration.enqueued_runs import get, put
-from tests.unit.operator_fakes import NAMESPACE, FakeKube, manifest_of
+from b3lb_operator.manifests.cronjob import RunIdentity, run_job_name
+from b3lb_operator.reconcilers.releases import IDLE_SECONDS, RECHECK_SECONDS
+from b3lb_operator.reconcilers.runs import RETRY_SECONDS
+from tests.integration.run_stage import RunStage
+from tests.unit.operator_fakes import NAMESPACE, manifest_of
 
 pytestmark = pytest.mark.integration
 
-T = TypeVar("T")
 SCALING: dict[str, Any] = {"schedule": None, "autoscaling": {"minReplicas": 3, "maxReplicas": 10}}
-DEFAULTS = JobDefaults(image="b3lb:test", database_secret="db", encryption_secret="keys")
-
-
-class FakeDatabase:
-    """Transactions in the test's own thread."""
-
-    def __init__(self, engine: sa.Engine) -> None:
-        self.engine = engine
-        self.away = False
-
-    async def call(self, function: Callable[[sa.Connection], T]) -> T:
-        if self.away:
-            raise DatabaseUnavailableError("away")
-        with transaction(self.engine, timeout_seconds=10) as connection:
-            return function(connection)
-
-
-class Fixture:
-    """A queue `core` with the task `check-nodes`, which every program knows."""
-
-    def __init__(self, engine: sa.Engine, **spec: Any) -> None:
-        self.engine = engine
-        self.kube = FakeKube()
-        self.store = Store(lambda _: None)
-        self.database = FakeDatabase(engine)
-        self.told: list[Key] = []
-        self.declare(**spec)
-        self.start()
-
-    def start(self, chance: Callable[[], float] = lambda: 1.0) -> None:
-        """Begin anew, as an operator that knows nothing."""
-        self.reconciler = RunReconciler(
-            kube=self.kube,
-            store=self.store,
-            database=cast("Database", self.database),
-            defaults=DEFAULTS,
-            chance=chance,
-            on_counts=self.told.append,
-        )
-
-    def declare(self, **spec: Any) -> None:
-        fields = {"tasks": ["check-nodes"], "schedule": "* * * * *", **spec}
-        fields = {name: value for name, value in fields.items() if value is not None}
-        self.store.observe(QUEUE, "MODIFIED", self.kube.put(QUEUE, manifest_of(QUEUE, "core", fields)))
-
-    async def look(self) -> float:
-        return await self.reconciler.reconcile(NAMESPACE)
-
-    def put(self, **values: Any) -> UUID:
-        return put(self.engine, NAMESPACE, queue="core", task="check-nodes", **values)
-
-    def row(self, run_id: UUID) -> TaskRun:
-        return get(self.engine, NAMESPACE, run_id)
-
-    def job(self, run_id: UUID, attempt: int = 1) -> Manifest | None:
-        return self.kube.objects.get(JOB.path(NAMESPACE, run_job_name(RunIdentity(run_id, attempt))))
-
-    def jobs(self) -> list[str]:
-        return [path for path in self.kube.objects if "/jobs/" in path]
-
-    def fail(self, run_id: UUID, reason: str = "BackoffLimitExceeded", attempt: int = 1) -> None:
-        """Let a Job end as one whose pod was killed, and let the watch show it."""
-        job = self.job(run_id, attempt)
-        assert job is not None
-        conditions = [{"type": "Failed", "status": "True", "reason": reason}]
-        self.store.observe(JOB, "MODIFIED", self.kube.put(JOB, {**job, "status": {"conditions": conditions}}))
-
-    def remove(self, run_id: UUID, attempt: int = 1) -> None:
-        """Let a Job be gone."""
-        job = self.job(run_id, attempt)
-        assert job is not None
-        del self.kube.objects[JOB.path(*key_of(job))]
-        self.store.observe(JOB, "DELETED", {**job, "metadata": {**job["metadata"], "resourceVersion": "999999"}})
-
-    def end(self, run_id: UUID, attempt: int = 1) -> None:
-        """Let the pod succeed."""
-        with transaction(self.engine, timeout_seconds=10) as connection:
-            begin_attempt(connection, run_id, attempt=attempt, pod="pod")
-            end_attempt(connection, run_id, attempt=attempt, end=AttemptEnd(state=TaskState.SUCCESS))
 
 
 @pytest.fixture
-def fixture(engine: sa.Engine) -> Fixture:
-    return Fixture(engine)
+def fixture(engine: sa.Engine) -> RunStage:
+    return RunStage(engine)
 
 
-async def test_looking_twice_makes_one_job_and_ends_nothing(fixture: Fixture) -> None:
+async def test_looking_twice_makes_one_job_and_ends_nothing(fixture: RunStage) -> None:
     run_id = fixture.put()
     for _ in range(3):
         await fixture.look()
@@ -126,7 +42,7 @@ async def test_looking_twice_makes_one_job_and_ends_nothing(fixture: Fixture) ->
     assert (fixture.row(run_id).state, fixture.row(run_id).attempts) == ("PENDING", 1)
 
 
-async def test_only_as_many_as_the_concurrency_are_at_work(fixture: Fixture) -> None:
+async def test_only_as_many_as_the_concurrency_are_at_work(fixture: RunStage) -> None:
     fixture.declare(concurrency=2)
     runs = [fixture.put() for _ in range(4)]
     await fixture.look()
@@ -136,7 +52,7 @@ async def test_only_as_many_as_the_concurrency_are_at_work(fixture: Fixture) -> 
     assert [fixture.job(run_id) is not None for run_id in runs] == [True, True, True, False]
 
 
-async def test_a_job_that_was_made_although_the_answer_was_lost_is_taken_over(fixture: Fixture) -> None:
+async def test_a_job_that_was_made_although_the_answer_was_lost_is_taken_over(fixture: RunStage) -> None:
     run_id = fixture.put()
     create = fixture.kube._create
 
@@ -156,7 +72,7 @@ async def test_a_job_that_was_made_although_the_answer_was_lost_is_taken_over(fi
     assert (fixture.row(run_id).state, fixture.row(run_id).error) == ("REVOKED", "its Job was deleted")
 
 
-async def test_somebody_elses_job_of_that_name_is_never_taken(fixture: Fixture) -> None:
+async def test_somebody_elses_job_of_that_name_is_never_taken(fixture: RunStage) -> None:
     run_id = fixture.put()
     name = run_job_name(RunIdentity(run_id, 1))
     fixture.kube.put(JOB, manifest_of(JOB, name))
@@ -166,7 +82,7 @@ async def test_somebody_elses_job_of_that_name_is_never_taken(fixture: Fixture) 
     assert "that is not this queue's" in str(fixture.row(run_id).error)
 
 
-async def test_a_killed_pod_is_tried_again_after_a_pause_and_then_has_failed(fixture: Fixture) -> None:
+async def test_a_killed_pod_is_tried_again_after_a_pause_and_then_has_failed(fixture: RunStage) -> None:
     fixture.declare(retry={"maxRetries": 1, "backoffSeconds": 1})
     run_id = fixture.put()
     await fixture.look()
@@ -183,7 +99,7 @@ async def test_a_killed_pod_is_tried_again_after_a_pause_and_then_has_failed(fix
     assert "attempt 2, the last one" in str(fixture.row(run_id).error)
 
 
-async def test_what_the_pod_noted_itself_stands_although_its_job_failed(fixture: Fixture) -> None:
+async def test_what_the_pod_noted_itself_stands_although_its_job_failed(fixture: RunStage) -> None:
     run_id = fixture.put()
     await fixture.look()
     fixture.end(run_id)
@@ -193,7 +109,7 @@ async def test_what_the_pod_noted_itself_stands_although_its_job_failed(fixture:
 
 
 async def test_the_job_of_a_revoked_run_is_deleted_and_its_place_is_free_only_when_it_is_gone(
-    fixture: Fixture,
+    fixture: RunStage,
 ) -> None:
     first, second = fixture.put(), fixture.put()
     await fixture.look()
@@ -209,14 +125,14 @@ async def test_the_job_of_a_revoked_run_is_deleted_and_its_place_is_free_only_wh
 
 
 @pytest.mark.parametrize("spec", [{"suspend": True}, {"tasks": ["check-nodes", "nonsense"]}])
-async def test_a_queue_that_runs_nothing_releases_nothing(fixture: Fixture, spec: dict[str, Any]) -> None:
+async def test_a_queue_that_runs_nothing_releases_nothing(fixture: RunStage, spec: dict[str, Any]) -> None:
     fixture.declare(**spec)
     run_id = fixture.put()
     await fixture.look()
     assert (fixture.jobs(), fixture.row(run_id).attempts) == ([], 0)
 
 
-async def test_a_refused_job_is_a_failure_and_one_that_a_quota_forbids_waits(fixture: Fixture) -> None:
+async def test_a_refused_job_is_a_failure_and_one_that_a_quota_forbids_waits(fixture: RunStage) -> None:
     run_id = fixture.put()
     fixture.kube.failure = lambda method, _path: ForbiddenError("exceeded quota") if method == "POST" else None
     await fixture.look()
@@ -229,14 +145,30 @@ async def test_a_refused_job_is_a_failure_and_one_that_a_quota_forbids_waits(fix
     )
 
 
-async def test_without_a_database_nothing_happens_and_it_looks_again_soon(fixture: Fixture) -> None:
+async def test_without_a_database_nothing_happens_and_it_looks_again_soon(fixture: RunStage) -> None:
     fixture.put()
     fixture.database.away = True
     assert await fixture.look() == RETRY_SECONDS
     assert fixture.jobs() == []
 
 
-async def test_a_rate_is_kept_across_a_restart_of_the_operator(fixture: Fixture) -> None:
+async def test_outside_its_window_a_queue_releases_nothing_and_inside_it_does(fixture: RunStage) -> None:
+    with fixture.engine.connect() as connection:
+        now = connection.execute(sa.text("SELECT now()")).scalar_one()
+    hours = [(now + timedelta(hours=number)).strftime("%H:%M") for number in (2, 3)]
+    run_id = fixture.put()
+    fixture.declare(schedule=None, window={"start": hours[0], "end": hours[1]})
+    assert await fixture.look() == IDLE_SECONDS
+    assert (fixture.jobs(), fixture.row(run_id).attempts) == ([], 0)
+    fixture.declare(schedule=None, window={"start": hours[1], "end": hours[0]})
+    await fixture.look()
+    assert fixture.job(run_id) is not None
+    fixture.declare(schedule=None, window={"start": hours[0], "end": hours[1]})
+    await fixture.look()
+    assert fixture.job(run_id) is not None
+
+
+async def test_a_rate_is_kept_across_a_restart_of_the_operator(fixture: RunStage) -> None:
     fixture.declare(concurrency=10, rateLimit="10/m")
     for _ in range(3):
         fixture.put()
@@ -246,7 +178,7 @@ async def test_a_rate_is_kept_across_a_restart_of_the_operator(fixture: Fixture)
     assert len(fixture.jobs()) == 1
 
 
-async def test_runs_are_claimed_in_batches_of_one_job_each_that_any_operator_makes_the_same(fixture: Fixture) -> None:
+async def test_runs_are_claimed_in_batches_of_one_job_each_that_any_operator_makes_the_same(fixture: RunStage) -> None:
     fixture.declare(schedule=None, concurrency=2, batchSize=3)
     runs = [fixture.put() for _ in range(7)]
     fixture.kube.failure = lambda method, _path: UnavailableError("later") if method == "POST" else None
@@ -272,7 +204,7 @@ async def test_runs_are_claimed_in_batches_of_one_job_each_that_any_operator_mak
     assert fixture.job(runs[6]) is not None
 
 
-async def test_what_a_batch_died_of_is_no_failure_of_the_runs_that_had_not_begun(fixture: Fixture) -> None:
+async def test_what_a_batch_died_of_is_no_failure_of_the_runs_that_had_not_begun(fixture: RunStage) -> None:
     fixture.declare(schedule=None, batchSize=2)
     begun, other = fixture.put(), fixture.put()
     await fixture.look()
@@ -283,7 +215,7 @@ async def test_what_a_batch_died_of_is_no_failure_of_the_runs_that_had_not_begun
     assert [fixture.row(run_id).state for run_id in (begun, other)] == ["FAILURE", "RETRY"]
 
 
-async def test_the_job_of_a_batch_is_deleted_only_when_all_its_runs_are_revoked(fixture: Fixture) -> None:
+async def test_the_job_of_a_batch_is_deleted_only_when_all_its_runs_are_revoked(fixture: RunStage) -> None:
     fixture.declare(schedule=None, batchSize=2)
     runs = [fixture.put() for _ in range(2)]
     await fixture.look()
@@ -294,7 +226,7 @@ async def test_the_job_of_a_batch_is_deleted_only_when_all_its_runs_are_revoked(
         assert any(method == "DELETE" for method, _, _ in fixture.kube.requests) == deleted
 
 
-async def test_chunks_have_one_indexed_job_whose_pods_count_against_the_concurrency(fixture: Fixture) -> None:
+async def test_chunks_have_one_indexed_job_whose_pods_count_against_the_concurrency(fixture: RunStage) -> None:
     fixture.declare(schedule=None, concurrency=4)
     content = {"task": "check-nodes", "items": list(range(10)), "size": 1}
     with transaction(fixture.engine, timeout_seconds=10) as connection:
@@ -316,7 +248,7 @@ async def test_chunks_have_one_indexed_job_whose_pods_count_against_the_concurre
     assert fixture.job(other) is not None
 
 
-async def test_places_that_came_later_are_not_counted_as_taken_by_chunks(fixture: Fixture) -> None:
+async def test_places_that_came_later_are_not_counted_as_taken_by_chunks(fixture: RunStage) -> None:
     fixture.declare(schedule=None, concurrency=2)
     content = {"task": "check-nodes", "items": list(range(10)), "size": 1}
     with transaction(fixture.engine, timeout_seconds=10) as connection:
@@ -335,7 +267,7 @@ async def test_places_that_came_later_are_not_counted_as_taken_by_chunks(fixture
     assert [fixture.job(run) is not None for run in runs] == [True, True, False]
 
 
-async def test_nothing_to_do_costs_no_request_and_a_look_a_minute(fixture: Fixture) -> None:
+async def test_nothing_to_do_costs_no_request_and_a_look_a_minute(fixture: RunStage) -> None:
     await fixture.look()
     assert await fixture.look() == IDLE_SECONDS
     assert fixture.kube.requests == []
@@ -343,7 +275,7 @@ async def test_nothing_to_do_costs_no_request_and_a_look_a_minute(fixture: Fixtu
 
 @pytest.mark.parametrize("spec", [{"suspend": True}, {"tasks": ["check-nodes", "nonsense"]}])
 async def test_what_only_an_event_can_release_is_not_asked_for_again_and_again(
-    fixture: Fixture, spec: dict[str, Any]
+    fixture: RunStage, spec: dict[str, Any]
 ) -> None:
     fixture.declare(**spec)
     fixture.put()
@@ -351,7 +283,7 @@ async def test_what_only_an_event_can_release_is_not_asked_for_again_and_again(
 
 
 async def test_a_queue_that_scales_itself_works_on_three_to_ten_runs_and_its_spec_stays(engine: sa.Engine) -> None:
-    fixture = Fixture(engine, **SCALING)
+    fixture = RunStage(engine, **SCALING)
     before = fixture.kube.object(QUEUE, "core")
     runs = [fixture.put() for _ in range(50)]
     await fixture.look()
@@ -365,7 +297,7 @@ async def test_a_queue_that_scales_itself_works_on_three_to_ten_runs_and_its_spe
 
 async def test_with_fewer_runs_than_places_all_are_at_work(engine: sa.Engine) -> None:
     """Those at work count as well: otherwise the last ones would wait for empty places."""
-    fixture = Fixture(engine, **SCALING)
+    fixture = RunStage(engine, **SCALING)
     first = [fixture.put() for _ in range(5)]
     await fixture.look()
     second = [fixture.put() for _ in range(2)]
@@ -373,7 +305,7 @@ async def test_with_fewer_runs_than_places_all_are_at_work(engine: sa.Engine) ->
     assert all(fixture.job(run_id) is not None for run_id in (*first, *second))
 
 
-async def test_the_numbers_are_those_after_the_release_and_are_told_once(fixture: Fixture) -> None:
+async def test_the_numbers_are_those_after_the_release_and_are_told_once(fixture: RunStage) -> None:
     key = Key(NAMESPACE, "core")
     assert fixture.reconciler.counts(key) is None
     for _ in range(4):
@@ -386,7 +318,7 @@ async def test_the_numbers_are_those_after_the_release_and_are_told_once(fixture
     assert fixture.reconciler.counts(Key(NAMESPACE, "other")) == RunCounts()
 
 
-async def test_the_priority_of_the_queue_stands_in_for_one_that_a_run_does_not_name(fixture: Fixture) -> None:
+async def test_the_priority_of_the_queue_stands_in_for_one_that_a_run_does_not_name(fixture: RunStage) -> None:
     fixture.declare(priority=7)
     less, more, own = fixture.put(priority=6), fixture.put(priority=8), fixture.put()
     for expected in (more, own, less):
@@ -397,7 +329,7 @@ async def test_the_priority_of_the_queue_stands_in_for_one_that_a_run_does_not_n
 
 async def test_twenty_runs_that_fail_together_come_back_over_more_than_five_seconds(engine: sa.Engine) -> None:
     """By the defaults of a queue: up to ten seconds before the first retry, at random."""
-    fixture = Fixture(engine, schedule=None, concurrency=20)
+    fixture = RunStage(engine, schedule=None, concurrency=20)
     chance = random.Random(7)
     fixture.start(chance=chance.random)
     runs = [fixture.put() for _ in range(20)]

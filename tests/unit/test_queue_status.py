@@ -83,6 +83,22 @@ def test_a_queue_counts_its_jobs() -> None:
 
 
 @pytest.mark.parametrize(
+    ("window", "words"),
+    [
+        ({"start": "20:00", "end": "06:00"}, ": waits for its window until 2026-03-01T19:00:00Z"),
+        ({"start": "13:00", "end": "06:00"}, ""),
+        ({"start": "06:00", "end": "13:00"}, ": waits for its window until 2026-03-02T05:00:00Z"),
+    ],
+)
+def test_a_queue_with_a_window_says_when_it_is_and_until_when_it_waits(window: dict[str, str], words: str) -> None:
+    """It is 13:00 in Berlin."""
+    status = build(**on_demand(window=window, timeZone="Europe/Berlin"))
+    when = f"between {window['start']} and {window['end']} (Europe/Berlin)"
+    message = f"render run when they are enqueued, 1 at a time, {when}{words}"
+    assert status["conditions"] == ready("True", "OnDemand", message)
+
+
+@pytest.mark.parametrize(
     ("changes", "condition"),
     [
         ({"block": Block("UnknownTask", "m")}, ready("False", "UnknownTask", "m")),

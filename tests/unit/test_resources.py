@@ -34,6 +34,7 @@ from b3lb.resources.conditions import (
 from b3lb.resources.queue import SCHEDULE_PATTERN
 from b3lb.resources.reasons import REASONS
 from b3lb.resources.urls import normalise_url, origin
+from b3lb.window import parse_window
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 SECRET = {"secretRef": {"name": "bbb1"}}
@@ -236,6 +237,7 @@ def test_a_queue_needs_tasks_and_schedule() -> None:
         "tasks": ["check-nodes"],
         "schedule": "* * * * *",
         "timeZone": None,
+        "window": None,
         "tickSeconds": None,
         "maxInFlight": 100,
         "suspend": False,
@@ -244,8 +246,8 @@ def test_a_queue_needs_tasks_and_schedule() -> None:
         "priority": 5,
         "rateLimit": None,
         "retry": {"maxRetries": 3, "backoffSeconds": 10, "maximumSeconds": 600},
-        "softTimeLimitSeconds": 240,
-        "timeLimitSeconds": 300,
+        "softTimeLimitSeconds": None,
+        "timeLimitSeconds": None,
         "batchSize": 1,
         "maxTicks": None,
         "maxMemoryGrowthMiB": None,
@@ -257,12 +259,40 @@ def test_a_queue_needs_tasks_and_schedule() -> None:
 
 
 @pytest.mark.parametrize(
+    ("fields", "soft", "hard"),
+    [
+        ({}, 240, 300),
+        ({"timeLimitSeconds": 2}, 1, 2),
+        ({"timeLimitSeconds": 7200}, 7140, 7200),
+        ({"softTimeLimitSeconds": 5}, 5, 300),
+        ({"softTimeLimitSeconds": 1000}, 1000, 1060),
+        ({"tasks": ["render-record"]}, 12 * 3600 - 60, 12 * 3600),
+        ({"tasks": ["render-record"], "timeLimitSeconds": 600}, 540, 600),
+    ],
+)
+def test_limits_of_time_that_are_left_out_follow_from_the_other_one_and_a_render_has_hours(
+    fields: dict[str, Any], soft: int, hard: int
+) -> None:
+    spec = BBBQueueSpec.model_validate({"tasks": ["work"], **fields})
+    assert (spec.soft_limit_seconds, spec.hard_limit_seconds) == (soft, hard)
+
+
+def test_a_window_is_of_the_queues_time_zone() -> None:
+    fields = {"tasks": ["work"], "timeZone": "Europe/Berlin", "window": {"start": "20:00", "end": "06:00"}}
+    assert BBBQueueSpec.model_validate(fields).opening == parse_window("20:00", "06:00", "Europe/Berlin")
+    assert BBBQueueSpec.model_validate({"tasks": ["work"]}).opening is None
+
+
+@pytest.mark.parametrize(
     "fields",
     [
         {"schedule": "* * * * *"},
         {"tasks": [], "schedule": "* * * * *"},
         {"tasks": ["check-nodes"], "schedule": "* * * * *", "rateLimit": "10/d"},
         {"tasks": ["check-nodes"], "schedule": "* * * * *", "priority": 10},
+        {"tasks": ["work"], "window": {"start": "20:00"}},
+        {"tasks": ["work"], "window": {"start": "20:00", "end": "06:00"}, "timeZone": "Mars/Olympus"},
+        {"tasks": ["work"], "window": {"start": "8:00", "end": "24:00"}},
         {"tasks": ["check-nodes"], "schedule": "* * * * *", "concurrency": 0},
         {"tasks": ["Check Nodes"], "schedule": "* * * * *"},
         {"tasks": ["check-nodes"], "schedule": "* * * * *", "tickSeconds": 7},

@@ -17,7 +17,7 @@ from b3lb_operator.manifests.cronjob import (
     pod_selector,
     run_job_name,
 )
-from b3lb_operator.manifests.run_end import JobEnd, has_failed, job_end
+from b3lb_operator.manifests.run_end import Cause, JobEnd, has_failed, job_end
 
 RUN = RunIdentity(UUID(int=7), 2)
 NAME = "b3lb-run-00000000000000000000000000000007-2"
@@ -150,12 +150,26 @@ def test_a_job_that_goes_on_has_no_end(job: dict[str, Any]) -> None:
 def test_what_killed_a_pod_says_whether_another_attempt_makes_sense(
     code: int, reason: str, passing: bool, error: str
 ) -> None:
-    assert job_end(ended("Failed"), [pod(code, reason)]) == JobEnd(passing, error)
+    cause = Cause.OUT_OF_MEMORY if code == 69 or reason == "OOMKilled" else Cause.WORKER_LOST
+    assert job_end(ended("Failed"), [pod(code, reason)]) == JobEnd(passing, error, cause)
 
 
 def test_the_hard_limit_is_final_whatever_the_pod_said_last() -> None:
     end = job_end(ended("Failed", "DeadlineExceeded"), [pod(143)])
-    assert end == JobEnd(passing=False, error="the hard time limit of 300 s is over")
+    assert end == JobEnd(passing=False, error="the hard time limit of 300 s is over", cause=Cause.TIMEOUT)
+    overdue = {**pod(143), "spec": {"activeDeadlineSeconds": 700}}
+    overdue["status"]["reason"] = "DeadlineExceeded"
+    end = job_end(ended("Failed"), [overdue])
+    assert end == JobEnd(passing=False, error="the hard time limit of 700 s is over", cause=Cause.TIMEOUT)
+
+
+def test_of_pods_that_followed_each_other_the_last_one_says_how_it_ended() -> None:
+    drained = {**pod(143), "metadata": {"creationTimestamp": "2026-11-23T20:00:00Z"}}
+    killed = {**pod(137, "OOMKilled"), "metadata": {"creationTimestamp": "2026-11-23T20:10:00Z"}}
+    for pods in ([drained, killed], [killed, drained]):
+        end = job_end(ended("Failed"), pods)
+        assert end is not None
+        assert end.cause is Cause.OUT_OF_MEMORY
 
 
 def test_a_pod_that_is_gone_or_was_evicted_leaves_its_reason() -> None:
@@ -163,6 +177,9 @@ def test_a_pod_that_is_gone_or_was_evicted_leaves_its_reason() -> None:
     assert gone == JobEnd(passing=True, error="the pod is gone without a word: BackoffLimitExceeded")
     evicted = job_end(ended("Failed"), [{"status": {"reason": "Evicted"}}])
     assert evicted == JobEnd(passing=True, error="the pod is gone without a word: Evicted")
+    words = 'Usage of EmptyDir volume "tmp" exceeds the limit "3277Mi".'
+    full = job_end(ended("Failed"), [{"status": {**pod(137)["status"], "reason": "Evicted", "message": words}}])
+    assert full == JobEnd(passing=True, error=f"the pod was evicted: {words}", cause=Cause.DISK_FULL)
 
 
 def test_a_complete_job_whose_row_is_open_is_a_failure() -> None:

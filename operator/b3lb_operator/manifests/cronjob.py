@@ -15,7 +15,14 @@ from b3lb.resources.base import API_VERSION, GROUP
 from b3lb.resources.queue import EVERY_MINUTE, BBBQueueSpec
 from b3lb.tasks import STORING
 from b3lb_operator.manifests.job_template import JobStorage, JobTemplate, merge_pod, with_storage
-from b3lb_operator.manifests.run_jobs import batch_environment, batched_job, chunk_environment, chunked_job
+from b3lb_operator.manifests.run_jobs import (
+    KUEUE_LABEL,
+    batch_environment,
+    batched_job,
+    chunk_environment,
+    chunked_job,
+    queued,
+)
 
 NAME_PREFIX = "b3lb-"
 CONTAINER = "job"
@@ -176,11 +183,15 @@ def build_run_job(
         "metadata": _pod_metadata(labels, defaults.template, identity.name),
         "spec": merge_pod(pod, defaults.template, identity.name),
     }
-    job = {**_job(template, active=spec.time_limit_seconds), "podReplacementPolicy": "Failed"}
+    job = {**_job(template, active=spec.hard_limit_seconds), "podReplacementPolicy": "Failed"}
     if run.chunks is not None:
         job = chunked_job(job, spec, chunks=run.chunks, pods=run.pods)
     if run.shared:
         job = batched_job(job, spec)
+    given = defaults.template.of_queue(identity.name).labels
+    if KUEUE_LABEL in given:
+        # Kueue reads it from the Job.
+        labels = {**labels, KUEUE_LABEL: given[KUEUE_LABEL]}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -190,7 +201,7 @@ def build_run_job(
             "labels": labels,
             "ownerReferences": [_owner(identity)],
         },
-        "spec": job,
+        "spec": queued(job, labels),
     }
 
 
@@ -209,7 +220,7 @@ def _run_environment(spec: BBBQueueSpec, run: RunIdentity) -> list[dict[str, Any
     values = {
         "B3LB_RUN_ID": run.id,
         "B3LB_ATTEMPT": run.attempt,
-        "B3LB_SOFT_TIME_LIMIT_SECONDS": spec.soft_time_limit_seconds,
+        "B3LB_SOFT_TIME_LIMIT_SECONDS": spec.soft_limit_seconds,
         "B3LB_MAX_RETRIES": spec.retry.max_retries,
         "B3LB_RETRY_BACKOFF_SECONDS": spec.retry.backoff_seconds,
         "B3LB_RETRY_MAXIMUM_SECONDS": spec.retry.maximum_seconds,

@@ -133,6 +133,7 @@ def _ready(facts: QueueFacts, old: Mapping[str, Any], now: datetime) -> Verdict:
         return Verdict(status=ConditionStatus.FALSE, reason=QueueReason.SUSPENDED, message=message)
     if facts.spec.schedule is None:
         message = f"{', '.join(facts.spec.tasks)} run when they are enqueued, {_at_a_time(facts.spec)} at a time"
+        message += _window(facts.spec, now)
         return Verdict(status=ConditionStatus.TRUE, reason=QueueReason.ON_DEMAND, message=message)
     if facts.cron_job is None:
         message = "the CronJob is not there yet"
@@ -147,6 +148,15 @@ def _ready(facts: QueueFacts, old: Mapping[str, Any], now: datetime) -> Verdict:
             status=ConditionStatus.FALSE, reason=QueueReason.JOBS_FAILING, message=f"{failure}{secrets}; {message}"
         )
     return Verdict(status=ConditionStatus.TRUE, reason=QueueReason.SCHEDULED, message=message)
+
+
+def _window(spec: BBBQueueSpec, now: datetime) -> str:
+    """Return what is to say of the queue's window: words that change only when it opens and closes."""
+    if spec.window is None or spec.opening is None:
+        return ""
+    text = f", between {spec.window.start} and {spec.window.end} ({spec.time_zone or 'Etc/UTC'})"
+    opens_at = spec.opening.opens_at(now)
+    return text if opens_at is None else f"{text}: waits for its window until {format_time(opens_at)}"
 
 
 def _at_a_time(spec: BBBQueueSpec) -> str:

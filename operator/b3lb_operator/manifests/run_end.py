@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from b3lb.resources.conditions import ConditionStatus, find_condition
@@ -12,6 +13,17 @@ PERMANENT_CODES = frozenset({*range(64, 71), 78})
 """Exit codes of b3lb-job that say that another attempt is no use."""
 
 _KILLED = 128
+_OUT_OF_MEMORY_CODE = 69
+_DISK_WORDS = ("ephemeral", "EmptyDir")
+
+
+class Cause(StrEnum):
+    """Why a pod ended without a word, as the records of renders have it."""
+
+    WORKER_LOST = "WorkerLost"
+    TIMEOUT = "Timeout"
+    OUT_OF_MEMORY = "OutOfMemory"
+    DISK_FULL = "DiskFull"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +32,7 @@ class JobEnd:
 
     passing: bool
     error: str
+    cause: Cause = Cause.WORKER_LOST
 
 
 def job_end(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> JobEnd | None:
@@ -36,12 +49,13 @@ def job_end(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> JobEnd
     if failed is None or not _holds(failed):
         return None
     if failed.get("reason") == "DeadlineExceeded":
-        seconds = job["spec"].get("activeDeadlineSeconds")
-        return JobEnd(passing=False, error=f"the hard time limit of {seconds} s is over")
-    ends = [_pod_end(state) for pod in pods for state in _terminated(pod)]
+        return _overdue(job)
+    # The last pod's end counts: those before it were replaced.
+    ordered = sorted(pods, key=lambda pod: pod.get("metadata", {}).get("creationTimestamp") or "")
+    ends = [end for pod in ordered for end in _ends(pod)]
     if ends:
         return ends[-1]
-    reasons = [f"{pod['status']['reason']}" for pod in pods if pod.get("status", {}).get("reason")]
+    reasons = [f"{pod['status']['reason']}" for pod in ordered if pod.get("status", {}).get("reason")]
     return JobEnd(passing=True, error=f"the pod is gone without a word: {', '.join(reasons) or failed.get('reason')}")
 
 
@@ -52,6 +66,24 @@ def has_failed(job: Mapping[str, Any]) -> bool:
 
 def _holds(condition: Mapping[str, Any] | None) -> bool:
     return condition is not None and condition.get("status") == ConditionStatus.TRUE
+
+
+def _overdue(limited: Mapping[str, Any]) -> JobEnd:
+    """Return the end of a Job or a pod whose own limit of time is over."""
+    seconds = limited["spec"].get("activeDeadlineSeconds")
+    return JobEnd(passing=False, error=f"the hard time limit of {seconds} s is over", cause=Cause.TIMEOUT)
+
+
+def _ends(pod: Mapping[str, Any]) -> Iterator[JobEnd]:
+    """Yield what a pod says of its end: its own status first, then its container's."""
+    status = pod.get("status", {})
+    words = status.get("message") or ""
+    if status.get("reason") == "DeadlineExceeded":
+        yield _overdue(pod)
+    elif status.get("reason") == "Evicted" and any(word in words for word in _DISK_WORDS):
+        yield JobEnd(passing=True, error=f"the pod was evicted: {words}", cause=Cause.DISK_FULL)
+    else:
+        yield from map(_pod_end, _terminated(pod))
 
 
 def _terminated(pod: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -65,7 +97,9 @@ def _pod_end(state: Mapping[str, Any]) -> JobEnd:
     """Return the end of a pod by how its container was terminated."""
     code, reason = state.get("exitCode", 0), state.get("reason", "")
     if reason == "OOMKilled":
-        return JobEnd(passing=False, error="OOMKilled: the pod used more memory than its limit allows")
+        error = "OOMKilled: the pod used more memory than its limit allows"
+        return JobEnd(passing=False, error=error, cause=Cause.OUT_OF_MEMORY)
     if code > _KILLED:
         return JobEnd(passing=True, error=f"the pod was killed by signal {code - _KILLED} (exit code {code})")
-    return JobEnd(passing=code not in PERMANENT_CODES, error=f"the pod ended without a word (exit code {code})")
+    cause = Cause.OUT_OF_MEMORY if code == _OUT_OF_MEMORY_CODE else Cause.WORKER_LOST
+    return JobEnd(code not in PERMANENT_CODES, f"the pod ended without a word (exit code {code})", cause)

@@ -228,6 +228,7 @@ class QueueReconciler:
             await self._writer.write(QUEUE, key, status),
             _seconds_until_failing(facts, status, now),
             _seconds_until_missed(facts, now),
+            _seconds_until_window(spec, now),
         ]
         return min((delay for delay in delays if delay is not None), default=None)
 
@@ -251,6 +252,11 @@ def _seconds_until_missed(facts: QueueFacts, now: datetime) -> float | None:
     """Return after how many seconds a slot is missed if it gets no Job, for that comes without an event."""
     due = next_slot(facts.spec, facts.cron_job, now - LATE)
     return None if due is None else (due + LATE - now).total_seconds()
+
+
+def _seconds_until_window(spec: BBBQueueSpec, now: datetime) -> float | None:
+    """Return after how many seconds the queue's window opens or closes, None for never."""
+    return None if spec.opening is None else (spec.opening.next_change(now) - now).total_seconds()
 
 
 def _age(manifest: Manifest) -> tuple[str, str]:

@@ -17,49 +17,37 @@ import sqlalchemy as sa
 import structlog
 
 from b3lb.db.chunks import end_chunked_run
+from b3lb.db.render_needs import RenderNeeds, read_render_needs
 from b3lb.db.run_history import forget_old_runs
 from b3lb.db.task_attempts import AttemptEnd, end_attempt
-from b3lb.db.task_queue import (
-    EnqueuedRun,
-    QueueContent,
-    forget_job,
-    read_content,
-    read_spent_until,
-    record_job,
-    revoke_steps,
-)
+from b3lb.db.task_queue import EnqueuedRun, QueueContent, forget_job, read_content, record_job, revoke_steps
 from b3lb.db.task_runs import TaskState, fail_silent_runs
 from b3lb.db.workflows import carry_on_workflows
-from b3lb.release import (
-    Release,
-    ReleasePolicy,
-    RetryPolicy,
-    RunCounts,
-    parse_rate,
-    release,
-    retry_after,
-)
+from b3lb.release import RetryPolicy, RunCounts, retry_after
 from b3lb.resources import BBBQueueSpec
 from b3lb.retention import HistoryPolicy
 from b3lb_operator.database import Database, DatabaseUnavailableError
 from b3lb_operator.kinds import JOB, POD, QUEUE, Key, Manifest, is_deleting, is_owned_by
 from b3lb_operator.kube import ConflictError, ForbiddenError, Kube, KubeError, NotFoundError, RefusedError
-from b3lb_operator.manifests.cronjob import (
-    RUN_LABEL,
-    JobDefaults,
-    build_run_job,
-)
+from b3lb_operator.manifests.cronjob import RUN_LABEL, JobDefaults, QueueIdentity, build_run_job
 from b3lb_operator.manifests.facts import Block
+from b3lb_operator.manifests.render_job import build_render_job
 from b3lb_operator.manifests.run_end import JobEnd, has_failed, job_end
-from b3lb_operator.reconcilers.queue import identity_of, task_block
-from b3lb_operator.reconcilers.releases import job_name, release_batches, run_identity, tenants_of_pods, waiting
+from b3lb_operator.reconcilers.queue import identity_of
+from b3lb_operator.reconcilers.releases import (
+    IDLE_SECONDS,
+    RECHECK_SECONDS,
+    Releases,
+    is_render,
+    job_name,
+    release_batches,
+    run_identity,
+    shares_job,
+)
+from b3lb_operator.reconcilers.renders import end_render
 from b3lb_operator.resolve import parse_spec
 from b3lb_operator.store import Store
 
-IDLE_SECONDS = 60.0
-"""How often to look where nothing waits and nothing is at work: whatever changes that is told, this is for the rest."""
-
-RECHECK_SECONDS = 10.0
 RETRY_SECONDS = 2.0
 LEAST_SECONDS = 0.05
 FORGET_SECONDS = 3600.0
@@ -99,6 +87,7 @@ class RunReconciler:
         self._history = history or HistoryPolicy()
         self._chance = chance
         self._on_counts = on_counts
+        self._releases = Releases(store=store, database=database, defaults=defaults)
         self._counts: dict[str, Mapping[str, RunCounts]] = {}
         self._forget_at: dict[str, float] = {}
         self._silent: dict[str, frozenset[str]] = {}
@@ -236,6 +225,9 @@ class RunReconciler:
         end = job_end(job, pods)
         if end is None:
             return
+        if is_render(run):
+            await self._end_render(namespace, run, job, end)
+            return
         if run.chunks is None:
             await self._end(run, self._attempt_end(namespace, run, end))
             return
@@ -252,7 +244,7 @@ class RunReconciler:
     def _attempt_end(self, namespace: str, run: EnqueuedRun, end: JobEnd) -> AttemptEnd:
         """Return what becomes of a run whose pod ended without noting that."""
         # Of several runs in a pod, one that had not begun is not what the pod died of.
-        innocent = run.job_name is not None and run.state is not TaskState.STARTED
+        innocent = shares_job(run) and run.state is not TaskState.STARTED
         if not end.passing and not innocent:
             return AttemptEnd(state=TaskState.FAILURE, error=end.error)
         manifest = self._store.get(QUEUE, Key(namespace, run.queue))
@@ -263,6 +255,12 @@ class RunReconciler:
             error = f"{end.error} (attempt {run.attempt}, the last one)"
             return AttemptEnd(state=TaskState.FAILURE, error=error)
         return AttemptEnd(state=TaskState.RETRY, retry_seconds=pause, error=end.error)
+
+    async def _end_render(self, namespace: str, run: EnqueuedRun, job: Manifest, end: JobEnd) -> None:
+        planned = self._attempt_end(namespace, run, end)
+        noted = await self._database.call(partial(end_render, run=run, job=job, end=end, planned=planned))
+        if noted is not None:
+            _log.info("render ended", run=str(run.id), state=str(noted.state), cause=str(end.cause), reason=noted.error)
 
     async def _end(self, run: EnqueuedRun, end: AttemptEnd) -> None:
         def write(connection: sa.Connection) -> bool:
@@ -289,11 +287,12 @@ class RunReconciler:
             return
         if isinstance(spec, Block):
             return
+        needs = await self._database.call(partial(read_render_needs, run_id=run.id)) if is_render(run) else None
+        if is_render(run) and (needs is None or run.job_name is None):
+            await self._end(run, AttemptEnd(state=TaskState.REVOKED, error="there is no video that this run renders"))
+            return
         try:
-            desired = build_run_job(
-                spec, identity=identity_of(manifest), defaults=self._defaults, run=run_identity(run, spec)
-            )
-            job = await self._kube.create(JOB, desired)
+            job = await self._kube.create(JOB, self._job_of(run, identity_of(manifest), spec, needs))
         except ConflictError:
             key = Key(namespace, job_name(run))
             await self._observe(namespace, run, await self._kube.get(JOB, key))
@@ -307,52 +306,26 @@ class RunReconciler:
             return
         await self._note_job(run, job["metadata"]["uid"])
 
+    def _job_of(
+        self, run: EnqueuedRun, queue: QueueIdentity, spec: BBBQueueSpec, needs: RenderNeeds | None
+    ) -> Manifest:
+        identity = run_identity(run, spec)
+        if needs is None:
+            return build_run_job(spec, identity=queue, defaults=self._defaults, run=identity)
+        return build_render_job(spec, identity=queue, defaults=self._defaults, run=identity, needs=needs)
+
     def _waiting_queues(self, namespace: str, content: QueueContent) -> Iterable[Key]:
         names = {run.queue for run in content.runs if not run.in_flight}
         return (key for key, _ in self._store.in_namespace(QUEUE, namespace) if key.name in names)
 
     async def _release(self, key: Key, content: QueueContent, counter: Counter[str]) -> float:
         """Release what a queue allows now, count that, and return after how many seconds it allows more."""
-        manifest = self._store.get(QUEUE, key)
-        spec = None if manifest is None or is_deleting(manifest) else parse_spec(BBBQueueSpec, manifest)
-        if manifest is None or spec is None or isinstance(spec, Block) or not self._may_start(key, manifest, spec):
-            # What it lacks comes with an event.
-            return IDLE_SECONDS
-        decision = await self._decide(key, spec, content)
-        delays = [RECHECK_SECONDS]
-        if decision.runs:
-            released = await self._database.call(partial(release_batches, key=key, decision=decision))
-            counter[key.name] += len(released)
-            delays += [await self._tend(key.namespace, run) for run in released]
-        if decision.look_again_at is not None:
-            delays.append((decision.look_again_at - content.now).total_seconds())
-        return min(delays)
-
-    def _may_start(self, key: Key, manifest: Manifest, spec: BBBQueueSpec) -> bool:
-        others = (queue for other, queue in self._store.in_namespace(QUEUE, key.namespace) if other != key)
-        has_image = bool(spec.image or self._defaults.image)
-        return has_image and not spec.suspend and task_block(manifest, spec, others) is None
-
-    async def _decide(self, key: Key, spec: BBBQueueSpec, content: QueueContent) -> Release:
-        runs = [run for run in content.runs if run.queue == key.name]
-        demand = content.counts.get(key.name, RunCounts()).demand
-        rate = None if spec.rate_limit is None else parse_rate(spec.rate_limit)
-        spent_until = None
-        if rate is not None:
-            spent_until = await self._database.call(
-                lambda connection: read_spent_until(connection, key.namespace, key.name)
-            )
-        return release(
-            [waiting(run, spec) for run in runs if not run.in_flight],
-            tenants_of_pods(runs, spec, partial(self._parallelism, key.namespace)),
-            ReleasePolicy(concurrency=spec.replicas(demand), rate=rate, batch_size=spec.batch_size),
-            spent_until=spent_until,
-            now=content.now,
-        )
-
-    def _parallelism(self, namespace: str, name: str) -> int | None:
-        job = self._store.get(JOB, Key(namespace, name))
-        return None if job is None else job["spec"].get("parallelism")
+        decision, delay = await self._releases.decide(key, content)
+        if not decision.runs:
+            return delay
+        released = await self._database.call(partial(release_batches, key=key, decision=decision))
+        counter[key.name] += len(released)
+        return min([delay, *[await self._tend(key.namespace, run) for run in released]])
 
 
 def _retry_policy(spec: BBBQueueSpec) -> RetryPolicy:
