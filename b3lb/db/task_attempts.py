@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from b3lb.db.node_states import notify
 from b3lb.db.tables import task_runs
 from b3lb.db.task_runs import TaskState, capped_json, stored_error, stored_result, stored_traceback
+from b3lb.tasks import RENDER_RECORD
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +52,19 @@ _this_attempt = sa.and_(
     _T.finished_at.is_(None),
 )
 _pod = sa.bindparam("by_pod", type_=sa.Text)
+_SUFFIX = 6
+"""Kubernetes calls the pods of a Job by its name, a hyphen and five random characters."""
+
+_job_of_pod = sa.func.left(_pod, -_SUFFIX)
+# A drain took the former pod away: of the Jobs of renders, and of no other ones, Kubernetes replaces such a pod, and
+# only when it has ended (podReplacementPolicy: Failed).
+_succeeds = sa.and_(
+    _T.task == RENDER_RECORD, _job_of_pod != "", sa.func.left(_T.pod, -_SUFFIX) == _job_of_pod, _T.steps.is_(None)
+)
 _BEGIN = (
     sa.update(task_runs)
     # The same pod again: the answer to its first claim was lost.
-    .where(_this_attempt, sa.or_(_T.state != TaskState.STARTED.value, _T.pod == _pod))
+    .where(_this_attempt, sa.or_(_T.state != TaskState.STARTED.value, _T.pod == _pod, _succeeds))
     .values(
         state=TaskState.STARTED.value,
         pod=_pod,
@@ -69,7 +79,10 @@ _BEGIN = (
 
 
 def begin_attempt(connection: sa.Connection, run_id: UUID, *, attempt: int, pod: str) -> ClaimedRun | None:
-    """Note that ``pod`` works on an attempt; None if it must not: revoked, over, another attempt or another pod's."""
+    """Note that ``pod`` works on an attempt; None if it must not: revoked, over, another attempt or another pod's.
+
+    A render is taken over from the former pod of its Job, which may not speak for it any more.
+    """
     found = connection.execute(_BEGIN, {"run_id": run_id, "attempt": attempt, "by_pod": pod}).one_or_none()
     if found is None:
         return None
@@ -77,6 +90,8 @@ def begin_attempt(connection: sa.Connection, run_id: UUID, *, attempt: int, pod:
 
 
 _result = sa.bindparam("final_result", type_=sa.Text)
+_speaker: sa.BindParameter[str] = sa.bindparam("by_speaker", type_=sa.Text)
+_may_speak = sa.or_(_speaker.is_(None), _T.pod == _speaker)
 _common: dict[str, Any] = {
     "state": sa.bindparam("final_state"),
     "in_flight": sa.false(),
@@ -87,26 +102,30 @@ _common: dict[str, Any] = {
 _pause = sa.func.make_interval(0, 0, 0, 0, 0, 0, sa.bindparam("pause", type_=sa.Double))
 _FINISH = (
     sa.update(task_runs)
-    .where(_this_attempt)
+    .where(_this_attempt, _may_speak)
     .values({**_common, "finished_at": sa.func.clock_timestamp()})
     .returning(_T.namespace)
 )
 _RETRY = (
     sa.update(task_runs)
-    .where(_this_attempt)
+    .where(_this_attempt, _may_speak)
     .values({**_common, "not_before": sa.func.clock_timestamp() + _pause})
     .returning(_T.namespace)
 )
 
 
-def end_attempt(connection: sa.Connection, run_id: UUID, *, attempt: int, end: AttemptEnd) -> bool:
-    """Note how an attempt ended; return False if it is over already, so that nothing was written.
+def end_attempt(
+    connection: sa.Connection, run_id: UUID, *, attempt: int, end: AttemptEnd, pod: str | None = None
+) -> bool:
+    """Note how an attempt ended; return False, with nothing written, if it is over already or not ``pod``'s.
 
-    A revoked run stays as it is: its place in the queue is free when its Job is gone.
+    Without ``pod`` it ends whosever it is. A revoked run stays as it is: its place in the queue is free when its Job is
+    gone.
     """
     parameters = {
         "run_id": run_id,
         "attempt": attempt,
+        "by_speaker": pod,
         "final_state": end.state.value,
         "final_result": stored_result(end.result),
         "final_error": stored_error(end.error),

@@ -192,11 +192,13 @@ def _note(database: Database, options: EnqueuedOptions, claimed: ClaimedRun, don
     outcome, end = attempt_end(
         done.outcome, options.retry, attempt=claimed.attempt, result=done.result, trace=done.traceback
     )
-    note = end_attempt if options.chunk is None else end_chunk
 
     def write() -> None:
         with database.transaction() as connection:
-            note(connection, claimed.id, attempt=claimed.attempt, end=end)
+            if options.chunk is None:
+                end_attempt(connection, claimed.id, attempt=claimed.attempt, end=end, pod=options.run.pod)
+            else:
+                end_chunk(connection, claimed.id, attempt=claimed.attempt, end=end)
 
     patiently(write)
     return outcome
