@@ -1,50 +1,15 @@
-"""What the Jobs of renders are made of: which video a run renders, how large and long it is, and what it was given."""
+"""Which video a run renders, and what that needs."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from b3lb.db.tables import record_profiles, record_sets, records
-
-
-@dataclass(frozen=True, slots=True)
-class RenderKey:
-    """Which video a run renders: a record set with a BBBRecordProfile."""
-
-    record_set_id: UUID
-    profile: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RenderNeeds:
-    """What a render is and needs.
-
-    Attributes:
-        key: Which video it is.
-        record_id: BBB's internal meeting ID.
-        tenant: Slug, None for a recording of no tenant.
-        spec: The profile's, None if there is no such profile.
-        generation: The profile's, None if there is no such profile.
-        memory_steps: How often it was given more memory.
-        archive_bytes: Size of the archive.
-        seconds: Length of the recorded part, else of the meeting, None if neither is known.
-    """
-
-    key: RenderKey
-    record_id: str
-    tenant: str | None
-    spec: Mapping[str, Any] | None
-    generation: int | None
-    memory_steps: int
-    archive_bytes: int
-    seconds: float | None
-
+from b3lb.recordings.render_needs import RenderKey, RenderNeeds
 
 _R, _S, _P = records.c, record_sets.c, record_profiles.c
 _length = sa.func.coalesce(

@@ -10,11 +10,12 @@ import pytest
 import sqlalchemy as sa
 
 from b3lb.db.engine import transaction
-from b3lb.db.render_needs import RenderKey, RenderNeeds, read_render_needs
+from b3lb.db.render_needs import read_render_needs
 from b3lb.db.renders import begin_render, step_memory
 from b3lb.db.task_attempts import AttemptEnd, begin_attempt, end_attempt
 from b3lb.db.task_queue import revoke
 from b3lb.db.task_runs import TaskState
+from b3lb.recordings.render_needs import RenderKey, RenderNeeds
 from b3lb_operator.kinds import JOB, POD, QUEUE, Manifest
 from b3lb_operator.manifests.cronjob import RUN_LABEL
 from tests.integration.render_rows import add_profile, plan_renders, record_of

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from b3lb.db.render_needs import RenderKey, RenderNeeds
+from b3lb.recordings.render_needs import RenderKey, RenderNeeds
 from b3lb.resources import BBBQueueSpec, BBBRecordProfileSpec
 from b3lb_operator.covers import quantity
 from b3lb_operator.manifests.cronjob import JobDefaults, QueueIdentity, RunIdentity, build_run_job

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from b3lb.db.render_needs import RenderKey, RenderNeeds
+from b3lb.recordings.render_needs import RenderKey, RenderNeeds
 from b3lb.resources import BBBQueueSpec, BBBRecordProfileSpec
 from b3lb.resources.base import GROUP
 from b3lb.resources.queue import QueueResources

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 
-from b3lb.db.render_needs import RenderNeeds
+from b3lb.recordings.render_needs import RenderNeeds
 from b3lb.resources import BBBQueueSpec, BBBRecordProfileSpec
 from b3lb.resources.queue import QueueResources
 from b3lb_operator.covers import quantity

@@ -17,12 +17,13 @@ import sqlalchemy as sa
 import structlog
 
 from b3lb.db.chunks import end_chunked_run
-from b3lb.db.render_needs import RenderNeeds, read_render_needs
+from b3lb.db.render_needs import read_render_needs
 from b3lb.db.run_history import forget_old_runs
 from b3lb.db.task_attempts import AttemptEnd, end_attempt
 from b3lb.db.task_queue import EnqueuedRun, QueueContent, forget_job, read_content, record_job, revoke_steps
 from b3lb.db.task_runs import TaskState, fail_silent_runs
 from b3lb.db.workflows import carry_on_workflows
+from b3lb.recordings.render_needs import RenderNeeds
 from b3lb.release import RetryPolicy, RunCounts, retry_after
 from b3lb.resources import BBBQueueSpec
 from b3lb.retention import HistoryPolicy
