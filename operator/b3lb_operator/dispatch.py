@@ -14,6 +14,7 @@ from b3lb_operator.kinds import (
     LEASE,
     NODE,
     QUEUE,
+    RECORD_PROFILE,
     SECRET,
     TENANT,
     Key,
@@ -113,7 +114,7 @@ class Dispatcher:
         if kind == QUEUE:
             self._sinks.reconcile_queues(key.namespace)
             self._sinks.release(key.namespace)
-        if kind in {CLUSTER, QUEUE} and change.new is None:
+        if kind in {CLUSTER, QUEUE, RECORD_PROFILE} and change.new is None:
             self._sinks.redeclare()
         if kind == API_SECRET and change.new is not None:
             self._sinks.reconcile_api_secret(key)
