@@ -7,7 +7,7 @@ from typing import Any
 from kubernetes import client
 from pydantic import BaseModel
 
-from b3lb.resources import BBBClusterSpec, BBBQueueSpec
+from b3lb.resources import BBBClusterSpec, BBBQueueSpec, BBBRecordProfileSpec
 from dev.chart_values import Value
 from dev.crd_schema import JSONSchema, structural_schema
 
@@ -96,6 +96,8 @@ def _named_schemas() -> dict[str, JSONSchema]:
         },
         "pullPolicy": {"enum": ["Always", "IfNotPresent", "Never"]},
         "ports": {"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": 65535}, "minItems": 1},
+        "optionalPorts": _array({"type": "integer", "minimum": 1, "maximum": 65535}),
+        "parentRefs": _array(_parent()),
         "priority": {"type": "integer", "minimum": -2147483648, "maximum": 1000000000},
         "queueOverrides": {
             "type": "object",
@@ -104,6 +106,7 @@ def _named_schemas() -> dict[str, JSONSchema]:
         "clusterSpec": _spec_schema(structural_schema(BBBClusterSpec)),
         **_kubernetes_schemas(),
         "relabelings": _array(_relabeling()),
+        "recordProfileSpec": _spec_schema(structural_schema(BBBRecordProfileSpec)),
         # The chart knows the queue's tasks and schedule.
         "queueSpec": {**_spec_schema(structural_schema(BBBQueueSpec)), "required": []},
     }
@@ -151,6 +154,20 @@ def _relabeling() -> JSONSchema:
         },
         "additionalProperties": False,
     }
+
+
+def _parent() -> JSONSchema:
+    """Return what a route hangs on.
+
+    https://gateway-api.sigs.k8s.io/reference/spec/#parentreference
+    """
+    properties: dict[str, JSONSchema] = {name: {"type": "string"} for name in ("group", "kind", "sectionName")}
+    properties |= {
+        "name": _text(_NAME),
+        "namespace": _text(f"^{_LABEL}$"),
+        "port": {"type": "integer", "minimum": 1, "maximum": 65535},
+    }
+    return {"type": "object", "properties": properties, "required": ["name"], "additionalProperties": False}
 
 
 def _kubernetes_schema(model: type[BaseModel]) -> JSONSchema:

@@ -59,11 +59,18 @@ annotations:
 {{- end }}
 {{- end -}}
 
-{{/* The image of operator and jobs. */}}
+{{/* The image of operator, front end and jobs. */}}
 {{- define "b3lb.image" -}}
 {{- with .Values.image -}}
 {{- if .registry }}{{ .registry }}/{{ end }}{{ .repository }}
 {{- if .digest }}@{{ .digest }}{{ else }}:{{ default $.Chart.AppVersion .tag }}{{ end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The image of renders on PyPy; a digest belongs to one image only. */}}
+{{- define "b3lb.pypyImage" -}}
+{{- with .Values.image -}}
+{{- if .registry }}{{ .registry }}/{{ end }}{{ .repository }}-pypy:{{ default $.Chart.AppVersion .tag }}
 {{- end -}}
 {{- end -}}
 
@@ -73,6 +80,10 @@ annotations:
 
 {{- define "b3lb.jobsServiceAccount" -}}
 {{- default (printf "%s-jobs" (include "b3lb.fullname" .)) .Values.jobs.serviceAccount.name -}}
+{{- end -}}
+
+{{- define "b3lb.apiServiceAccount" -}}
+{{- default (printf "%s-api" (include "b3lb.fullname" .)) .Values.api.serviceAccount.name -}}
 {{- end -}}
 
 {{- define "b3lb.databaseSecret" -}}
@@ -87,13 +98,14 @@ annotations:
 {{- default (printf "%s-control" (include "b3lb.fullname" .)) .Values.control.existingSecret.name -}}
 {{- end -}}
 
-{{/* A value of a Secret of the release's namespace, or a new one, the same in the whole rendering.
-     Arguments: root, secret, key, new. */}}
+{{/* A value of a Secret, or a new one, the same in the whole rendering.
+     Arguments: root, secret, key, new, namespace (absent: the release's). */}}
 {{- define "b3lb.generatedOnce" -}}
-{{- $cache := printf "%s/%s" .secret .key -}}
+{{- $namespace := default .root.Release.Namespace .namespace -}}
+{{- $cache := printf "%s/%s/%s" $namespace .secret .key -}}
 {{- $found := get (default dict .root.Values.generated) $cache -}}
 {{- if not $found -}}
-{{- $live := lookup "v1" "Secret" .root.Release.Namespace .secret | default dict -}}
+{{- $live := lookup "v1" "Secret" $namespace .secret | default dict -}}
 {{- $found = get (default dict $live.data) .key | b64dec | default .new -}}
 {{- $_ := set .root.Values "generated" (merge (dict $cache $found) (default dict .root.Values.generated)) -}}
 {{- end -}}

@@ -10,7 +10,7 @@ import yaml
 
 from b3lb.resources import BBBQueueSpec
 from b3lb_operator.manifests.cronjob import JobDefaults, QueueIdentity, build_cronjob
-from b3lb_operator.manifests.job_template import parse_job_template
+from b3lb_operator.manifests.job_template import parse_job_storage, parse_job_template
 from dev.controlplane import ControlPlane
 from tests.integration.chart.charts import NAMESPACE, VALUE_SETS, Helm, Manifest, declared, find, pods
 
@@ -38,7 +38,7 @@ def dry_run(plane: ControlPlane, manifests: list[Manifest]) -> None:
 
 
 def job_pod(manifests: list[Manifest]) -> list[Manifest]:
-    """Return the CronJob that the operator of this rendering makes of the core queue, and its pod."""
+    """Return the CronJob that the operator of this rendering makes of a queue that works on recordings, and its pod."""
     (container,) = find(manifests, "Deployment", _operator(manifests))["spec"]["template"]["spec"]["containers"]
     env = {entry["name"]: entry.get("value") for entry in container["env"]}
     defaults = JobDefaults(
@@ -46,8 +46,9 @@ def job_pod(manifests: list[Manifest]) -> list[Manifest]:
         database_secret=env["B3LB_JOB_DATABASE_SECRET"],
         encryption_secret=env["B3LB_JOB_ENCRYPTION_SECRET"],
         template=parse_job_template(env["B3LB_JOB_TEMPLATE"]),
+        storage=parse_job_storage(env["B3LB_JOB_STORAGE"] or "") if "B3LB_JOB_STORAGE" in env else None,
     )
-    spec = BBBQueueSpec.model_validate({"tasks": ["check-nodes"], "schedule": "* * * * *"})
+    spec = BBBQueueSpec.model_validate({"tasks": ["check-nodes", "sweep-storage"], "schedule": "* * * * *"})
     namespace = env["B3LB_NAMESPACES"].partition(",")[0]
     identity = QueueIdentity(namespace=namespace, name="core", uid="00000000-0000-0000-0000-000000000000")
     cron_job: Manifest = build_cronjob(spec, identity=identity, defaults=defaults)
@@ -57,7 +58,8 @@ def job_pod(manifests: list[Manifest]) -> list[Manifest]:
 
 
 def _operator(manifests: list[Manifest]) -> str:
-    (name,) = (item["metadata"]["name"] for item in manifests if item["kind"] == "Deployment")
+    names = (item["metadata"]["name"] for item in manifests if item["kind"] == "Deployment")
+    (name,) = (name for name in names if name.endswith("-operator"))
     return str(name)
 
 

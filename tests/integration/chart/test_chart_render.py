@@ -115,7 +115,7 @@ def test_questions_to_the_operator_open_its_port_to_nobody_whom_the_rule_for_met
 def test_the_dashboard_is_off_unless_it_is_wanted_and_needs_the_token(helm: Helm) -> None:
     def settings(*options: str) -> dict[str, Any]:
         manifests = helm.render(*options)
-        (operator,) = (item for item in manifests if item["kind"] == "Deployment")
+        operator = find(manifests, "Deployment", "b3lb-operator")
         return {
             item["name"]: item.get("value") for item in operator["spec"]["template"]["spec"]["containers"][0]["env"]
         }
