@@ -1,5 +1,5 @@
 # Images of b3lb, see docs/images.md: the target "b3lb" holds every program on CPython, "b3lb-pypy" the jobs and the command
-# line on PyPy, with what rendering needs. `make images` builds and checks both; by hand:
+# line on PyPy, both with what rendering needs. `make images` builds and checks both; by hand:
 #   docker build --target b3lb -t b3lb:0.1.0 .
 # Secrets, both optional: "pipconf", a pip.conf for a package index of one's own, and "cabundle", certificates that it names as
 # /run/secrets/cabundle. They are there while the wheels are built and leave nothing behind.
@@ -58,8 +58,16 @@ RUN python3 -m venv --without-pip /opt/b3lb \
 
 # --- b3lb
 FROM ${PYTHON_IMAGE} AS b3lb
+# fontconfig keeps the time of each directory in its cache, to the nanosecond; layers of images keep whole seconds.
 # The base image comes without byte code, and with a read-only root Python could never write it.
-RUN python3 -m compileall -q --invalidation-mode unchecked-hash -x '/(ensurepip|idlelib|site-packages|test|turtledemo)/' \
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
+        ffmpeg fontconfig fonts-dejavu-core fonts-liberation libcairo2 librsvg2-bin \
+    && find /usr/share/fonts /usr/local/share/fonts -type d -exec touch --date=@1 {} + \
+    && fc-cache --force \
+    && rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/ldconfig/aux-cache \
+    && python3 -m compileall -q --invalidation-mode unchecked-hash -x '/(ensurepip|idlelib|site-packages|test|turtledemo)/' \
         "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" \
     && groupadd --gid 65532 b3lb \
     && useradd --uid 65532 --gid 65532 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin b3lb
@@ -83,7 +91,6 @@ LABEL org.opencontainers.image.title="b3lb" \
 
 # --- b3lb-pypy
 FROM ${PYPY_IMAGE} AS b3lb-pypy
-# fontconfig keeps the time of each directory in its cache, to the nanosecond; layers of images keep whole seconds.
 # hadolint ignore=DL3008
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \

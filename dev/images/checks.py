@@ -21,6 +21,13 @@ _LABELS = tuple(
 )
 _ALEMBIC_RUNS = "b3lb.db.migrations.env"
 _CAIRO = "import ctypes; assert ctypes.CDLL('libcairo.so.2').cairo_version() > 11600"
+_RENDERING = (
+    ("python3", "-c", _CAIRO),
+    ("ffmpeg", "-hide_banner", "-version"),
+    ("ffprobe", "-hide_banner", "-version"),
+    ("rsvg-convert", "--version"),
+    ("sh", "-c", "fc-match sans 2>&1 | grep --invert-match --quiet error"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +53,11 @@ IMAGES = (
     Image(
         target="b3lb",
         implementation="cpython",
-        programs=("b3lb-operator", "b3lb-job", "b3lb", "kubectl-b3lb"),
-        tools=(("python3", "-c", "import psycopg; assert psycopg.pq.__impl__ == 'binary', psycopg.pq.__impl__"),),
+        programs=("b3lb-operator", "b3lb-job", "b3lb-api", "b3lb", "kubectl-b3lb"),
+        tools=(
+            ("python3", "-c", "import psycopg; assert psycopg.pq.__impl__ == 'binary', psycopg.pq.__impl__"),
+            *_RENDERING,
+        ),
         left_out=(_ALEMBIC_RUNS,),
     ),
     Image(
@@ -56,11 +66,7 @@ IMAGES = (
         programs=("b3lb-job", "b3lb", "kubectl-b3lb"),
         tools=(
             ("python3", "-c", "import psycopg; assert psycopg.pq.__impl__ == 'python', psycopg.pq.__impl__"),
-            ("python3", "-c", _CAIRO),
-            ("ffmpeg", "-hide_banner", "-version"),
-            ("ffprobe", "-hide_banner", "-version"),
-            ("rsvg-convert", "--version"),
-            ("sh", "-c", "fc-match sans 2>&1 | grep --invert-match --quiet error"),
+            *_RENDERING,
         ),
         left_out=("b3lb.db.migrate", "b3lb.db.migrations"),
     ),
