@@ -11,13 +11,15 @@ help: ## Show the targets
 setup: ## Virtual environment with the locked dependencies (the other targets do this by themselves)
 	@sh dev/setup.sh
 
-demo: setup ## A node declared with kubectl is polled by a CronJob; KEEP=1 stays up and prints the kubeconfig
+demo: setup ## A node declared with kubectl is polled by a CronJob, a recording rendered; KEEP=1 stays up and prints the kubeconfig
+	@$(PYTHON) -m dev.debian
 	@$(PYTHON) -m dev.demo $(if $(KEEP),--keep)
 
 test: setup ## Every test: unit, real PostgreSQL, real control plane
 	@$(PYTHON) -m dev.toolchain >/dev/null
 	@$(PYTHON) -m dev.prometheus >/dev/null
 	@$(PYTHON) -m dev.s3 >/dev/null
+	@$(PYTHON) -m dev.debian
 	@B3LB_REQUIRE_CLUSTER=1 $(PYTHON) -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-again: setup ## What failed in the last `make test`, once more, one after the other

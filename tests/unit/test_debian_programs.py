@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from dev import debian
-from dev.debian import debian_program
+from dev.debian import RENDERING, Part, debian_program, ensure
 from dev.toolchain import ToolchainError
 
 
@@ -32,8 +33,8 @@ def test_root_installs_what_is_missing_once(tmp_path: Path, monkeypatch: pytest.
     there = {"apt-get": "/usr/bin/apt-get"}
     installed: list[str] = []
 
-    def install(package: str) -> None:
-        installed.append(package)
+    def install(packages: Sequence[str]) -> None:
+        installed.extend(packages)
         there["promtool"] = "/usr/bin/promtool"
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -42,6 +43,22 @@ def test_root_installs_what_is_missing_once(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(debian, "_install", install)
     assert [debian_program("promtool", "prometheus") for _ in range(2)] == [Path("/usr/bin/promtool")] * 2
     assert installed == ["prometheus"]
+
+
+def test_of_several_parts_each_missing_package_is_named_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = [Part(name, package, lambda: False) for name, package in (("a", "x"), ("b", "x"), ("c", "y"))]
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    sentence = r"^a, b and c are missing: install them \(Debian: apt-get install x y\)$"
+    with pytest.raises(ToolchainError, match=sentence):
+        ensure([*parts, Part("d", "z", lambda: True)])
+
+
+def test_the_packages_of_rendering_are_those_of_the_images() -> None:
+    dockerfile = (Path(__file__).parents[2] / "Dockerfile").read_text()
+    lists = [line.split() for line in dockerfile.splitlines() if line.lstrip().startswith("ffmpeg ")]
+    assert len(lists) == 2
+    for packages in lists:
+        assert {part.package for part in RENDERING} <= set(packages)
 
 
 def test_an_installation_that_fails_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
