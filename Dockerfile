@@ -1,5 +1,5 @@
-# Images of b3lb, see docs/images.md: the target "b3lb" holds every program on CPython, "b3lb-pypy" the jobs and the command
-# line on PyPy, both with what rendering needs. `make images` builds and checks both; by hand:
+# Images of b3lb, see docs/images.md: the target "b3lb" holds every program on CPython, "b3lb-pypy" the jobs
+# on PyPy, both with what rendering needs. `make images` builds and checks both; by hand:
 #   docker build --target b3lb -t b3lb:0.1.0 .
 # Secrets, both optional: "pipconf", a pip.conf for a package index of one's own, and "cabundle", certificates that it names as
 # /run/secrets/cabundle. They are there while the wheels are built and leave nothing behind.
@@ -49,11 +49,13 @@ RUN --mount=type=secret,id=pipconf,target=/etc/pip.conf --mount=type=secret,id=c
     && venv/bin/pip wheel --no-cache-dir --require-hashes --no-deps --no-build-isolation \
         --wheel-dir wheels -r requirements/image-pypy.txt
 COPY --from=wheel /build/wheels wheels/
-# Operator and front end need CPython: their packages are not in this image, so they are taken out of the wheel as well.
+# Operator and front end need CPython, and nobody types commands here: what these three stand on is not in this image, so they are
+# taken out of the wheel as well.
 RUN python3 -m venv --without-pip /opt/b3lb \
     && venv/bin/pip --python /opt/b3lb/bin/python3 install --no-cache-dir --no-compile --no-index --no-deps wheels/*.whl \
     && rm -r /opt/b3lb/bin/b3lb-operator /opt/b3lb/lib/*/site-packages/b3lb_operator \
         /opt/b3lb/bin/b3lb-api /opt/b3lb/lib/*/site-packages/b3lb_api \
+        /opt/b3lb/bin/b3lb /opt/b3lb/bin/kubectl-b3lb /opt/b3lb/lib/*/site-packages/b3lb_cli \
     && python3 -m compileall -q --invalidation-mode unchecked-hash /opt/b3lb/lib
 
 # --- b3lb

@@ -63,12 +63,12 @@ IMAGES = (
     Image(
         target="b3lb-pypy",
         implementation="pypy",
-        programs=("b3lb-job", "b3lb", "kubectl-b3lb"),
+        programs=("b3lb-job",),
         tools=(
             ("python3", "-c", "import psycopg; assert psycopg.pq.__impl__ == 'python', psycopg.pq.__impl__"),
             *_RENDERING,
         ),
-        left_out=("b3lb.db.migrate", "b3lb.db.migrations"),
+        left_out=("b3lb.dashboard", "b3lb.db.migrate", "b3lb.db.migrations"),
     ),
 )
 
