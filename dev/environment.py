@@ -31,6 +31,7 @@ from dev.toolchain import helm_path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 IMAGE = "b3lb:dev"
+PYPY_IMAGE = "b3lb-pypy:dev"
 RELEASE = "b3lb"
 _DATABASE_SECRET = "postgresql"
 _PROGRAMS = Path(sys.executable).parent
@@ -150,8 +151,12 @@ def image_entries() -> dict[str, object]:
     """Return the content of the kubelet's image file: b3lb from this checkout, and PostgreSQL."""
     # A checkout below /tmp would vanish behind the pods' own /tmp.
     keep = [str(REPOSITORY), sys.prefix, sys.base_prefix]
+    # The front end listens everywhere in its image, and here on its pod's address like the operator.
+    entry = {"path": [str(_PROGRAMS)], "keep": keep, "env": {"B3LB_HTTP_ADDRESS": "$(POD_IP)"}}
     return {
-        IMAGE: {"path": [str(_PROGRAMS)], "keep": keep},
+        IMAGE: entry,
+        # A name only: it is CPython here, too.
+        PYPY_IMAGE: entry,
         postgres_image.IMAGE: postgres_image.image_entry(),
     }
 

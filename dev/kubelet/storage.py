@@ -37,7 +37,7 @@ def _volume(directory: Path, name: str, size: str) -> Manifest:
         "metadata": {"name": name},
         "spec": {
             "capacity": {"storage": size},
-            "accessModes": ["ReadWriteOnce"],
+            "accessModes": ["ReadWriteOnce", "ReadWriteMany"],
             "persistentVolumeReclaimPolicy": "Retain",
             "storageClassName": STORAGE_CLASS,
             "hostPath": {"path": str(directory / name), "type": "DirectoryOrCreate"},

@@ -42,7 +42,8 @@ class Options:
     """A recording: its length in seconds, and how much of everything there is.
 
     ``shapes`` are versions of shapes, ``moves`` those of the cursor. ``screen_share`` is the share of the time, in
-    percent, for which the screen is shared, once for each ``screen_shares``.
+    percent, for which the screen is shared, once for each ``screen_shares``. ``meeting`` is the internal ID of the
+    meeting and so the recording's, ``external_meeting`` the one that it was created with.
     """
 
     generation: Generation = Generation.V2_5
@@ -58,6 +59,7 @@ class Options:
     width: int = 1600
     height: int = 1200
     meeting: str = "0123456789abcdef0123456789abcdef01234567-1700000000000"
+    external_meeting: str = "ABC-000-test"
 
 
 @dataclass(frozen=True, slots=True)
