@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from urllib.parse import urlencode
 
@@ -22,6 +22,7 @@ class LinkProblem(StrEnum):
     UNSIGNED = "the link is not signed"
     WRONG_SIGNATURE = "the link's signature is wrong"
     EXPIRED = "the link has expired"
+    TOO_LONG = "the link would be good for longer than a link may be"
 
 
 def link_query(nonce: str, expires_at: datetime, keys: KeyRing) -> str:
@@ -32,7 +33,9 @@ def link_query(nonce: str, expires_at: datetime, keys: KeyRing) -> str:
     return urlencode({EXPIRES: expires, SIGNATURE: signature})
 
 
-def link_problem(nonce: str, query: Mapping[str, str], keys: KeyRing, now: datetime) -> LinkProblem | None:
+def link_problem(
+    nonce: str, query: Mapping[str, str], keys: KeyRing, now: datetime, *, longest: timedelta | None = None
+) -> LinkProblem | None:
     """Return why a link shows nothing, None if it is good; any key of the ring may have signed it.
 
     Args:
@@ -40,13 +43,17 @@ def link_problem(nonce: str, query: Mapping[str, str], keys: KeyRing, now: datet
         query: The parameters of the request.
         keys: The installation's keys.
         now: The present time.
+        longest: How far ahead it may expire; None: any time.
     """
     expires, signature = query.get(EXPIRES, ""), query.get(SIGNATURE, "")
     if not expires or not signature:
         return LinkProblem.UNSIGNED
     if not _is_signed(nonce, expires, signature, keys):
         return LinkProblem.WRONG_SIGNATURE
-    return LinkProblem.EXPIRED if now >= datetime.fromtimestamp(int(expires), UTC) else None
+    left = int(expires) - now.timestamp()
+    if left <= 0:
+        return LinkProblem.EXPIRED
+    return LinkProblem.TOO_LONG if longest is not None and left > longest.total_seconds() else None
 
 
 def _is_signed(nonce: str, expires: str, signature: str, keys: KeyRing) -> bool:

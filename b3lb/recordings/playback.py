@@ -29,7 +29,7 @@ _PLAIN = "!#$&+-.^_`|~"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Video:
-    """A published video; ``name`` is the file name that a browser offers, without its suffix."""
+    """A published video, or its still picture; ``name`` is the file name that a browser offers, without its suffix."""
 
     key: str
     size: int
@@ -93,10 +93,11 @@ def playback_answer(
     """
     if request.method not in {"GET", "HEAD"}:
         return _told(HTTPStatus.METHOD_NOT_ALLOWED, "only GET and HEAD", {"Allow": "GET, HEAD"})
-    if video is None:
-        return _told(HTTPStatus.NOT_FOUND, "there is no such recording, or it was deleted")
+    # Before the recording: a bad link tells nobody which recordings there are.
     if problem is not None:
         return _told(HTTPStatus.FORBIDDEN, problem.value)
+    if video is None:
+        return _told(HTTPStatus.NOT_FOUND, "there is no such recording, or it was deleted")
     # A URL is signed for one method; what HEAD asks for is known here.
     if request.method == "GET":
         file_name = storage_file_name(video) if request.download else None
@@ -122,7 +123,7 @@ def content_disposition(video: Video, *, download: bool) -> str:
 
 
 def _suffix(video: Video) -> str:
-    return "webm" if video.content_type == "video/webm" else "mp4"
+    return {"video/webm": "webm", "image/png": "png"}.get(video.content_type, "mp4")
 
 
 def _served(request: PlaybackRequest, video: Video, disposition: str) -> Answer:

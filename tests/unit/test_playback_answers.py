@@ -122,7 +122,7 @@ def test_a_presigned_url_lasts_as_long_as_somebody_may_watch_and_never_longer_th
     [
         (asking("POST"), VIDEO, None, 405),
         (asking(), None, None, 404),
-        (asking(), None, LinkProblem.EXPIRED, 404),
+        (asking(), None, LinkProblem.EXPIRED, 403),
         (asking(), VIDEO, LinkProblem.EXPIRED, 403),
         (asking("HEAD"), VIDEO, LinkProblem.UNSIGNED, 403),
     ],

@@ -25,6 +25,12 @@ def test_a_link_is_good_until_it_expires() -> None:
     assert link_problem("n1", query(), KEYS, LATER) is LinkProblem.EXPIRED
 
 
+def test_a_link_that_would_be_good_for_too_long_shows_nothing() -> None:
+    hour = timedelta(hours=1)
+    assert link_problem("n1", query(), KEYS, NOW, longest=hour) is None
+    assert link_problem("n1", query(), KEYS, NOW - timedelta(seconds=1), longest=hour) is LinkProblem.TOO_LONG
+
+
 def test_a_link_without_a_signature_or_a_moment_is_not_signed() -> None:
     for missing in ("expires", "signature"):
         assert link_problem("n1", {**query(), missing: ""}, KEYS, NOW) is LinkProblem.UNSIGNED
