@@ -1,1 +1,1 @@
-"""The front end: uploads of recordings."""
+"""The front end: uploads of recordings, and playback of their videos."""

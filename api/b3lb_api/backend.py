@@ -7,16 +7,17 @@ import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import ParamSpec, TypeVar
+from typing import BinaryIO, ParamSpec, TypeVar
 from uuid import UUID
 
 import sqlalchemy as sa
 import sqlalchemy.exc
 
 from b3lb.crypto import KeyRing
-from b3lb.db import record_sets
+from b3lb.db import node_states, record_sets
 from b3lb.db.engine import create_engine, database_clock, transaction
 from b3lb.db.errors import describe, is_transient, lacks_schema
+from b3lb.db.playback import Published, find_published
 from b3lb.db.record_sets import Attribution, Uploaded
 from b3lb.db.schema import SchemaMismatchError, check_schema
 from b3lb.storage import installation
@@ -26,6 +27,7 @@ from b3lb_api.settings import ApiSettings
 
 STATEMENT_SECONDS = 5.0
 CONNECTIONS = 4
+PLAYBACK_THREADS = 8
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -47,11 +49,13 @@ class Backend:
         )
         self._database_threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="database")
         self._storage_threads = ThreadPoolExecutor(settings.uploads_at_once + 1, thread_name_prefix="storage")
+        # Apart, so that no number of players holds up an upload.
+        self._playback_threads = ThreadPoolExecutor(PLAYBACK_THREADS, thread_name_prefix="playback")
         self._install_id: UUID | None = None
 
     async def close(self) -> None:
         """Wait for what is under way, then let connections and threads go."""
-        for threads in (self._database_threads, self._storage_threads):
+        for threads in (self._database_threads, self._storage_threads, self._playback_threads):
             await asyncio.to_thread(threads.shutdown)
         self._engine.dispose()
 
@@ -66,6 +70,35 @@ class Backend:
         return await asyncio.get_running_loop().run_in_executor(
             self._storage_threads, lambda: function(*arguments, **named)
         )
+
+    async def playing(
+        self, function: Callable[Arguments, Result], *arguments: Arguments.args, **named: Arguments.kwargs
+    ) -> Result:
+        """Call something of the storage for a player, in a thread.
+
+        Raises:
+            StorageError: The storage failed.
+        """
+        return await asyncio.get_running_loop().run_in_executor(
+            self._playback_threads, lambda: function(*arguments, **named)
+        )
+
+    def close_later(self, file: BinaryIO) -> None:
+        """Close a file in a thread, after what is being read from it there."""
+
+        def close() -> None:
+            with contextlib.suppress(OSError):
+                file.close()
+
+        self._playback_threads.submit(close)
+
+    async def published(self, nonce: str) -> Published | None:
+        """Return what a nonce names.
+
+        Raises:
+            UnavailableError: The database is away.
+        """
+        return await self._in_database(find_published, self.namespace, nonce)
 
     async def cluster_of(self, nonce: str) -> str | None:
         """Return the cluster whose upload secret ``nonce`` is.
@@ -100,12 +133,19 @@ class Backend:
         return await self._in_database(read)
 
     async def note(self, uploaded: Uploaded) -> bool:
-        """Note an upload; False if its recording is there already.
+        """Note an upload and tell the operator; False, and nothing told, if its recording is there already.
 
         Raises:
             UnavailableError: The database is away.
         """
-        return await self._in_database(record_sets.insert_record_set, uploaded)
+
+        def write(connection: sa.Connection) -> bool:
+            if not record_sets.insert_record_set(connection, uploaded):
+                return False
+            node_states.notify(connection, uploaded.namespace)
+            return True
+
+        return await self._in_database(write)
 
     async def install_id(self) -> UUID:
         """Return the installation's ID, after making sure once that the storage carries it, too.

@@ -1,4 +1,4 @@
-"""A request's body as it comes, with a limit on how long it may pause."""
+"""A request's body as it comes, with a limit on how long it may take for how much."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from collections.abc import AsyncIterator
 
 from starlette.requests import ClientDisconnect, Request
 
+LEAST_BYTES = 64 << 10
+"""What has to come within the time for a pause; whoever sends single bytes would hold a place for ever."""
+
 
 class BrokenBodyError(Exception):
-    """The body broke off, or nothing came for too long (``idle``)."""
+    """The body broke off, or too little came for too long (``idle``)."""
 
     def __init__(self, message: str, *, idle: bool = False) -> None:
         super().__init__(message)
@@ -29,20 +32,28 @@ class Body:
         """Go through what comes; may be called again to go on.
 
         Raises:
-            BrokenBodyError: It broke off, or paused for too long.
+            BrokenBodyError: It broke off, or was waited for too long; the time that its reader takes does not count.
         """
         self._sent = True
         stream = self._request.stream()
+        loop = asyncio.get_running_loop()
+        waited, come = 0.0, 0
         while True:
+            began = loop.time()
             try:
-                async with asyncio.timeout(self._idle_seconds):
+                async with asyncio.timeout(self._idle_seconds - waited):
                     piece = await anext(stream, None)
             except TimeoutError:
-                raise BrokenBodyError(f"nothing came for {self._idle_seconds:g} s", idle=True) from None
+                told = f"less than {LEAST_BYTES >> 10} KiB came in {self._idle_seconds:g} s"
+                raise BrokenBodyError(told, idle=True) from None
             except ClientDisconnect:
                 raise BrokenBodyError("the connection broke off") from None
             if piece is None:
                 return
+            waited += loop.time() - began
+            come += len(piece)
+            if come >= LEAST_BYTES:
+                waited, come = 0.0, 0
             yield piece
 
     async def drain(self, *, most: int, seconds: float) -> None:

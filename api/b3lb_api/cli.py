@@ -15,8 +15,8 @@ EXIT_SETTINGS = 78
 """EX_CONFIG of sysexits.h."""
 
 _DESCRIPTION = """\
-The front end of b3lb: takes recordings that BigBlueButton servers upload. It serves HTTP until SIGTERM; put TLS in
-front of it. It is configured by the environment.
+The front end of b3lb: takes recordings that BigBlueButton servers upload, and shows the videos made of them. It serves
+HTTP until SIGTERM; put TLS in front of it. It is configured by the environment.
 """
 
 _EPILOG = """\
@@ -29,10 +29,16 @@ environment:
   B3LB_S3_SECRET_ACCESS_KEY, B3LB_S3_PATH_STYLE (default: true), B3LB_S3_PART_MIB (default: 8)
   B3LB_HTTP_ADDRESS         where to listen (default: 0.0.0.0)
   B3LB_HTTP_PORT            (default: 8080)
+  B3LB_METRICS_PORT         where /metrics, /livez and /readyz answer for the cluster alone (default: nowhere)
   B3LB_UPLOAD_MAX_BYTES     largest archive (default: 20 GiB)
   B3LB_UPLOADS_AT_ONCE      (default: 4)
-  B3LB_UPLOAD_IDLE_SECONDS  how long an upload may bring nothing (default: 60)
-  B3LB_SHUTDOWN_SECONDS     how long uploads may go on after SIGTERM (default: 25)
+  B3LB_UPLOAD_IDLE_SECONDS  within which an upload has to bring 64 KiB (default: 60)
+  B3LB_PLAYBACKS_AT_ONCE    videos sent at once (default: 64)
+  B3LB_PLAYBACK_IDLE_SECONDS     within which a player has to take 64 KiB (default: 60)
+  B3LB_PLAYBACK_REDIRECT         whether players are sent to S3 itself (default: true)
+  B3LB_PLAYBACK_SIGNED_LINKS     whether only signed links show a video (default: false)
+  B3LB_PLAYBACK_LINK_MAX_SECONDS how far ahead a signed link may expire (default: 2592000, 30 days)
+  B3LB_SHUTDOWN_SECONDS     how long uploads and playback may go on after SIGTERM (default: 25)
   B3LB_LOG_FORMAT           json (default) or console
   B3LB_LOG_LEVEL            debug, info (default), warning or error
 """

@@ -24,7 +24,9 @@ from b3lb.storage.layout import archive_key, record_set_prefix
 from b3lb.storage.manifest import ArchiveEntry, Manifest, write_manifest
 from b3lb_api.backend import Backend, UnavailableError
 from b3lb_api.body import Body, BrokenBodyError
+from b3lb_api.instruments import PRESENT, STORED, Instruments, Outcome
 from b3lb_api.multipart import FormError, UploadForm
+from b3lb_api.slots import BusyError, Slots
 
 LONGEST_NONCE = 1024
 FORM_BYTES = MOST_BYTES + (1 << 20)
@@ -61,27 +63,36 @@ class UploadLimits:
 class Uploads:
     """The end point."""
 
-    def __init__(self, backend: Backend, limits: UploadLimits) -> None:
+    def __init__(self, backend: Backend, limits: UploadLimits, instruments: Instruments) -> None:
         self._backend = backend
         self._limits = limits
-        self._busy = 0
+        self._instruments = instruments
+        self._slots = Slots(limits.at_once, instruments.uploads_in_flight)
 
     async def __call__(self, request: Request) -> Response:
         """Take one upload; every refusal has a reason."""
+        with self._instruments.upload() as outcome:
+            return await self._answer(request, outcome)
+
+    async def _answer(self, request: Request, outcome: Outcome) -> Response:
         body = Body(request, idle_seconds=self._limits.idle_seconds)
         try:
             with _refusals():
-                return await self._admit(request, body)
+                taken = await self._admit(request, body)
+            outcome.name = STORED if taken.stored else PRESENT
+            return taken.answer()
         except Refusal as refusal:
+            outcome.name = refusal.reason
             _log.warning("an upload was refused", reason=refusal.reason, message=str(refusal), status=refusal.status)
-            await body.drain(most=DRAIN_BYTES, seconds=DRAIN_SECONDS)
+            if refusal.status != HTTPStatus.REQUEST_TIMEOUT:
+                await body.drain(most=DRAIN_BYTES, seconds=DRAIN_SECONDS)
             headers = {"Connection": "close"}
             if refusal.status == HTTPStatus.SERVICE_UNAVAILABLE:
                 headers["Retry-After"] = str(RETRY_SECONDS)
             answer = {"error": refusal.reason, "message": str(refusal)}
             return JSONResponse(answer, status_code=refusal.status, headers=headers)
 
-    async def _admit(self, request: Request, body: Body) -> Response:
+    async def _admit(self, request: Request, body: Body) -> _Taken:
         """Let in who shows an upload secret, while there is room; before anything of the body is read."""
         nonces = request.query_params.getlist("nonce")
         cluster = None
@@ -90,16 +101,12 @@ class Uploads:
         if cluster is None:
             raise Refusal(403, "WrongNonce", "the nonce is no upload secret of any cluster")
         self._check_length(request)
-        if self._busy >= self._limits.at_once:
-            raise Refusal(503, "Busy", "too many uploads at once; come again")
-        self._busy += 1
-        try:
-            return await self._take(request, body, cluster)
-        except _KnownError as known:
-            await body.drain(most=self._limits.archive_bytes + FORM_BYTES, seconds=PRESENT_SECONDS)
-            return _answer("present", known.record_id, known.record_set)
-        finally:
-            self._busy -= 1
+        with self._slots.taken():
+            try:
+                return await self._take(request, body, cluster)
+            except _KnownError as known:
+                await body.drain(most=self._limits.archive_bytes + FORM_BYTES, seconds=PRESENT_SECONDS)
+                return _Taken(known.record_id, known.record_set, stored=False)
 
     def _check_length(self, request: Request) -> None:
         length = request.headers.get("content-length", "")
@@ -109,7 +116,7 @@ class Uploads:
     def _too_large(self) -> Refusal:
         return Refusal(413, "TooLarge", f"an archive may have {self._limits.archive_bytes} bytes")
 
-    async def _take(self, request: Request, body: Body, cluster: str) -> Response:
+    async def _take(self, request: Request, body: Body, cluster: str) -> _Taken:
         install_id = await self._backend.install_id()
         record_set = uuid.uuid4()
         key = archive_key(self._backend.namespace, record_set)
@@ -139,6 +146,7 @@ class Uploads:
         metadata: RecordingMetadata | None = None
         async for piece in body.pieces():
             received += len(piece)
+            self._instruments.upload_bytes.inc(len(piece))
             if received > self._limits.archive_bytes + FORM_BYTES:
                 raise self._too_large()
             pending += form.feed(piece)
@@ -173,7 +181,7 @@ class Uploads:
         key: str,
         cluster: str,
         install_id: UUID,
-    ) -> Response:
+    ) -> _Taken:
         """Publish the archive and its manifest, then note them."""
         backend = self._backend
         attribution, now = await backend.attribute(metadata.record_id, metadata.meeting_id)
@@ -205,7 +213,7 @@ class Uploads:
         # Should this fail, the row may be there all the same: the archive stays, for the sweep of orphans to judge.
         if not await backend.note(uploaded):
             await self._clear(record_set)
-            return _answer("present", metadata.record_id, await backend.known(metadata.record_id))
+            return _Taken(metadata.record_id, await backend.known(metadata.record_id), stored=False)
         _log.info(
             "a recording was uploaded",
             record_id=metadata.record_id,
@@ -213,13 +221,27 @@ class Uploads:
             node=attribution.node_name,
             bytes=writer.size,
         )
-        return _answer("stored", metadata.record_id, record_set)
+        return _Taken(metadata.record_id, record_set, stored=True)
 
     async def _clear(self, record_set: UUID) -> None:
         """Delete what was published for nothing; what stays is left to the sweep of orphans."""
         with contextlib.suppress(StorageError):
             prefix = record_set_prefix(self._backend.namespace, record_set)
             await self._backend.in_storage(self._backend.storage.delete_prefix, prefix)
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A recording that is safe, since now (``stored``) or earlier."""
+
+    record_id: str
+    record_set: UUID | None
+    stored: bool
+
+    def answer(self) -> Response:
+        status = "stored" if self.stored else "present"
+        known = self.record_set and str(self.record_set)
+        return JSONResponse({"status": status, "recordId": self.record_id, "recordSet": known})
 
 
 class _KnownError(Exception):
@@ -254,10 +276,6 @@ def manifest_of(uploaded: Uploaded) -> Manifest:
     )
 
 
-def _answer(status: str, record_id: str, record_set: UUID | None) -> Response:
-    return JSONResponse({"status": status, "recordId": record_id, "recordSet": record_set and str(record_set)})
-
-
 @contextlib.contextmanager
 def _refusals() -> Iterator[None]:
     """Turn what went wrong into the answer that lets a node do the right thing: mend it, or come again."""
@@ -265,6 +283,8 @@ def _refusals() -> Iterator[None]:
         yield
     except BrokenBodyError as error:
         raise Refusal(408 if error.idle else 400, "Idle" if error.idle else "BrokeOff", str(error)) from None
+    except BusyError:
+        raise Refusal(503, "Busy", "too many uploads at once; come again") from None
     except FormError as error:
         raise Refusal(400, "BadForm", str(error)) from None
     except MetadataError as error:

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
+import psycopg
 import pytest
 
 from b3lb.db.engine import create_engine
+from b3lb.db.node_states import CHANNEL
 from b3lb.db.tables import installation, record_sets
 from b3lb.storage.directory import DirectoryStorage
 from b3lb.storage.interface import StorageError, StorageFullError
@@ -144,6 +146,15 @@ def test_an_upload_that_comes_again_is_answered_and_not_kept_twice(
     assert len(rows(taking, record_sets)) == 1
     assert stored(storage) == ["archive.tar", "installation.json", "manifest.json"]
     assert list(storage.unfinished(before=FUTURE)) == []
+
+
+def test_the_operator_is_told_at_once_and_only_of_what_is_new(server: Server, taking: Farm, database_url: str) -> None:
+    with psycopg.connect(database_url, autocommit=True) as listening:
+        listening.execute(f"LISTEN {CHANNEL}")
+        assert server.send(upload_form(ARCHIVE, metadata_xml())).status == 200
+        assert [told.payload for told in listening.notifies(timeout=5, stop_after=1)] == [taking.namespace]
+        assert server.send(upload_form(ARCHIVE, metadata_xml())).body["status"] == "present"
+        assert list(listening.notifies(timeout=0.1)) == []
 
 
 @pytest.mark.parametrize(
