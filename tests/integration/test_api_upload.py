@@ -1,17 +1,13 @@
 """Uploads of recordings at the HTTP level: what is kept, what is refused, and what faults leave behind."""
 
 import hashlib
-import os
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import psutil
 import psycopg
 import pytest
 
@@ -339,58 +335,3 @@ def until(condition: Callable[[], bool], seconds: float = 10) -> None:
     while not condition():
         assert time.monotonic() < ends
         time.sleep(0.02)
-
-
-@pytest.mark.usefixtures("storage")
-def test_memory_does_not_grow_with_the_archive(taking: Farm, database_url: str, tmp_path: Path) -> None:
-    """At most 64 MiB more than before; B3LB_TEST_UPLOAD_MIB asks for another size than the 192 MiB of every run."""
-    size = int(os.environ.get("B3LB_TEST_UPLOAD_MIB", "192")) << 20
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    environment = {
-        **os.environ,
-        "B3LB_DATABASE_URL": database_url,
-        "B3LB_ENCRYPTION_KEYS": taking.keys.export(),
-        "B3LB_NAMESPACE": taking.namespace,
-        "B3LB_STORAGE_DIRECTORY": str(tmp_path / "storage"),
-        "B3LB_HTTP_ADDRESS": "127.0.0.1",
-        "B3LB_HTTP_PORT": str(port),
-    }
-    log = tmp_path / "log"
-    with log.open("wb") as file:
-        process = subprocess.Popen([sys.executable, "-m", "b3lb_api"], env=environment, stdout=file, stderr=file)
-    try:
-        until(lambda: b"running on" in log.read_bytes(), seconds=30)
-        server = Server("127.0.0.1", port)
-        small = upload_form(ARCHIVE, metadata_xml(record_id="small-1"))
-        assert server.send(small).status == 200
-        before = psutil.Process(process.pid).memory_info().rss
-        begins = time.monotonic()
-        peak = send_zeros(server, size, process.pid)
-        print(f"{size >> 20} MiB in {time.monotonic() - begins:.1f} s, {(peak - before) >> 20} MiB of growth")
-        assert peak - before < 64 << 20
-        row = next(row for row in rows(taking, record_sets) if row["record_id"] == RECORD_ID)
-        assert row["archive_bytes"] == size
-        assert NONCE.encode() not in log.read_bytes()
-    finally:
-        process.terminate()
-        assert process.wait(timeout=30) == 0
-
-
-def send_zeros(server: Server, size: int, process: int) -> int:
-    """Upload an archive of zeros; return the most memory that the process had meanwhile."""
-    head = part("meta", metadata_xml()) + part("file", b"")[:-2]
-    tail = b"\r\n" + form()
-    piece = bytes(1 << 20)
-    watched = psutil.Process(process)
-    peak = 0
-    with open_upload(server, len(head) + size + len(tail)) as opened:
-        opened.settimeout(60)
-        opened.sendall(head)
-        for sent in range(0, size, len(piece)):
-            opened.sendall(piece)
-            if sent % (16 << 20) == 0:
-                peak = max(peak, watched.memory_info().rss)
-        opened.sendall(tail)
-        assert opened.recv(1000).startswith(b"HTTP/1.1 200 ")
-    return max(peak, watched.memory_info().rss)

@@ -4,7 +4,7 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,8 +59,10 @@ class Server(NamedTuple):
     host: str
     port: int
 
-    def send(self, body: bytes, *, nonce: str | None = NONCE, headers: dict[str, str] | None = None) -> Answer:
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=30)
+    def send(
+        self, body: bytes | Iterable[bytes], *, nonce: str | None = NONCE, headers: dict[str, str] | None = None
+    ) -> Answer:
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=60)
         path = "/b3lb/b/record/upload" + ("" if nonce is None else f"?nonce={nonce}")
         given = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}", **(headers or {})}
         try:
