@@ -31,6 +31,7 @@ from b3lb.storage.interface import (
     check_key,
     check_prefix,
 )
+from b3lb.storage.pieces import Pieces
 from b3lb.storage.s3_reader import S3Reader
 
 LEAST_PART_BYTES = 5 << 20
@@ -154,14 +155,15 @@ class S3Storage:
 
 
 class S3Writer:
-    """An object that is being sent, part by part; two parts are in memory at most."""
+    """An object that is being sent, part by part; one part is in memory, once."""
 
     def __init__(self, client: Any, bucket: Bucket, key: str, content_type: str) -> None:
         self._client = client
         self._target = {"Bucket": bucket.name, "Key": key}
         self._part_bytes = bucket.part_bytes
         self._content_type = content_type
-        self._buffer = bytearray()
+        self._pieces: list[bytearray] = []
+        self._waiting = 0
         self._digest = hashlib.sha256()
         self._upload: str | None = None
         self._parts: list[dict[str, Any]] = []
@@ -177,21 +179,23 @@ class S3Writer:
         """Add to it; a full part is sent at once."""
         self._digest.update(data)
         self.size += len(data)
-        self._buffer += data
-        while len(self._buffer) >= self._part_bytes:
-            part = bytes(memoryview(self._buffer)[: self._part_bytes])
-            del self._buffer[: self._part_bytes]
-            self._send(part)
+        view = memoryview(data)
+        while view:
+            taken = view[: self._part_bytes - self._waiting]
+            view = view[len(taken) :]
+            self._keep(taken)
+            if self._waiting == self._part_bytes:
+                self._send()
 
     def publish(self) -> StoredObject:
         """Complete it, and make sure that the server has all of it."""
         key = self._target["Key"]
         with faults(key):
             if self._upload is None:
-                self._client.put_object(**self._target, Body=bytes(self._buffer), ContentType=self._content_type)
+                self._client.put_object(**self._target, Body=Pieces(self._pieces), ContentType=self._content_type)
             else:
-                if self._buffer:
-                    self._send(bytes(self._buffer))
+                if self._waiting:
+                    self._send()
                 self._client.complete_multipart_upload(
                     **self._target, UploadId=self._upload, MultipartUpload={"Parts": self._parts}
                 )
@@ -203,18 +207,27 @@ class S3Writer:
 
     def discard(self) -> None:
         """Abort the upload unless it was published."""
-        self._buffer.clear()
+        self._pieces.clear()
         if self._upload is not None and not self._published:
             with contextlib.suppress(StorageError), faults():
                 self._client.abort_multipart_upload(**self._target, UploadId=self._upload)
 
-    def _send(self, part: bytes) -> None:
+    def _keep(self, data: memoryview) -> None:
+        # Pieces of about one size, however small they come: large ones would leave the allocator with holes.
+        if not self._pieces or len(self._pieces[-1]) + len(data) > CHUNK_BYTES:
+            self._pieces.append(bytearray())
+        self._pieces[-1] += data
+        self._waiting += len(data)
+
+    def _send(self) -> None:
         with faults(self._target["Key"]):
             if self._upload is None:
                 begun = self._client.create_multipart_upload(**self._target, ContentType=self._content_type)
                 self._upload = begun["UploadId"]
             number = len(self._parts) + 1
+            part = Pieces(self._pieces)
             sent = self._client.upload_part(**self._target, UploadId=self._upload, PartNumber=number, Body=part)
+        self._pieces, self._waiting = [], 0
         self._parts.append({"PartNumber": number, "ETag": sent["ETag"]})
 
     def __enter__(self) -> Self:
