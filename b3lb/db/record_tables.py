@@ -182,3 +182,26 @@ audit = sa.Table(
     sa.Index("audit_at_idx", "namespace", "at"),
     sa.Index("audit_subject_idx", "namespace", "subject"),
 )
+
+# Triggers of records and of the audit count here: whoever ends a rendering or deletes, it outlives the row.
+render_totals = sa.Table(
+    "render_totals",
+    metadata,
+    sa.Column("namespace", sa.Text, primary_key=True),
+    sa.Column("profile", sa.Text, primary_key=True),
+    sa.Column("state", sa.Text, primary_key=True, comment="RENDERED, FAILED or CANCELLED"),
+    sa.Column("reason", sa.Text, primary_key=True, comment="of a failure, else empty"),
+    count("renders"),
+    count("render_milliseconds", comment="spent on them, of RENDERED ones alone"),
+    count("video_milliseconds", comment="what they show"),
+)
+
+deletion_totals = sa.Table(
+    "deletion_totals",
+    metadata,
+    sa.Column("namespace", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("reason", sa.Text, primary_key=True),
+    count("deletions"),
+    count("bytes"),
+)

@@ -11,7 +11,15 @@ from sqlalchemy.dialects import postgresql
 
 from b3lb.db.columns import block, count, identity, integer, timestamp
 from b3lb.db.metadata import metadata
-from b3lb.db.record_tables import audit, callbacks, installation, record_sets, records
+from b3lb.db.record_tables import (
+    audit,
+    callbacks,
+    deletion_totals,
+    installation,
+    record_sets,
+    records,
+    render_totals,
+)
 from b3lb.db.run_tables import heartbeats, leases, release_rates, task_runs, task_totals
 
 __all__ = [
@@ -23,6 +31,7 @@ __all__ = [
     "cluster_states",
     "clusters",
     "counters",
+    "deletion_totals",
     "heartbeats",
     "installation",
     "leases",
@@ -35,6 +44,7 @@ __all__ = [
     "record_sets",
     "records",
     "release_rates",
+    "render_totals",
     "schema_version",
     "secret_states",
     "secrets",

@@ -19,9 +19,11 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from b3lb.db.farm_metrics import FarmMetrics, read_farm_metrics
+from b3lb.db.record_metrics import read_record_metrics
 from b3lb.db.secret_metrics import load_secret_metrics
 from b3lb.metrics.nodes import cluster_families, node_families
 from b3lb.metrics.queues import queue_families, task_families
+from b3lb.metrics.recordings import RecordingMetrics, recording_families
 from b3lb.metrics.tenants import SecretMetrics, tenant_families
 from b3lb_operator.database import Database
 from b3lb_operator.instruments import Instruments
@@ -40,17 +42,19 @@ _log = structlog.stdlib.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one look at the database found: the farms, and the API secrets by namespace."""
+    """What one look at the database found: the farms, the API secrets by namespace, and the recordings."""
 
     farms: FarmMetrics
     secrets: dict[str, list[SecretMetrics]] = field(default_factory=dict)
+    recordings: RecordingMetrics = field(default_factory=RecordingMetrics)
 
     @classmethod
     def at(cls, connection: sa.Connection, namespaces: Sequence[str]) -> Look:
-        """Look at the database: six statements, and one for each namespace."""
+        """Look at the database: seven statements, and one for each namespace."""
         return cls(
             read_farm_metrics(connection, namespaces),
             {namespace: load_secret_metrics(connection, namespace) for namespace in namespaces},
+            read_record_metrics(connection, namespaces),
         )
 
 
@@ -133,6 +137,7 @@ class MetricsPage:
         yield from node_families(nodes, farms.polls)
         yield from cluster_families(farms.clusters, nodes)
         yield from self._tenants(look)
+        yield from recording_families(self._namespaces, look.recordings)
 
     def _tenants(self, look: Look) -> Iterator[Metric]:
         """Yield the tenants' families; farms in several namespaces are told apart by one more label."""

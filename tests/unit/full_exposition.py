@@ -11,6 +11,15 @@ from b3lb.meetings.model import SecretTotals
 from b3lb.metrics.histograms import POLL_BOUNDS, RUNTIME_BOUNDS, bucket_counts
 from b3lb.metrics.nodes import ClusterSample, PollTimes
 from b3lb.metrics.queues import EnqueuedRuns, TaskTicks, TaskTotal
+from b3lb.metrics.recordings import (
+    Backlog,
+    Callbacks,
+    DeletionTotal,
+    RecordingMetrics,
+    RecordSets,
+    RenderTotal,
+    StoredBytes,
+)
 from b3lb.metrics.tenants import SecretMetrics
 from b3lb.resources.conditions import format_time
 from b3lb_operator.instruments import Instruments
@@ -61,7 +70,23 @@ def _look(now: datetime) -> Look:
         ticks=[TaskTicks(FARM, task, queue, ticks, 88.0, at) for task, queue in _ROUTES],
         polls=[PollTimes(FARM, bucket_counts([0.02, 0.3], POLL_BOUNDS), 0.32)],
     )
-    return Look(farms, {FARM: [_secret("UNI", 0, 95), _secret("UNI", 1, 95), _secret("FH", 1, 3)]})
+    secrets = [_secret("UNI", 0, 95), _secret("UNI", 1, 95), _secret("FH", 1, 3)]
+    return Look(farms, {FARM: secrets}, _recordings(at))
+
+
+def _recordings(at: float) -> RecordingMetrics:
+    return RecordingMetrics(
+        now=at,
+        sets=[RecordSets(FARM, "RENDERED", 12), RecordSets(FARM, "UPLOADED", 1)],
+        backlogs=[Backlog(FARM, 1, at - 120)],
+        stored=[StoredBytes(FARM, "UNI", kind, 2 << 30) for kind in ("archive", "video")],
+        renders=[
+            RenderTotal(FARM, "full-hd", "RENDERED", "", 12, 1_200_000, 7_200_000),
+            RenderTotal(FARM, "full-hd", "FAILED", "ArchiveCorrupt", 1, 0, 0),
+        ],
+        callbacks=[Callbacks(FARM, "PENDING", 1, at - 30)],
+        deletions=[DeletionTotal(FARM, "record-set", "PastHold", 3, 1 << 30)],
+    )
 
 
 def _secret(slug: str, sub_id: int, attendees: int) -> SecretMetrics:

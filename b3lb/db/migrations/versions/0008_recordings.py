@@ -13,6 +13,40 @@ down_revision = "0007"
 branch_labels = None
 depends_on = None
 
+# A rendering that is over counts once, also when the same record is rendered again; what is restored is no rendering.
+_COUNT_RENDERS = """
+CREATE FUNCTION count_renders() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO render_totals (namespace, profile, state, reason, renders, render_milliseconds, video_milliseconds)
+  SELECT record_sets.namespace, over.profile, over.state,
+    CASE WHEN over.state = 'FAILED' THEN over.reason ELSE '' END, count(*),
+    coalesce(sum(greatest(extract(epoch FROM over.finished_at - over.started_at) * 1000, 0))
+      FILTER (WHERE over.state = 'RENDERED'), 0),
+    coalesce(sum(over.duration_milliseconds) FILTER (WHERE over.state = 'RENDERED'), 0)
+  FROM entered AS over JOIN before ON before.id = over.id AND before.state <> over.state
+    JOIN record_sets ON record_sets.id = over.record_set_id
+  WHERE over.state IN ('RENDERED', 'FAILED', 'CANCELLED')
+  GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
+  ON CONFLICT (namespace, profile, state, reason) DO UPDATE SET renders = render_totals.renders + excluded.renders,
+    render_milliseconds = render_totals.render_milliseconds + excluded.render_milliseconds,
+    video_milliseconds = render_totals.video_milliseconds + excluded.video_milliseconds;
+  RETURN NULL;
+END
+$$
+"""
+_COUNT_DELETIONS = """
+CREATE FUNCTION count_deletions() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO deletion_totals (namespace, kind, reason, deletions, bytes)
+  SELECT namespace, kind, reason, count(*), sum(bytes) FROM entered WHERE action = 'delete'
+  GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
+  ON CONFLICT (namespace, kind, reason) DO UPDATE SET deletions = deletion_totals.deletions + excluded.deletions,
+    bytes = deletion_totals.bytes + excluded.bytes;
+  RETURN NULL;
+END
+$$
+"""
+
 
 def upgrade() -> None:
     """Bring schema version 7 to version 8; programs of older versions go on working."""
@@ -22,6 +56,7 @@ def upgrade() -> None:
     _create_records()
     _create_callbacks()
     _create_audit()
+    _create_totals()
 
 
 def _extend_configuration() -> None:
@@ -275,3 +310,39 @@ def _create_audit() -> None:
     )
     op.create_index("audit_at_idx", "audit", ["namespace", "at"])
     op.create_index("audit_subject_idx", "audit", ["namespace", "subject"])
+
+
+def _create_totals() -> None:
+    def texts(*names: str) -> list[sa.Column[Any]]:
+        return [sa.Column(name, sa.Text(), nullable=False) for name in names]
+
+    def count(name: str, comment: str | None = None) -> sa.Column[Any]:
+        return sa.Column(name, sa.BigInteger(), server_default=sa.text("0"), nullable=False, comment=comment)
+
+    op.create_table(
+        "render_totals",
+        *texts("namespace", "profile"),
+        sa.Column("state", sa.Text(), nullable=False, comment="RENDERED, FAILED or CANCELLED"),
+        sa.Column("reason", sa.Text(), nullable=False, comment="of a failure, else empty"),
+        count("renders"),
+        count("render_milliseconds", "spent on them, of RENDERED ones alone"),
+        count("video_milliseconds", "what they show"),
+        sa.PrimaryKeyConstraint("namespace", "profile", "state", "reason", name=op.f("render_totals_pkey")),
+    )
+    op.create_table(
+        "deletion_totals",
+        *texts("namespace", "kind", "reason"),
+        count("deletions"),
+        count("bytes"),
+        sa.PrimaryKeyConstraint("namespace", "kind", "reason", name=op.f("deletion_totals_pkey")),
+    )
+    op.execute(_COUNT_RENDERS)
+    op.execute(_COUNT_DELETIONS)
+    op.execute(
+        "CREATE TRIGGER records_count AFTER UPDATE ON records"
+        " REFERENCING OLD TABLE AS before NEW TABLE AS entered FOR EACH STATEMENT EXECUTE FUNCTION count_renders()"
+    )
+    op.execute(
+        "CREATE TRIGGER audit_count AFTER INSERT ON audit"
+        " REFERENCING NEW TABLE AS entered FOR EACH STATEMENT EXECUTE FUNCTION count_deletions()"
+    )

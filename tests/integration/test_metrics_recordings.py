@@ -1,0 +1,121 @@
+"""What the metrics say of recordings on a real database: one statement, counters that outlive what they counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from b3lb.db.engine import count_statements
+from b3lb.db.record_deletion import Deletion, write_audit
+from b3lb.db.record_metrics import read_record_metrics
+from b3lb.metrics.recordings import (
+    Backlog,
+    DeletionTotal,
+    RecordingMetrics,
+    RecordSets,
+    RenderTotal,
+    StoredBytes,
+    recording_families,
+)
+from tests.integration.database_farm import Farm
+from tests.integration.recordings_stage import Recordings
+
+pytestmark = pytest.mark.integration
+
+
+def look(farm: Farm, *namespaces: str) -> RecordingMetrics:
+    with farm.engine.connect() as connection:
+        return read_record_metrics(connection, namespaces or ("default",))
+
+
+def profiles(farm: Farm) -> None:
+    farm.run("UPDATE records SET profile = 'standard'")
+    with farm.engine.begin() as connection:
+        connection.execute(
+            sa.text(
+                "INSERT INTO record_profiles (namespace, name, uid, generation, is_default, spec)"
+                " VALUES ('default', 'standard', 'u', 1, true, '{}')"
+            )
+        )
+
+
+def end(farm: Farm, state: str, **values: Any) -> None:
+    farm.run("UPDATE records SET state = 'RENDERING', started_at = now() - interval '30 seconds'")
+    farm.run(
+        "UPDATE records SET state = :state, finished_at = started_at + interval '30 seconds', reason = :reason,"
+        " duration_milliseconds = 60000",
+        state=state,
+        reason=values.get("reason"),
+    )
+
+
+def test_an_empty_farm_has_a_series_of_each_state(farm: Farm) -> None:
+    families = {family.name: family for family in recording_families(["default"], look(farm))}
+    states = {sample.labels["state"]: sample.value for sample in families["b3lb_record_sets"].samples}
+    assert states == dict.fromkeys(("UPLOADED", "RENDERING", "RENDERED", "FAILED", "DELETING"), 0)
+    assert [sample.value for sample in families["b3lb_record_oldest_seconds"].samples] == [0]
+
+
+def test_states_backlog_and_bytes_are_those_of_the_namespace_and_of_tenants_that_there_are(farm: Farm) -> None:
+    recordings = Recordings(farm)
+    recordings.add("r-1")
+    waiting = recordings.add("r-2", state="UPLOADED")
+    paused = recordings.add("r-3", state="UPLOADED")
+    stranger = recordings.add("r-4", of=None)
+    recordings.add("r-5", namespace="elsewhere")
+    farm.run("DELETE FROM records WHERE record_set_id = ANY(:ids)", ids=[waiting, paused])
+    farm.run("UPDATE record_sets SET paused = true WHERE id = :id", id=paused)
+    farm.run("UPDATE record_sets SET tenant_slug = 'NOBODY' WHERE id = :id", id=stranger)
+    found = look(farm)
+    assert set(found.sets) == {RecordSets("default", "RENDERED", 2), RecordSets("default", "UPLOADED", 2)}
+    ((backlog,),) = (found.backlogs,)
+    assert (backlog.namespace, backlog.videos) == ("default", 1)
+    assert found.now - (backlog.oldest_at or 0) < 60
+    assert set(found.stored) == {
+        StoredBytes("default", "UNI", "archive", 3000),
+        StoredBytes("default", "UNI", "video", 500),
+        StoredBytes("default", "", "archive", 1000),
+        StoredBytes("default", "", "video", 500),
+    }
+    assert {item.namespace for item in look(farm, "default", "elsewhere").sets} == {"default", "elsewhere"}
+
+
+def test_a_backlog_without_anything_that_waits_has_no_age(farm: Farm) -> None:
+    Recordings(farm).add("r-1")
+    assert look(farm).backlogs == [Backlog("default", 0, None)]
+
+
+def test_renderings_count_by_how_they_ended_and_outlive_their_rows(farm: Farm) -> None:
+    Recordings(farm).add("r-1")
+    profiles(farm)
+    assert look(farm).renders == [], "what a test or a rebuild puts in was not rendered"
+    end(farm, "FAILED", reason="OutOfMemory")
+    end(farm, "FAILED", reason="OutOfMemory")
+    end(farm, "RENDERED")
+    farm.run("DELETE FROM records")
+    farm.run("DELETE FROM record_sets")
+    assert set(look(farm).renders) == {
+        RenderTotal("default", "standard", "FAILED", "OutOfMemory", 2, 0, 0),
+        RenderTotal("default", "standard", "RENDERED", "", 1, 30_000, 60_000),
+    }
+    farm.run("UPDATE record_profiles SET deleted_at = now()")
+    assert look(farm).renders == []
+
+
+def test_deletions_count_by_reason_and_outlive_the_audit(farm: Farm) -> None:
+    lines = [Deletion(subject=f"r-{n}", kind="record-set", reason="PastHold", actor="test", size=10) for n in range(3)]
+    with farm.engine.begin() as connection:
+        write_audit(connection, "default", lines)
+    farm.run("DELETE FROM audit")
+    assert look(farm).deletions == [DeletionTotal("default", "record-set", "PastHold", 3, 30)]
+
+
+def test_it_is_one_statement(farm: Farm) -> None:
+    recordings = Recordings(farm)
+    for number in range(20):
+        recordings.add(f"r-{number}")
+    with farm.engine.connect() as connection, count_statements(farm.engine) as counter:
+        read_record_metrics(connection, ["default"])
+    assert counter.count == 1
