@@ -168,18 +168,17 @@ def write_deliveries(connection: sa.Connection, deliveries: Mapping[int, Deliver
     return connection.execute(_WRITE, {"rows": dump(rows)}).rowcount
 
 
-_READ = (
-    sa.select(_C.kind, _C.record_id, _C.url, _C.state, *[_C[name] for name in _DELIVERY], _C.finished_at)
-    .where(_C.namespace == sa.bindparam("namespace", type_=sa.Text))
-    .order_by(_C.created_at.desc(), _C.id.desc())
-    .limit(sa.bindparam("most", type_=sa.Integer))
-)
+_namespaces: sa.BindParameter[Any] = sa.bindparam("namespaces", type_=sa.ARRAY(sa.Text))
+_READ = sa.select(
+    *(_C.namespace, _C.kind, _C.record_id, _C.url, _C.state), *[_C[name] for name in _DELIVERY], _C.finished_at
+).order_by(_C.created_at.desc(), _C.id.desc())
 
 
 @dataclass(frozen=True, slots=True)
 class ShownCallback:
     """A callback as people see it."""
 
+    namespace: str
     kind: str
     record_id: str
     url: str
@@ -188,17 +187,36 @@ class ShownCallback:
 
 def read_callbacks(connection: sa.Connection, namespace: str, *, most: int = 50) -> Sequence[ShownCallback]:
     """Return the newest callbacks, newest first: one statement."""
-    rows = connection.execute(_READ, {"namespace": namespace, "most": most}).mappings()
-    return [
-        ShownCallback(
-            row["kind"],
-            row["record_id"],
-            row["url"],
-            Delivery(
-                state=CallbackState(row["state"]),
-                finished_at=row["finished_at"],
-                **{name: row[name] for name in _DELIVERY},
-            ),
-        )
-        for row in rows
-    ]
+    return latest_callbacks(connection, [namespace], most=most)
+
+
+def latest_callbacks(
+    connection: sa.Connection,
+    namespaces: Sequence[str],
+    *,
+    record_ids: Sequence[str] | None = None,
+    state: str | None = None,
+    most: int = 50,
+) -> Sequence[ShownCallback]:
+    """Return the newest callbacks of some namespaces, newest first: one statement.
+
+    Args:
+        connection: To the database.
+        namespaces: Where to look.
+        record_ids: Only those of these recordings; None: of all.
+        state: Only those in this state; None: in any.
+        most: How many at most.
+    """
+    statement = _READ.where(_C.namespace == sa.any_(_namespaces)).limit(most)
+    if record_ids is not None:
+        statement = statement.where(_C.record_id == sa.any_(sa.literal(list(record_ids), sa.ARRAY(sa.Text))))
+    if state is not None:
+        statement = statement.where(_C.state == state)
+    return [_shown(row) for row in connection.execute(statement, {"namespaces": list(namespaces)}).mappings()]
+
+
+def _shown(row: Mapping[Any, Any]) -> ShownCallback:
+    delivery = Delivery(
+        state=CallbackState(row["state"]), finished_at=row["finished_at"], **{name: row[name] for name in _DELIVERY}
+    )
+    return ShownCallback(row["namespace"], row["kind"], row["record_id"], row["url"], delivery)

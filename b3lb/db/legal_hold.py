@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -71,6 +71,7 @@ class AuditLine:
     """A line of the audit; ``id`` grows with time."""
 
     id: int
+    namespace: str
     at: datetime
     action: str
     kind: str
@@ -102,6 +103,37 @@ def read_audit(connection: sa.Connection, namespace: str, *, after: int = 0, mos
     """Return the lines after one, oldest first: one statement. Who tells of each goes on from the last it told of."""
     rows = connection.execute(_AFTER, {"namespace": namespace, "after": after, "most": most}).mappings()
     return [AuditLine(**row) for row in rows]
+
+
+_LATEST = (
+    sa.select(*_COLUMNS)
+    .where(_A.namespace == sa.any_(sa.bindparam("namespaces", type_=sa.ARRAY(sa.Text))))
+    .order_by(_A.id.desc())
+)
+
+
+def latest_audit(
+    connection: sa.Connection,
+    namespaces: Sequence[str],
+    *,
+    subject: str | None = None,
+    action: str | None = None,
+    most: int = 50,
+) -> list[AuditLine]:
+    """Return the newest lines of some namespaces, newest first: one statement.
+
+    Args:
+        connection: To the database.
+        namespaces: Where to look.
+        subject: Only those about this record ID or storage key; None: about any.
+        action: Only those of this action; None: of any.
+        most: How many at most.
+    """
+    statement = _LATEST.limit(most)
+    for column, value in ((_A.subject, subject), (_A.action, action)):
+        if value is not None:
+            statement = statement.where(column == value)
+    return [AuditLine(**row) for row in connection.execute(statement, {"namespaces": list(namespaces)}).mappings()]
 
 
 @dataclass(frozen=True, slots=True)

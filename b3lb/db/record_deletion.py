@@ -95,7 +95,9 @@ _tenant = sa.or_(
         tenants.c.name == sa.func.lower(_S.tenant_slug),
     ),
 )
-_held = record_sets.outerjoin(secrets, secrets.c.id == _S.secret_id).outerjoin(tenants, _tenant)
+HELD = record_sets.outerjoin(secrets, secrets.c.id == _S.secret_id).outerjoin(tenants, _tenant)
+"""Record sets with the API secret and the tenant whose days decide how long they are kept."""
+
 # Least of nulls and a number is the number: what is kept for ever is null, and not compared.
 _days = sa.func.least(sa.func.nullif(tenants.c.hold_days, 0), sa.func.nullif(secrets.c.hold_days, 0))
 _over = _S.ended_at < sa.func.clock_timestamp() - sa.func.make_interval(0, 0, 0, _days)
@@ -105,7 +107,7 @@ _PAST_HOLD = (
         sa.func.coalesce(tenants.c.hold_days, 0).label("tenant_days"),
         sa.func.coalesce(secrets.c.hold_days, 0).label("secret_days"),
     )
-    .select_from(_held)
+    .select_from(HELD)
     .where(_S.namespace == _namespace, _settled, sa.not_(_S.legal_hold), _over)
     .order_by(_S.ended_at, _S.id)
     .limit(MOST_RECORD_SETS)

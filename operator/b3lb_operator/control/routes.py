@@ -20,6 +20,7 @@ from b3lb_operator.control.overview import overview
 from b3lb_operator.control.ping import ping
 from b3lb_operator.control.questions import ControlError, Question, check_parameters
 from b3lb_operator.control.queues import active_queues, queues
+from b3lb_operator.control.recordings import audit, callbacks, recording, recordings
 from b3lb_operator.control.requests import request_outcome
 from b3lb_operator.control.runs import active, run, runs, scheduled
 from b3lb_operator.control.tasks import registered, stats
@@ -66,6 +67,10 @@ ROUTES: tuple[Route, ...] = (
     Route("/tenants/{slug}/metrics", tenant_metrics),
     Route("/accounting", accounting, ("namespace", "tenant", "month")),
     Route("/meetings", meetings, ("namespace", "secret")),
+    Route("/recordings", recordings, ("namespace", "tenant", "state", "record", "limit")),
+    Route("/recordings/{id}", recording),
+    Route("/callbacks", callbacks, ("namespace", "record", "state", "limit")),
+    Route("/audit", audit, ("namespace", "record", "action", "limit")),
     Route("/requests/{id}", request_outcome),
     Route("/overview", overview),
     Route("/doctor", doctor, early=True),
