@@ -18,6 +18,7 @@ Cell = Callable[[Item, datetime | None], str]
 UNKNOWN = "-"
 _NAME_COLUMNS = 40
 _TEXT_COLUMNS = 72
+_KIBI = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,11 @@ def seconds(heading: str, name: str, *, wide: bool = False) -> Column:
     return Column(heading, lambda item, _now: span(item.get(name)), right=True, wide=wide)
 
 
+def size(heading: str, name: str, *, wide: bool = False) -> Column:
+    """Return a column with a field's bytes: ``1.2 GiB``."""
+    return Column(heading, lambda item, _now: bytes_text(item.get(name)), right=True, wide=wide)
+
+
 def age(heading: str, name: str, *, wide: bool = False) -> Column:
     """Return a column that says how long ago the moment in a field is, or in how long it comes."""
     return Column(heading, lambda item, now: since(item.get(name), now), right=True, wide=wide)
@@ -101,6 +107,17 @@ def span(value: float | None) -> str:
     if value < 10:  # noqa: PLR2004 - where a fraction still matters
         return f"{value:.3g}s" if value < 1 else f"{value:.1f}s"
     return ago(timedelta(seconds=value))
+
+
+def bytes_text(number: float | None) -> str:
+    """Return bytes for people: ``512 B``, ``1.2 GiB``."""
+    if number is None:
+        return UNKNOWN
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if number < _KIBI:
+            return f"{number:.0f} {unit}" if unit == "B" or number >= 100 else f"{number:.3g} {unit}"  # noqa: PLR2004 - three digits
+        number /= _KIBI
+    return f"{number:.3g} TiB"
 
 
 def moment(value: object) -> datetime | None:

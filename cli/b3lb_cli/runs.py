@@ -92,13 +92,22 @@ def run(options: argparse.Namespace) -> None:
     Raises:
         CommandError: There is no such task, or the run that was waited for did not succeed.
     """
-    source = _source(options)
+    source = runs_source(options)
     if options.file is None:
         found = source.enqueue(options.task, options.arguments, options.priority)
     else:
         from b3lb_cli.workflow_file import read_workflow  # noqa: PLC0415 - few commands need it
 
         found = source.enqueue_workflow(read_workflow(options.file), options.priority)
+    print_run(source, found, options)
+
+
+def print_run(source: Runs, found: Mapping[str, Any], options: argparse.Namespace) -> None:
+    """Print a run that was enqueued; with ``--wait`` when it is over.
+
+    Raises:
+        CommandError: The run that was waited for did not succeed.
+    """
     if not options.wait:
         _print(found, options.output)
         return
@@ -118,7 +127,7 @@ def runs(options: argparse.Namespace) -> None:
     Raises:
         CommandError: There is no such queue, task or state.
     """
-    found = _source(options).runs(
+    found = runs_source(options).runs(
         queue=options.queue, task=options.task, state=options.state, parent=options.of, limit=options.limit
     )
     write_listing(LISTING, found, options.output)
@@ -130,7 +139,7 @@ def result(options: argparse.Namespace) -> None:
     Raises:
         CommandError: There is none with this ID.
     """
-    _print(_source(options).run(options.run), options.output)
+    _print(runs_source(options).run(options.run), options.output)
 
 
 def revoke(options: argparse.Namespace) -> None:
@@ -139,7 +148,7 @@ def revoke(options: argparse.Namespace) -> None:
     Raises:
         CommandError: There is none with this ID, or it is over.
     """
-    _print(_source(options).revoke(options.run), options.output)
+    _print(runs_source(options).revoke(options.run), options.output)
 
 
 def purge(options: argparse.Namespace) -> None:
@@ -148,14 +157,15 @@ def purge(options: argparse.Namespace) -> None:
     Raises:
         CommandError: There is no such queue.
     """
-    revoked = _source(options).purge(options.queue)
+    revoked = runs_source(options).purge(options.queue)
     if options.output == "table":
         sys.stdout.write(f"{revoked} waiting run{'' if revoked == 1 else 's'} revoked\n")
     else:
         write_document({"queue": options.queue, "revoked": revoked}, options.output)
 
 
-def _source(options: argparse.Namespace) -> Runs:
+def runs_source(options: argparse.Namespace) -> Runs:
+    """Return where runs are: the database, or the operator."""
     # Either way takes as long to import as all the rest: only the one that is needed is.
     if by_database(options):
         from b3lb_cli.database_runs import DatabaseRuns  # noqa: PLC0415 - see above

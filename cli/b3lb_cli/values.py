@@ -13,6 +13,7 @@ from uuid import UUID
 T = TypeVar("T")
 
 LONGEST_WAIT_SECONDS = 86_400.0
+LONGEST_RECORD_ID = 256
 
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _OBJECT = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
@@ -60,6 +61,17 @@ def tenant_name(text: str) -> str:
         ValueError: No tenant can have it.
     """
     return object_name(text.lower())
+
+
+def name_of_recording(text: str) -> str:
+    """Return ``text`` if it can be a record ID, BBB's internal meeting ID.
+
+    Raises:
+        ValueError: It cannot.
+    """
+    if not text or len(text) > LONGEST_RECORD_ID or not text.isprintable() or " " in text:
+        raise ValueError(f"a record ID has at most {LONGEST_RECORD_ID} characters, and no blank")
+    return text
 
 
 def number(least: int, greatest: int) -> Callable[[str], int]:

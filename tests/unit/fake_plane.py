@@ -86,6 +86,8 @@ class FakePlane:
         return found if isinstance(found, tuple) else found()
 
     def patch(self, path: str, patch: dict[str, Any]) -> Answer:
+        if "spec" in patch:
+            self.patches.append((path, patch))
         if path in self.answers:
             return self._answered(path)
         self.patches.append((path, patch))
