@@ -7,32 +7,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
+from dev.dashboard_panel import NAMESPACES, Panel
+from dev.dashboard_recordings import RECORDINGS
+
 _NODES = 'namespace=~"$namespace",cluster=~"$cluster"'
-_QUEUES = 'namespace=~"$namespace"'
 _NODE = "{{namespace}}/{{node}}"
 _QUEUE = "{{namespace}}/{{queue}}"
 _TASK = "{{queue}} {{task}}"
 _WIDTH = 24
 _DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
-
-
-@dataclass(frozen=True, slots=True)
-class Panel:
-    """One panel: its expressions with the legends of their series; ``width`` in 24ths, ``height`` in Grafana's rows.
-
-    ``unit`` is one of Grafana's (https://github.com/grafana/grafana/blob/main/packages/grafana-data/src/valueFormats).
-    """
-
-    title: str
-    queries: tuple[tuple[str, str], ...]
-    unit: str = "short"
-    kind: str = "timeseries"
-    width: int = 8
-    height: int = 8
-    text: str = ""
 
 
 def _stat(title: str, expression: str, *, unit: str = "short", text: str = "") -> Panel:
@@ -58,7 +43,7 @@ def _of_states(name: str) -> str:
 
 
 def _poll_quantile(share: float) -> str:
-    buckets = f"rate(b3lb_node_poll_seconds_bucket{{{_QUEUES}}}[$__rate_interval])"
+    buckets = f"rate(b3lb_node_poll_seconds_bucket{{{NAMESPACES}}}[$__rate_interval])"
     return f"histogram_quantile({share}, sum by (namespace, le) ({buckets}))"
 
 
@@ -85,12 +70,16 @@ def _of_tenants(name: str) -> str:
 
 
 def _quantile(share: float) -> str:
-    buckets = f"rate(b3lb_task_runtime_seconds_bucket{{{_QUEUES}}}[15m])"
+    buckets = f"rate(b3lb_task_runtime_seconds_bucket{{{NAMESPACES}}}[15m])"
     return f"histogram_quantile({share}, sum by (queue, task, le) ({buckets}))"
 
 
+def _since_success() -> str:
+    return f"time() - max by (namespace, queue) (b3lb_queue_last_success_timestamp_seconds{{{NAMESPACES}}})"
+
+
 def _runs(state: str, window: str) -> str:
-    return f'sum by (queue, task) (increase(b3lb_task_total{{{_QUEUES},state=~"{state}"}}[{window}]))'
+    return f'sum by (queue, task) (increase(b3lb_task_total{{{NAMESPACES},state=~"{state}"}}[{window}]))'
 
 
 def _own(expression: str) -> str:
@@ -174,23 +163,23 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
         (
             Panel(
                 "Work gets done",
-                ((f"max by (namespace, queue) (b3lb_worker_up{{{_QUEUES}}})", _QUEUE),),
+                ((f"max by (namespace, queue) (b3lb_worker_up{{{NAMESPACES}}})", _QUEUE),),
                 kind="stat",
                 height=6,
                 text="1: a run succeeded within the last three periods. 0: it did not, or the queue is suspended.",
             ),
-            Panel("Depth", ((f"max by (namespace, queue) (b3lb_queue_length{{{_QUEUES}}})", _QUEUE),), height=6),
-            Panel("At work", ((f"max by (namespace, queue) (b3lb_queue_active{{{_QUEUES}}})", _QUEUE),), height=6),
+            Panel("Depth", ((f"max by (namespace, queue) (b3lb_queue_length{{{NAMESPACES}}})", _QUEUE),), height=6),
+            Panel("At work", ((f"max by (namespace, queue) (b3lb_queue_active{{{NAMESPACES}}})", _QUEUE),), height=6),
             Panel(
                 "Longest wait",
-                ((f"max by (namespace, queue) (b3lb_queue_oldest_waiting_seconds{{{_QUEUES}}})", _QUEUE),),
+                ((f"max by (namespace, queue) (b3lb_queue_oldest_waiting_seconds{{{NAMESPACES}}})", _QUEUE),),
                 unit="s",
             ),
             Panel(
                 "Since the last success",
                 (
                     (
-                        f"time() - max by (namespace, queue) (b3lb_queue_last_success_timestamp_seconds{{{_QUEUES}}})",
+                        _since_success(),
                         _QUEUE,
                     ),
                 ),
@@ -211,6 +200,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
             ),
         ),
     ),
+    RECORDINGS,
     (
         "Tenants",
         (
@@ -306,7 +296,7 @@ def _variables() -> Iterator[dict[str, Any]]:
     yield {"type": "datasource", "name": "datasource", "label": "Data source", "query": "prometheus"}
     for name, query in (
         ("namespace", "label_values(b3lb_queue_suspended, namespace)"),
-        ("cluster", f"label_values(b3lb_cluster_nodes{{{_QUEUES}}}, cluster)"),
+        ("cluster", f"label_values(b3lb_cluster_nodes{{{NAMESPACES}}}, cluster)"),
     ):
         yield {
             "type": "query",

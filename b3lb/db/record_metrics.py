@@ -50,11 +50,11 @@ _READ = sa.text(
     UNION ALL
     SELECT 'renders', namespace, ARRAY[profile, state, reason],
         ARRAY[renders, render_milliseconds, video_milliseconds]::float8[]
-    FROM render_totals WHERE namespace = ANY(:namespaces) AND EXISTS (
+    FROM render_totals WHERE namespace = ANY(:namespaces) AND (profile = '' OR EXISTS (
         SELECT FROM record_profiles
         WHERE record_profiles.namespace = render_totals.namespace AND record_profiles.name = render_totals.profile
             AND record_profiles.deleted_at IS NULL
-    )
+    ))
     UNION ALL
     SELECT 'callbacks', namespace, ARRAY[state], ARRAY[count(*), extract(epoch FROM min(created_at))]::float8[]
     FROM callbacks WHERE namespace = ANY(:namespaces) AND state <> 'DELIVERED' GROUP BY namespace, state

@@ -125,7 +125,9 @@ def _sets(namespaces: Iterable[str], found: RecordingMetrics) -> Iterator[Metric
 
 def _renders(totals: Iterable[RenderTotal]) -> Iterator[Metric]:
     renders = CounterMetricFamily(
-        "b3lb_renders", "Renderings that ended so", labels=("namespace", "profile", "state", "reason")
+        "b3lb_renders",
+        "Renderings that ended so; without a profile where there was none",
+        labels=("namespace", "profile", "state", "reason"),
     )
     profile = ("namespace", "profile")
     spent = CounterMetricFamily(
@@ -135,6 +137,8 @@ def _renders(totals: Iterable[RenderTotal]) -> Iterator[Metric]:
     times: dict[tuple[str, str], list[float]] = defaultdict(lambda: [0.0, 0.0])
     for total in totals:
         renders.add_metric((total.namespace, total.profile, total.state, total.reason), total.renders)
+        if not total.profile:
+            continue
         of_profile = times[total.namespace, total.profile]
         of_profile[0] += total.render_milliseconds
         of_profile[1] += total.video_milliseconds

@@ -19,7 +19,7 @@ RENDER = f'{RECORD},task="render"'
 FIRST, SECOND = 'namespace="b3lb",job="operator",pod="a"', 'namespace="b3lb",job="operator",pod="b"'
 OF_QUEUE = {"namespace": "farm", "queue": "core"}
 OF_TICK = {**OF_QUEUE, "task": "check-nodes"}
-OF_RECORD = {"namespace": "farm", "queue": "record"}
+OF_FARM = {"namespace": "farm"}
 OF_CLUSTER = {"namespace": "farm", "cluster": "default"}
 OF_OPERATOR = {"namespace": "b3lb", "job": "operator"}
 WARNING, CRITICAL = "warning", "critical"
@@ -139,23 +139,53 @@ def _tasks() -> list[Case]:
 
 
 def _recordings() -> list[Case]:
-    alert = "B3LBRenderFailed"
-    up, oldest = f"b3lb_worker_up{{{RECORD}}}", f"b3lb_queue_oldest_waiting_seconds{{{RECORD}}}"
-    labels = {**OF_RECORD, "task": "render"}
-    failed = (Firing(WARNING, "A recording of farm farm could not be rendered", labels),)
-    failure = f'b3lb_task_total{{{RENDER},state="FAILURE"}}'
-    first = f'b3lb_task_total{{{RENDER},state="FAILURE",pod="a"}}'
-    second = f'b3lb_task_total{{{RENDER},state="FAILURE",pod="b"}}'
-    succeeded = f'b3lb_task_total{{{RENDER},state="SUCCESS"}}'
-    late = (Firing(WARNING, "A recording of farm farm has been waiting for 6h 0m 1s", OF_RECORD),)
+    sets, oldest = 'b3lb_record_sets{namespace="farm",state="FAILED"}', 'b3lb_record_oldest_seconds{namespace="farm"}'
+    labels = {"namespace": "farm", "profile": "full-hd", "reason": "Timeout"}
+    failed = (Firing(WARNING, "A recording of farm farm could not be rendered: Timeout", labels),)
+
+    def renders(state: str, reason: str, pod: str = "") -> str:
+        of = f'namespace="farm",profile="full-hd",state="{state}",reason="{reason}"'
+        return f"b3lb_renders_total{{{of}{f',pod={chr(34)}{pod}{chr(34)}' if pod else ''}}}"
+
+    failure, success = renders("FAILED", "Timeout"), renders("RENDERED", "")
+    first, second = renders("FAILED", "Timeout", "a"), renders("FAILED", "Timeout", "b")
+    memory = renders("FAILED", "OutOfMemory")
+    text = "A rendering with profile full-hd in farm farm ran out of memory"
+    killed = (Firing(WARNING, text, {"namespace": "farm", "profile": "full-hd"}),)
+    late = (Firing(WARNING, "A recording of farm farm has been waiting for 6h 0m 1s", OF_FARM),)
+    alert, lack = "B3LBRenderFailed", "B3LBRenderOutOfMemory"
     return [
-        Case(alert, "the first failure ever", {up: "1x20", failure: "_x9 1x10"}, {80: (), 90: failed, 160: ()}, 10),
-        Case(alert, "one more failure", {up: "1x20", failure: "3x8 4x10"}, {80: (), 90: failed, 160: ()}, 10),
-        Case(alert, "another pod of the operator", {up: "1x20", first: "3x8 stale", second: "_x9 3x9"}, {100: ()}, 10),
-        Case(alert, "an old failure seen for the first time", {up: "1x20", failure: "3x20"}, {20: (), 100: ()}, 10),
-        Case(alert, "a success", {up: "1x20", succeeded: "_x9 1x10"}, {90: ()}, 10),
+        Case(alert, "the first failure ever", {sets: "1x20", failure: "_x9 1x10"}, {80: (), 90: failed, 160: ()}, 10),
+        Case(alert, "one more failure", {sets: "1x20", failure: "3x8 4x10"}, {80: (), 90: failed, 160: ()}, 10),
+        Case(
+            alert, "another pod of the operator", {sets: "1x20", first: "3x8 stale", second: "_x9 3x9"}, {100: ()}, 10
+        ),
+        Case(alert, "an old failure seen for the first time", {sets: "1x20", failure: "3x20"}, {20: (), 100: ()}, 10),
+        Case(alert, "a success", {sets: "1x20", success: "_x9 1x10"}, {90: ()}, 10),
+        Case(alert, "a lack of memory, which has its own", {sets: "1x20", memory: "_x9 1x10"}, {90: ()}, 10),
+        Case(lack, "once", {sets: "1x20", memory: "_x9 1x10"}, {80: (), 90: killed, 160: ()}, 10),
+        Case(lack, "another failure", {sets: "1x20", failure: "_x9 1x10"}, {90: ()}, 10),
         Case("B3LBRenderWaiting", "longer than 6 hours", {oldest: "21601x20"}, {9: (), 10: late}),
         Case("B3LBRenderWaiting", "6 hours", {oldest: "21600x20"}, {20: ()}),
+    ]
+
+
+def _deliveries() -> list[Case]:
+    oldest = 'b3lb_callback_oldest_seconds{namespace="farm"}'
+    given_up = 'b3lb_callbacks{namespace="farm",state="FAILED"}'
+    full = 'b3lb_api_uploads_total{namespace="farm",pod="api-1",outcome="StorageFull"}'
+    stored = 'b3lb_api_uploads_total{namespace="farm",pod="api-1",outcome="Stored"}'
+    untold = (Firing(WARNING, "Front ends of farm farm cannot be told that recordings are ready", OF_FARM),)
+    refused = (Firing(CRITICAL, "The storage of farm farm is full: recordings are refused", OF_FARM),)
+    failing, storage = "B3LBCallbacksFailing", "B3LBUploadStorageFull"
+    return [
+        Case(failing, "longer than an hour", {oldest: "3601x20"}, {9: (), 10: untold}),
+        Case(failing, "an hour", {oldest: "3600x20"}, {20: ()}),
+        Case(failing, "one more given up", {given_up: "2x80 3x80"}, {80: (), 92: untold, 150: ()}),
+        Case(failing, "one given up long ago", {given_up: "2x160"}, {150: ()}),
+        Case(storage, "the first refusal", {full: "_x5 1x50"}, {4: (), 6: refused, 50: ()}),
+        Case(storage, "one more", {full: "1x40 2x40"}, {35: (), 42: refused, 75: ()}),
+        Case(storage, "uploads that are stored", {stored: "0+1x40"}, {35: ()}),
     ]
 
 
@@ -282,6 +312,7 @@ CASES = (
     *_slow(),
     *_tasks(),
     *_recordings(),
+    *_deliveries(),
     *_nodes(),
     *_clusters(),
     *_operator(),

@@ -104,6 +104,14 @@ def test_renderings_count_by_how_they_ended_and_outlive_their_rows(farm: Farm) -
     assert look(farm).renders == []
 
 
+def test_a_record_set_without_a_profile_counts_as_a_failure_of_none(farm: Farm) -> None:
+    found = Recordings(farm).add("r-1", state="UPLOADED")
+    farm.run("DELETE FROM records")
+    for state in ("FAILED", "UPLOADED", "FAILED"):
+        farm.run("UPDATE record_sets SET state = :state WHERE id = :id", state=state, id=found)
+    assert look(farm).renders == [RenderTotal("default", "", "FAILED", "NoProfile", 2, 0, 0)]
+
+
 def test_deletions_count_by_reason_and_outlive_the_audit(farm: Farm) -> None:
     lines = [Deletion(subject=f"r-{n}", kind="record-set", reason="PastHold", actor="test", size=10) for n in range(3)]
     with farm.engine.begin() as connection:

@@ -34,6 +34,20 @@ BEGIN
 END
 $$
 """
+# A record set that failed before there was anything to render, for want of a profile, counts under no profile.
+_COUNT_FAILED_SETS = """
+CREATE FUNCTION count_failed_record_sets() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO render_totals (namespace, profile, state, reason, renders)
+  SELECT over.namespace, '', 'FAILED', over.reason, count(*)
+  FROM entered AS over JOIN before ON before.id = over.id AND before.state <> over.state
+  WHERE over.state = 'FAILED' AND NOT EXISTS (SELECT FROM records WHERE records.record_set_id = over.id)
+  GROUP BY 1, 4 ORDER BY 1, 4
+  ON CONFLICT (namespace, profile, state, reason) DO UPDATE SET renders = render_totals.renders + excluded.renders;
+  RETURN NULL;
+END
+$$
+"""
 _COUNT_DELETIONS = """
 CREATE FUNCTION count_deletions() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -337,10 +351,15 @@ def _create_totals() -> None:
         sa.PrimaryKeyConstraint("namespace", "kind", "reason", name=op.f("deletion_totals_pkey")),
     )
     op.execute(_COUNT_RENDERS)
+    op.execute(_COUNT_FAILED_SETS)
     op.execute(_COUNT_DELETIONS)
     op.execute(
         "CREATE TRIGGER records_count AFTER UPDATE ON records"
         " REFERENCING OLD TABLE AS before NEW TABLE AS entered FOR EACH STATEMENT EXECUTE FUNCTION count_renders()"
+    )
+    op.execute(
+        "CREATE TRIGGER record_sets_count AFTER UPDATE ON record_sets REFERENCING OLD TABLE AS before"
+        " NEW TABLE AS entered FOR EACH STATEMENT EXECUTE FUNCTION count_failed_record_sets()"
     )
     op.execute(
         "CREATE TRIGGER audit_count AFTER INSERT ON audit"
