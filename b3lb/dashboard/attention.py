@@ -12,6 +12,7 @@ from b3lb.dashboard.formats import span, whole
 from b3lb.dashboard.levels import RANK, Level
 from b3lb.dashboard.links import node_link, queue_link
 from b3lb.dashboard.queues import LONG_QUEUE, VERY_LONG_QUEUE, Queue, Task
+from b3lb.dashboard.recordings import Recording
 
 _NAMED_NODES = 3
 
@@ -34,6 +35,7 @@ def findings(
     nodes: Sequence[Node],
     clusters: Iterable[Cluster],
     tenants: Iterable[Tenant],
+    recordings: Iterable[Recording] = (),
 ) -> list[Finding]:
     """Return what needs a person, worst first; nothing when all is well."""
     found = [
@@ -43,6 +45,7 @@ def findings(
         *_nodes(nodes),
         *_tenants(tenants),
         *_tasks(tasks),
+        *_recordings(recordings),
     ]
     return sorted(found, key=lambda finding: RANK[finding.level])
 
@@ -113,3 +116,11 @@ def _tasks(tasks: Iterable[Task]) -> Iterator[Finding]:
             times = "once" if task.rates.failed_1h == 1 else f"{whole(task.rates.failed_1h)} times"
             text = f"Task {task.task} of queue {task.queue} failed {times} in the last hour"
             yield Finding(Level.WARNING, text, "#tasks")
+
+
+def _recordings(recordings: Iterable[Recording]) -> Iterator[Finding]:
+    """Yield a line per reason; a recording that failed harms nobody else."""
+    failed = Counter(found.why for found in recordings if found.badge.level is Level.BAD)
+    for why, many in failed.items():
+        what = "1 recording was not rendered" if many == 1 else f"{many} recordings were not rendered"
+        yield Finding(Level.WARNING, f"{what}{f': {why}' if why else ''}", "#recordings")

@@ -8,11 +8,24 @@ UNKNOWN = "\u2013"
 _NARROW_SPACE = "\u202f"
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _TWO_UNITS_BELOW = 10
+_KIBI, _HUNDRED = 1024, 100
 
 
 def whole(value: float | None) -> str:
     """Return a number without decimals, its thousands apart: ``12 345``."""
     return UNKNOWN if value is None else f"{value:,.0f}".replace(",", _NARROW_SPACE)
+
+
+def stored(number: int | None) -> str:
+    """Return bytes: ``512 B``, ``1.2 GiB``."""
+    if number is None:
+        return UNKNOWN
+    value, units = float(number), ("B", "KiB", "MiB", "GiB", "TiB")
+    for unit in units:
+        if value < _KIBI or unit == units[-1]:
+            break
+        value /= _KIBI
+    return f"{value:.0f} {unit}" if unit == "B" or value >= _HUNDRED else f"{value:.3g} {unit}"
 
 
 def span(seconds: float | None) -> str:

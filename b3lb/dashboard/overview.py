@@ -19,6 +19,7 @@ from b3lb.dashboard.farm import (
 )
 from b3lb.dashboard.levels import Badge, Folded, Level, folded
 from b3lb.dashboard.queues import Queue, Task, failing_first, histories, queue, task, worst_first
+from b3lb.dashboard.recordings import Recording, recordings_worst_first
 from b3lb.dashboard.runs import Active, Run, active, longest_first, newest_first, run
 
 _MOST_NAMES = 5
@@ -61,6 +62,7 @@ class Overview:
     nodes: Folded[Node]
     clusters: list[Cluster]
     tenants: Folded[Tenant]
+    recordings: Folded[Recording]
     truncated: bool
 
     def has_queue(self, namespace: str, name: str) -> bool:
@@ -77,6 +79,7 @@ def overview(document: Document) -> Overview:
     nodes = nodes_worst_first(items(document, "nodes"))
     clusters = clusters_worst_first(items(document, "clusters"))
     tenants = tenants_worst_first(items(document, "tenants"))
+    recordings = recordings_worst_first(items(document, "recordings"))
     found = findings(
         ping,
         database_up=flag(document, "databaseUp") is not False and flag(ping, "databaseUp") is not False,
@@ -85,6 +88,7 @@ def overview(document: Document) -> Overview:
         nodes=nodes,
         clusters=clusters,
         tenants=tenants,
+        recordings=recordings,
     )
     namespaces = [name for name in texts(ping, "namespaces") if name] or sorted({item.namespace for item in queues})
     return Overview(
@@ -102,6 +106,7 @@ def overview(document: Document) -> Overview:
         nodes=folded(nodes),
         clusters=clusters,
         tenants=folded(tenants, 15),
+        recordings=folded(recordings, 10),
         truncated=flag(document, "truncated") is True,
     )
 

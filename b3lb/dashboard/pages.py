@@ -40,6 +40,7 @@ def _environment() -> Environment:
         "instant": formats.instant,
         "machine_time": formats.machine_time,
         "span": formats.span,
+        "stored": formats.stored,
         "whole": formats.whole,
     }
     made.globals |= {

@@ -35,6 +35,7 @@ def overview(*, nodes: int = 3, tenants: int = 2, seed: int = 7, failing: bool =
         "nodes": [node(number, chance, failing=failing) for number in range(1, nodes + 1)],
         "clusters": [cluster(nodes)],
         "tenants": [tenant(number, chance) for number in range(1, tenants + 1)],
+        "recordings": [recording("RENDERED"), recording("UPLOADED")],
         "history": history(chance, failing=failing),
     }
 
@@ -274,6 +275,27 @@ def tenant(number: int, chance: random.Random) -> dict[str, Any]:
         "limitReached": number == 1,
         "secrets": chance.randint(1, 6),
         "lastUsed": iso(NOW - timedelta(minutes=chance.randint(0, 300))),
+    }
+
+
+def recording(state: str | None, **more: Any) -> dict[str, Any]:
+    """Return a recording with two videos, one of them done."""
+    return {
+        "namespace": "b3lb",
+        "recordID": f"f00-{state}".lower(),
+        "meetingName": f"Algebra {state}".lower().capitalize(),
+        "tenant": "T001",
+        "state": state,
+        "progressPercent": 50.0,
+        "paused": False,
+        "videos": [{"state": "RENDERED"}, {"state": state}],
+        "archiveBytes": 3 << 30,
+        "videoBytes": 300 << 20,
+        "warningCount": 1,
+        "legalHold": False,
+        "uploadedAt": iso(NOW - timedelta(minutes=20)),
+        "expiresAt": iso(NOW + timedelta(days=13)),
+        **more,
     }
 
 

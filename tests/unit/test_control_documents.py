@@ -22,6 +22,7 @@ from b3lb_operator.kinds import CLUSTER, NODE, QUEUE, TENANT
 from b3lb_operator.metrics import Look
 from tests.unit.control_desk import RUN, Desk, farm_metrics, items, task_run
 from tests.unit.operator_fakes import NOW, cluster_manifest, key, node_manifest, queue_manifest, tenant_manifest
+from tests.unit.recording_rows import RECORD_ID, recording
 
 
 @pytest.fixture
@@ -247,10 +248,12 @@ async def test_an_overview_has_what_the_other_documents_have(desk: Desk) -> None
     desk.store.observe(QUEUE, None, queue_manifest())
     desk.store.observe(NODE, None, node_manifest())
     desk.work = Work(recent=[task_run()])
+    desk.database.answer = lambda: [recording()]
     status, document = await desk.get("/overview?namespace=farm")
     assert (status, document.pop("kind"), document.pop("databaseUp")) == (200, "Overview", True)
     names = {"asOf", "ping", "queues", "active", "runs", "stats", "nodes", "clusters", "tenants", "history"}
-    assert document.keys() == names
+    assert document.keys() == names | {"recordings"}
+    assert [item["recordID"] for item in document["recordings"]] == [RECORD_ID]
     assert document["runs"][0]["id"] == str(RUN)
     assert document["nodes"] == [{**document["nodes"][0], "name": "one"}]
 
@@ -258,6 +261,7 @@ async def test_an_overview_has_what_the_other_documents_have(desk: Desk) -> None
 async def test_an_overview_says_that_a_list_in_it_is_cut(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("one", "two"):
         desk.store.observe(NODE, None, node_manifest(name))
+    desk.database.answer = list
     assert "truncated" not in (await desk.get("/overview"))[1]
     monkeypatch.setattr(farms, "MOST_ITEMS", 1)
     _, document = await desk.get("/overview")

@@ -299,3 +299,37 @@ _PARTS = ("queues", "active", "runs", "stats", "nodes", "clusters", "tenants", "
 def test_a_document_of_another_version_costs_what_is_not_understood_only(document: dict[str, Any]) -> None:
     assert "</html>" in overview_page(document)
     assert "</html>" in run_page(document, now=documents.NOW)
+
+
+def test_recordings_stand_with_what_failed_first_and_how_far_the_others_are() -> None:
+    document = documents.overview(failing=False)
+    rendering = documents.recording("RENDERING", progressPercent=41.6)
+    failed = documents.recording("FAILED", reason="OutOfMemory", message="twice", legalHold=True)
+    document["recordings"] = [documents.recording("RENDERED"), rendering, failed, documents.recording("UPLOADED")]
+    page = overview_page(document)
+    rows = [words(row) for row in tree(page).xpath("//section[@aria-labelledby='recordings']//tbody/tr")]
+    assert [row.split(" ", 2)[1] for row in rows] == ["failed", "rendering", "uploaded", "rendered"]
+    assert "Failed T001 1 / 2 3.29 GiB 1 20 min ago legal hold OutOfMemory: twice" in rows[0]
+    assert "Rendering 42 %" in rows[1]
+    assert "1 recording was not rendered: OutOfMemory: twice" in words(tree(page).xpath("//ul[@class='findings']")[0])
+
+
+def test_a_farm_without_recordings_has_no_section_of_them() -> None:
+    document = documents.overview(failing=False)
+    document["recordings"] = []
+    assert not tree(overview_page(document)).xpath("//*[@id='recordings']")
+
+
+@pytest.mark.parametrize(
+    ("state", "more", "word"),
+    [
+        ("UPLOADED", {"paused": True}, "Paused"),
+        ("UPLOADED", {}, "Waiting"),
+        ("NEW\x00", {}, "New"),
+        (None, {}, "Unknown"),
+    ],
+)
+def test_a_recording_in_any_state_has_a_word(state: str | None, more: dict[str, Any], word: str) -> None:
+    document = documents.overview(failing=False)
+    document["recordings"] = [documents.recording(state, **more)]
+    assert word in section(overview_page(document), "recordings")

@@ -14,6 +14,7 @@ from b3lb_operator.control.nodes import clusters, nodes
 from b3lb_operator.control.ping import ping
 from b3lb_operator.control.questions import Question, UnavailableError
 from b3lb_operator.control.queues import queues
+from b3lb_operator.control.recordings import recordings
 from b3lb_operator.control.runs import active
 from b3lb_operator.control.tasks import stats
 from b3lb_operator.control.tenants import tenants
@@ -44,9 +45,18 @@ async def overview(farms: Farms, question: Question) -> Document:
         "ping": await ping(farms, question),
         **({"truncated": True} if any(document.get("truncated") for document in documents.values()) else {}),
         **{name: document["items"] for name, document in documents.items()},
+        "recordings": await _recordings(farms, question),
         "runs": [run_document(run) for run in runs],
         "history": history_items(hours, now=now),
     }
+
+
+async def _recordings(farms: Farms, question: Question) -> list[Document]:
+    """Return the newest recordings; a database that was just seen to be away is not waited for once more."""
+    if not farms.sight.up:
+        return []
+    found: list[Document] = (await _document(recordings, farms, question))["items"]
+    return found
 
 
 async def _document(
