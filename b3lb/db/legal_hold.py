@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -97,6 +97,26 @@ _COUNTS = (
     .group_by(_A.action, _A.kind, _A.reason)
     .order_by(_A.action, _A.kind, _A.reason)
 )
+
+
+_START = sa.select(
+    sa.func.coalesce(
+        sa.select(sa.func.min(_A.id) - 1)
+        .where(
+            _A.namespace == _namespace,
+            _A.at > sa.func.clock_timestamp() - sa.bindparam("age", type_=sa.Interval),
+        )
+        .scalar_subquery(),
+        sa.select(sa.func.max(_A.id)).where(_A.namespace == _namespace).scalar_subquery(),
+        0,
+    )
+)
+
+
+def audit_position(connection: sa.Connection, namespace: str, *, age: timedelta) -> int:
+    """Return the line after which all those younger than ``age`` stand: one statement."""
+    found: int = connection.execute(_START, {"namespace": namespace, "age": age}).scalar_one()
+    return found
 
 
 def read_audit(connection: sa.Connection, namespace: str, *, after: int = 0, most: int = 100) -> list[AuditLine]:

@@ -14,6 +14,7 @@ from b3lb.db.configuration import Action, Changed
 from b3lb.db.configuration import Kind as RowKind
 from b3lb.db.schema import SchemaMismatchError
 from b3lb.db.work import read_work
+from b3lb_operator.audit_events import AuditEvents
 from b3lb_operator.control.farms import Farms
 from b3lb_operator.database import Database
 from b3lb_operator.dispatch import Dispatcher
@@ -95,6 +96,7 @@ class Operator:
         self._prober = Prober(database=self._database, client=client, keys=keys, on_stored=self.mirror)
         self._sync = self._new_sync(keys)
         self._events = EventRecorder(kube, instance=settings.identity)
+        self._audit = AuditEvents(self._database, self._store, self._events, namespaces=self.namespaces)
         self._objects = ObjectApplier(kube, self._events, namespaces=self.namespaces, names=settings.objects)
         writer = StatusWriter(kube, self._store, self._events, clock=clock, instruments=instruments)
         self.metrics = self._new_metrics(instruments)
@@ -262,6 +264,7 @@ class Operator:
             "synchronisation": self._sync.run,
             "probes": self._prober.run,
             "events": self._events.run,
+            "audit": self._audit.run,
             "objects": self._objects.run,
             "nodes": self._nodes.run,
             "queues": self._queues.run,

@@ -1,8 +1,17 @@
 """Legal holds, and the audit that tells of them."""
 
+from datetime import timedelta
+
 import pytest
 
-from b3lb.db.legal_hold import AlreadyDeletingError, AuditCount, count_audit, read_audit, set_legal_hold
+from b3lb.db.legal_hold import (
+    AlreadyDeletingError,
+    AuditCount,
+    audit_position,
+    count_audit,
+    read_audit,
+    set_legal_hold,
+)
 from b3lb.db.record_deletion import RecordSetNotFoundError, load_past_hold
 from tests.integration.database_farm import Farm
 from tests.integration.recordings_stage import Recordings
@@ -53,3 +62,22 @@ def test_what_is_being_deleted_cannot_be_held_any_more(farm: Farm) -> None:
 def test_what_is_not_there_cannot_be_held(farm: Farm) -> None:
     with pytest.raises(RecordSetNotFoundError):
         hold(farm, "nobody")
+
+
+def test_who_begins_anew_begins_with_the_lines_of_the_last_hour(farm: Farm) -> None:
+    stage = Recordings(farm)
+
+    def position() -> int:
+        with farm.engine.connect() as connection:
+            return audit_position(connection, "default", age=timedelta(hours=1))
+
+    assert position() == 0
+    for name in ("r-1", "r-2"):
+        stage.add(name)
+        hold(farm, name)
+    ((first, second),) = farm.rows("SELECT min(id), max(id) FROM audit")
+    assert position() == first - 1
+    farm.run("UPDATE audit SET at = now() - interval '2 hours' WHERE id = :id", id=first)
+    assert position() == second - 1
+    farm.run("UPDATE audit SET at = now() - interval '2 hours'")
+    assert position() == second
