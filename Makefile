@@ -1,12 +1,12 @@
 # `make demo` shows the main job on real parts, `make test` runs every test; each sets up all that it needs.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-again test-fast lint format generate lock bench images kind clean
+.PHONY: help setup demo test test-again test-fast test-pypy lint format generate lock bench bench-record images kind clean
 
 PYTHON := .venv/bin/python
 export PYTHONPATH :=
 
 help: ## Show the targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## Virtual environment with the locked dependencies (the other targets do this by themselves)
 	@sh dev/setup.sh
@@ -27,6 +27,9 @@ test-again: setup ## What failed in the last `make test`, once more, one after t
 
 test-fast: setup ## Only the unit tests
 	@$(PYTHON) -m pytest tests/unit -n 2 $(PYTEST_ARGS)
+
+test-pypy: setup ## As root: the record job's unit and integration tests under PyPy 3.11, in a root file system of Debian's packages
+	@$(PYTHON) -m dev.pypy $(PYTEST_ARGS)
 
 lint: setup ## Formatting, style, types, layers, Dockerfile, generated files
 	@.venv/bin/ruff format --check .
@@ -51,6 +54,9 @@ lock: setup ## Resolve the dependencies anew into requirements/
 bench: setup ## What a tick costs, beside a floor measured in the same run; writes .bench/core.json
 	@$(PYTHON) -m dev.toolchain >/dev/null
 	@$(PYTHON) -m tests.bench
+
+bench-record: setup ## What rendering costs, beside encoding alone in the same run; a quarter of an hour, writes .bench/record.json
+	@$(PYTHON) -m tests.bench.record $(BENCH_ARGS)
 
 images: setup ## Both images, checked from inside: with Docker, or as root with buildah on Debian's packages
 	@$(PYTHON) -m dev.images

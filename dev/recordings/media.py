@@ -11,6 +11,9 @@ from dev.recordings.options import Options, Webcams, share_times
 _VP9 = ("-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-b:v", "400k", "-g", "150")
 _H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
 _WEBCAM = "testsrc2=size=640x480:rate=15"
+_TONE = "sine=frequency=440:sample_rate=48000"
+# Longer webcams repeat what is encoded once.
+_PIECE_SECONDS = 60.0
 
 
 def write_media(root: Path, options: Options) -> None:
@@ -21,13 +24,12 @@ def write_media(root: Path, options: Options) -> None:
         subprocess.CalledProcessError: FFmpeg failed.
     """
     seconds = f"{options.seconds:.3f}"
-    tone = ("-f", "lavfi", "-t", seconds, "-i", "sine=frequency=440:sample_rate=48000")
-    webcams = ("-f", "lavfi", "-t", seconds, "-i", _WEBCAM)
+    tone = ("-f", "lavfi", "-t", seconds, "-i", _TONE)
     match options.webcams:
         case Webcams.WEBM:
-            _run(root / "video/webcams.webm", *webcams, *tone, *_VP9, "-c:a", "libopus", "-b:a", "48k")
+            _write_webcams(root / "video/webcams.webm", options.seconds, *_VP9, "-c:a", "libopus", "-b:a", "48k")
         case Webcams.MP4:
-            _run(root / "video/webcams.mp4", *webcams, *tone, *_H264, "-c:a", "aac")
+            _write_webcams(root / "video/webcams.mp4", options.seconds, *_H264, "-c:a", "aac")
         case Webcams.NONE:
             _run(root / "audio/audio.webm", *tone, "-c:a", "libopus", "-b:a", "48k")
             _run(root / "audio/audio.ogg", *tone, "-c:a", "libvorbis")
@@ -39,6 +41,18 @@ def write_media(root: Path, options: Options) -> None:
         picture = f"color=white:size=1280x720:rate=5[blank];[blank][0:v]overlay=enable='{shown}'"
         source = ("-f", "lavfi", "-t", seconds, "-i", "testsrc=size=1280x720:rate=5")
         _run(root / "deskshare/deskshare.webm", *source, "-filter_complex", picture, "-t", seconds, *_VP9)
+
+
+def _write_webcams(target: Path, seconds: float, *encoders: str) -> None:
+    piece = min(seconds, _PIECE_SECONDS)
+    sources = [("-f", "lavfi", "-t", f"{piece:.3f}", "-i", source) for source in (_WEBCAM, _TONE)]
+    if seconds <= _PIECE_SECONDS:
+        _run(target, *sources[0], *sources[1], *encoders)
+        return
+    part = target.with_name(f"piece{target.suffix}")
+    _run(part, *sources[0], *sources[1], *encoders)
+    _run(target, "-stream_loop", "-1", "-i", str(part), "-t", f"{seconds:.3f}", "-c", "copy")
+    part.unlink()
 
 
 def _run(target: Path, *arguments: str) -> None:

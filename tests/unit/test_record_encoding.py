@@ -14,12 +14,14 @@ import pytest
 from b3lb.recordings.metadata import RecordingMetadata
 from b3lb_jobs.record.documents import ScreenShare
 from b3lb_jobs.record.encoding import ffmpeg_command, filter_graph
+from b3lb_jobs.record.failures import FailureCode, RecordError
 from b3lb_jobs.record.layout import parse_profile
 from b3lb_jobs.record.matroska import PictureStream
 from b3lb_jobs.record.media import Media, Video
 from b3lb_jobs.record.plan import Plan, make_plan
 from b3lb_jobs.record.pointer import PointerSpan
 from b3lb_jobs.record.pointer_script import pointer_script
+from b3lb_jobs.record.program import ffmpeg_version, parse_version
 from b3lb_jobs.record.recording import Recording
 from b3lb_jobs.record.slides import Slide
 
@@ -40,9 +42,12 @@ def plan(profile: dict[str, Any] | None = None, **fields: Any) -> Plan:
     return make_plan(replace(RECORDING, **fields), parse_profile({"video": {"framesPerSecond": 15}} | (profile or {})))
 
 
-def command(profile: dict[str, Any] | None = None, **fields: Any) -> list[str]:
+def command(
+    profile: dict[str, Any] | None = None, *, version: tuple[int, int] = (5, 1), **fields: Any
+) -> list[str]:
     parsed = parse_profile({"video": {"framesPerSecond": 15}} | (profile or {}))
-    return ffmpeg_command(make_plan(replace(RECORDING, **fields), parsed), parsed, Path("/r"), Path("/t/v"))
+    planned = make_plan(replace(RECORDING, **fields), parsed)
+    return ffmpeg_command(planned, parsed, recording=Path("/r"), target=Path("/t/v"), version=version)
 
 
 def inputs(arguments: list[str]) -> list[str]:
@@ -86,7 +91,45 @@ def test_the_encoder_gets_what_the_profile_says() -> None:
     assert "-crf 36 -b:v 0" in webm
     assert "-c:a copy" in webm
     assert "-c:a libopus" in " ".join(command({"container": "webm"}, audio=AUDIO))
-    assert "-profile:v" not in command({"video": {"crf": 0, "framesPerSecond": 15}})
+    lossless = {"crf": 0, "framesPerSecond": 15}
+    assert "-profile:v" not in command({"video": lossless})
+    assert "-lossless 1" in " ".join(command({"video": lossless, "container": "webm"}))
+
+
+@pytest.mark.parametrize(
+    ("version", "graph", "timing"),
+    [
+        ((4, 4), "-filter_complex_script", "-vsync"),
+        ((5, 1), "-filter_complex_script", "-fps_mode"),
+        ((7, 1), "-/filter_complex", "-fps_mode"),
+        ((8, 0), "-/filter_complex", "-fps_mode"),
+    ],
+)
+def test_options_have_the_names_of_the_installed_version(version: tuple[int, int], graph: str, timing: str) -> None:
+    arguments = command(version=version)
+    assert arguments[arguments.index(graph) + 1] == "graph.txt"
+    assert arguments[arguments.index(timing) + 1] == "passthrough"
+    assert len({"-filter_complex_script", "-/filter_complex"} & set(arguments)) == 1
+
+
+@pytest.mark.parametrize(
+    ("output", "version"),
+    [
+        (b"ffmpeg version 5.1.9-0+deb12u1 Copyright (c) 2000-2025 the FFmpeg developers\nbuilt", (5, 1)),
+        (b"ffmpeg version 7.1.2-0+deb13u1 Copyright", (7, 1)),
+        (b"ffmpeg version n8.0 Copyright", (8, 0)),
+        (b"ffmpeg version N-118000-gabcdef Copyright", (99, 0)),
+        (b"", (99, 0)),
+    ],
+)
+def test_ffmpegs_version_is_read_from_its_first_line(output: bytes, version: tuple[int, int]) -> None:
+    assert parse_version(output) == version
+
+
+def test_without_ffmpeg_the_encoder_has_failed() -> None:
+    with pytest.raises(RecordError) as caught:
+        ffmpeg_version("ffmpeg-that-is-not-there")
+    assert caught.value.code is FailureCode.ENCODER_FAILED
 
 
 def test_webcams_are_cut_when_the_profile_says_so() -> None:

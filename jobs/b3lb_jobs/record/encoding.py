@@ -13,6 +13,7 @@ from b3lb.resources.record_profile import BBBRecordProfileSpec, Container
 from b3lb_jobs.record.drawings import Colour
 from b3lb_jobs.record.media import INPUT_GUARD
 from b3lb_jobs.record.plan import Plan, PlannedVideo
+from b3lb_jobs.record.program import Version
 
 GRAPH_FILE = "graph.txt"
 POINTER_FILE = "pointer.ass"
@@ -22,6 +23,9 @@ _LEAD_SECONDS = 2.0
 # CRF of x264 → of VP9, the same class of quality: 23 → 36.
 _CRF_OFFSET = 13
 _LARGEST_VP9_CRF = 63
+# From these versions of FFmpeg on: https://ffmpeg.org/ffmpeg.html, "-/" before an option, and "-fps_mode".
+_OPTIONS_FROM_FILES: Version = (7, 0)
+_FPS_MODE: Version = (5, 1)
 _STAGE_INPUT = ("-f", "matroska", "-probesize", "32", "-analyzeduration", "0", "-i", "pipe:0")
 # WebRTC's and FFmpeg's default for small pictures that do not say it.
 _UNTAGGED = "smpte170m"
@@ -68,8 +72,18 @@ def filter_graph(plan: Plan) -> str:
     return ";\n".join(chains) + "\n"
 
 
-def ffmpeg_command(plan: Plan, profile: BBBRecordProfileSpec, recording: Path, target: Path) -> list[str]:
-    """Return FFmpeg's arguments; it reads the stage from its standard input and reports progress on its output."""
+def ffmpeg_command(
+    plan: Plan, profile: BBBRecordProfileSpec, *, recording: Path, target: Path, version: Version
+) -> list[str]:
+    """Return FFmpeg's arguments; it reads the stage from its standard input and reports progress on its output.
+
+    Args:
+        plan: What to show.
+        profile: How to encode it.
+        recording: The unpacked recording.
+        target: The new file.
+        version: That of the installed FFmpeg.
+    """
     inputs = _inputs(plan)
     command = ["ffmpeg", "-hide_banner", "-nostats", "-loglevel", "warning", "-y", "-progress", "pipe:1"]
     command += _STAGE_INPUT
@@ -85,18 +99,24 @@ def ffmpeg_command(plan: Plan, profile: BBBRecordProfileSpec, recording: Path, t
     elif inputs.sound != inputs.webcams:
         command += ["-vn", *_file(recording, plan.sound.path)]
     length = f"{plan.frames / plan.rate:.6f}"
-    command += ["-filter_complex_script", GRAPH_FILE, "-map", "[v]", "-map", f"{inputs.sound}:a:0"]
-    command += ["-frames:v", str(plan.frames), "-t", length, *_encoders(plan, profile)]
+    graph = "-/filter_complex" if version >= _OPTIONS_FROM_FILES else "-filter_complex_script"
+    # The graph ends with the frames that are wanted: none is repeated or dropped after it.
+    timing = "-fps_mode" if version >= _FPS_MODE else "-vsync"
+    command += [graph, GRAPH_FILE, "-map", "[v]", "-map", f"{inputs.sound}:a:0", timing, "passthrough"]
+    command += ["-frames:v", str(plan.frames), "-t", length, *encoders(plan, profile)]
     return [*command, "-map_metadata", "-1", "-f", profile.container.value, f"file:{target}"]
 
 
-def _encoders(plan: Plan, profile: BBBRecordProfileSpec) -> list[str]:
+def encoders(plan: Plan, profile: BBBRecordProfileSpec) -> list[str]:
+    """Return the options of the output's video and sound."""
     tags = ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv"]
     group = ["-g", str(_GOP_SECONDS * plan.rate), "-pix_fmt", "yuv420p", *tags]
     crf = profile.video.crf
     if profile.container is Container.WEBM:
         vp9 = ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-row-mt", "1", "-tile-columns", "2"]
         quality = ["-crf", str(min(crf + _CRF_OFFSET, _LARGEST_VP9_CRF)), "-b:v", "0"]
+        # VP9 has no quality that is lossless, but a mode of its own.
+        quality += [] if crf else ["-lossless", "1"]
         is_opus = plan.sound is not None and plan.sound.codec == "opus"
         sound = ["-c:a", "copy"] if is_opus else ["-c:a", "libopus", "-b:a", "64k", "-af", "apad"]
         return [*vp9, *quality, *group, *sound]

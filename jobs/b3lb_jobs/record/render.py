@@ -25,6 +25,7 @@ from b3lb_jobs.record.failures import (
 from b3lb_jobs.record.matroska import PictureStream
 from b3lb_jobs.record.plan import Plan
 from b3lb_jobs.record.pointer_script import pointer_script
+from b3lb_jobs.record.program import ffmpeg_version
 from b3lb_jobs.record.raster import Rasteriser
 
 _LINE_BYTES = 8_192
@@ -57,12 +58,15 @@ def render(
         What was left out, beside the plan's warnings.
 
     Raises:
-        RecordError: ``ENCODER_FAILED``; ``OUT_OF_MEMORY``: FFmpeg was killed, as the kernel does that lacks memory.
+        RecordError: ``ENCODER_FAILED``, also where there is no FFmpeg; ``OUT_OF_MEMORY``: FFmpeg was killed, as the
+            kernel does that lacks memory.
     """
     (work / GRAPH_FILE).write_text(filter_graph(plan))
     (work / POINTER_FILE).write_text(pointer_script(plan))
     log = WarningLog()
-    command = ffmpeg_command(plan, profile, recording.absolute(), target.absolute())
+    command = ffmpeg_command(
+        plan, profile, recording=recording.absolute(), target=target.absolute(), version=ffmpeg_version()
+    )
     with subprocess.Popen(
         command, cwd=work, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
