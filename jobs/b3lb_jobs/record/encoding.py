@@ -114,9 +114,9 @@ def encoders(plan: Plan, profile: BBBRecordProfileSpec) -> list[str]:
     crf = profile.video.crf
     if profile.container is Container.WEBM:
         vp9 = ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-row-mt", "1", "-tile-columns", "2"]
-        quality = ["-crf", str(min(crf + _CRF_OFFSET, _LARGEST_VP9_CRF)), "-b:v", "0"]
         # VP9 has no quality that is lossless, but a mode of its own.
-        quality += [] if crf else ["-lossless", "1"]
+        quality = ["-crf", str(min(crf + _CRF_OFFSET, _LARGEST_VP9_CRF))] if crf else ["-crf", "0", "-lossless", "1"]
+        quality += ["-b:v", "0"]
         is_opus = plan.sound is not None and plan.sound.codec == "opus"
         sound = ["-c:a", "copy"] if is_opus else ["-c:a", "libopus", "-b:a", "64k", "-af", "apad"]
         return [*vp9, *quality, *group, *sound]

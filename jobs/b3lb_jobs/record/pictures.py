@@ -51,16 +51,19 @@ def _png(file: io.BufferedIOBase | io.BytesIO) -> cairocffi.ImageSurface:
 
 
 def _drawn_svg(path: Path, width: int) -> bytes:
-    """Return an SVG as PNG: drawn by a program of its own, whose time and memory are bounded."""
+    """Return an SVG as PNG: drawn by a program of its own, whose time and memory are bounded.
+
+    It reads the SVG from its standard input: what has no place of its own can name no other file.
+    """
     side = max(1, min(width, _LARGEST_SIDE))
     # The shell limits the memory: a function between fork and exec is not safe beside threads.
     limited = f'ulimit -v {_MEMORY_KIB} && exec rsvg-convert "$@"'
-    size = ["-w", str(side), "-h", str(_LARGEST_SIDE), "--keep-aspect-ratio"]
-    command = ["sh", "-c", limited, "rsvg-convert", *size, str(path.absolute())]
-    try:
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False)
-    except subprocess.TimeoutExpired:
-        raise PictureError(f"{path.name}: not drawn within {_SECONDS} s") from None
+    command = ["sh", "-c", limited, "rsvg-convert", "-w", str(side), "-h", str(_LARGEST_SIDE), "--keep-aspect-ratio"]
+    with path.open("rb") as file:
+        try:
+            done = subprocess.run(command, stdin=file, capture_output=True, timeout=_SECONDS, check=False)
+        except subprocess.TimeoutExpired:
+            raise PictureError(f"{path.name}: not drawn within {_SECONDS} s") from None
     if done.returncode != 0 or len(done.stdout) > _OUTPUT_BYTES:
         raise PictureError(f"{path.name}: rsvg-convert failed with code {done.returncode}")
     return done.stdout
