@@ -88,7 +88,7 @@ def _archive(base: Base) -> Path:
         root = Path(name)
         root.chmod(0o755)
         command = ["debootstrap", "--variant=minbase", f"--include={','.join(base.packages)}", SUITE, name]
-        run([*command, *_mirror()], seconds=_SECONDS)
+        run([*command, *debian_mirror()], seconds=_SECONDS)
         _adapt(root, base.interpreter)
         part = archive.with_suffix(".part")
         run(["tar", "-C", name, "--numeric-owner", "-cf", str(part), "."], seconds=_SECONDS)
@@ -96,7 +96,7 @@ def _archive(base: Base) -> Path:
     return archive
 
 
-def _mirror() -> list[str]:
+def debian_mirror() -> list[str]:
     """Where this machine's apt gets Debian from; nothing leaves the choice to debootstrap."""
     if shutil.which("apt-get") is None:
         return []

@@ -143,7 +143,8 @@ def _element(children: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
     )
 
 
-ELEMENTS = st.recursive(_element(st.just("")), _element, max_leaves=6)
+_LEAF = _element(st.just(""))
+ELEMENTS = _element(_element(_LEAF))
 _SLIDE = st.builds(
     lambda begin, end, size, href: (
         f'<image id="image1" in={quoteattr(_plain(begin))} out={quoteattr(_plain(end))} width="{size}" height="{size}" '

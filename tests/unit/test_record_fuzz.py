@@ -31,8 +31,8 @@ from b3lb_jobs.record.values import LARGEST, number, picture_path
 from dev.recordings.writing import write_archive
 from tests.unit.record_fuzz import EVENTS, JSON, NUMBERS, SHAPE, SHAPES, TLDRAW, VALUES
 
-FEW = settings(max_examples=40, deadline=None)
-SOME = settings(max_examples=100, deadline=None)
+FEW = settings(max_examples=25, deadline=None)
+SOME = settings(max_examples=60, deadline=None)
 PROFILE = parse_profile({"width": 320, "height": 240, "video": {"framesPerSecond": 5}})
 WEBCAMS = Media("video/webcams.webm", 2.0, Video("vp9", 640, 480, 15.0, None), "opus")
 METADATA = b"<recording><id>r</id><playback><duration>2000</duration></playback></recording>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import zlib
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,16 @@ from typing import Any
 import pytest
 
 from b3lb.recordings.metadata import RecordingMetadata
+from b3lb_jobs.record import fonts
 from b3lb_jobs.record.documents import Cursor, PanZoom, PanZooms
-from b3lb_jobs.record.drawings import BLACK, Colour, Drawing, Outline, Picture, ShapeVersion, TextBlock
+from b3lb_jobs.record.drawings import BLACK, Colour, Drawing, Font, Outline, Picture, ShapeVersion, TextBlock
 from b3lb_jobs.record.failures import RecordWarning, WarningCode, WarningLog
 from b3lb_jobs.record.layout import parse_profile
 from b3lb_jobs.record.paths import polygon
 from b3lb_jobs.record.plan import make_plan
 from b3lb_jobs.record.recording import Recording
 from b3lb_jobs.record.slides import Slide
+from dev.debian import debian_program
 from dev.recordings.pictures import corner_colours, png
 
 pytest.importorskip("cairocffi")
@@ -115,6 +118,49 @@ def test_texts_are_drawn_within_their_box(tmp_path: Path) -> None:
     assert max(x for x, _ in dark) <= 182
     # Two lines, for the box is too narrow for one.
     assert {y // 38 for _, y in dark} >= {2, 3}
+
+
+def test_a_character_that_no_font_has_is_a_warning_and_one_of_another_font_is_drawn(tmp_path: Path) -> None:
+    text = TextBlock("M\ue123\u200b\u0007M", 40, 40, 0, 40, 16, BLACK)
+    _, warnings = drawn(tmp_path, ShapeVersion("t", 2, None, (text,)), ShapeVersion("u", 3, None, (text,)))
+    (warning,) = warnings
+    assert (warning.code, warning.count) == (WarningCode.FONT_SUBSTITUTED, 1)
+    assert warning.details == ("no font has U+E123",)
+
+
+def test_pieces_of_a_text_are_drawn_with_fonts_that_have_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    def asked(letter: str) -> str | None:
+        return "Liberation Mono" if letter == "A" else None
+
+    fonts.family_of.cache_clear()
+    monkeypatch.setattr(fonts, "_asked", asked)
+    monkeypatch.setattr(fonts, "_other_families", {})
+    monkeypatch.setattr(fonts, "_has", lambda family, letter: letter == "a" or (letter, family[-4:]) == ("A", "Mono"))
+    try:
+        assert list(fonts.runs("aaAAa\ue123", Font.SANS)) == [
+            ("Liberation Sans", "aa"),
+            ("Liberation Mono", "AA"),
+            ("Liberation Sans", "a\ue123"),
+        ]
+        assert fonts.missing("aA\ue123", Font.SANS) == {"\ue123"}
+    finally:
+        fonts.family_of.cache_clear()
+
+
+def test_a_jpeg_is_drawn_whatever_its_name_says(tmp_path: Path) -> None:
+    source = ["-f", "lavfi", "-i", "color=c=0x2060a0:s=160x120", "-frames:v", "1", "-pix_fmt", "yuvj420p"]
+    jpeg = subprocess.run(
+        [debian_program("ffmpeg", "ffmpeg"), "-v", "error", *source, "-f", "mjpeg", "-"],
+        check=True,
+        capture_output=True,
+    ).stdout
+    shown, warnings = drawn(tmp_path, picture=jpeg)
+    assert not warnings
+    assert all(abs(a - b) <= 3 for a, b in zip(shown[-1].at(160, 120), (0x20, 0x60, 0xA0), strict=True))
+    # Its size stands behind the mark of the frame: one that lies is not decoded.
+    at = jpeg.index(b"\xff\xc0") + 5
+    shown, warnings = drawn(tmp_path, picture=jpeg[:at] + b"\xff\xff\xff\xff" + jpeg[at + 4 :])
+    assert [warning.code for warning in warnings] == [WarningCode.SLIDE_MISSING]
 
 
 @pytest.mark.parametrize(

@@ -127,6 +127,56 @@ def test_members_of_groups_stand_within_them(tmp_path: Path) -> None:
     assert box(drawing) == pytest.approx((700, 350, 900, 450))
 
 
+def test_a_bound_arrow_follows_its_shape_while_it_is_there(tmp_path: Path) -> None:
+    def target(x: float) -> dict[str, Any]:
+        return {"id": "t", "type": "geo", "x": x, "y": 0, "props": {"geo": "rectangle", "w": 20, "h": 20}}
+
+    def arrow(name: str) -> dict[str, Any]:
+        end = {"type": "binding", "boundShapeId": "t", "normalizedAnchor": {"x": 0.5, "y": 0.5}}
+        return {"id": name, "type": "arrow", "x": 0, "y": 0, "props": {"start": {"x": 0, "y": 0}, "end": end}}
+
+    found, warnings = read(
+        tmp_path,
+        page(
+            entry(target(100)),
+            entry(arrow("a"), 2.0),
+            entry(arrow("undone"), 2.0, 3.0),
+            entry(target(500), 4.0),
+            entry(target(700), 5.0),
+        ),
+    )
+    assert not warnings
+    ends = [(one.begin, round(box(one.drawing)[2])) for one in found[1] if one.shape == "a"]
+    assert ends == [(2.0, 110), (4.0, 510), (5.0, 710)]
+    assert [one.begin for one in found[1] if one.shape == "undone"] == [2.0]
+
+
+@pytest.mark.parametrize("kind", ["geo", "text", "note"])
+def test_rich_text_is_shown_without_its_marks(kind: str, tmp_path: Path) -> None:
+    def written(*words: str) -> list[dict[str, Any]]:
+        return [{"type": "text", "text": word, "marks": [{"type": "bold"}]} for word in words]
+
+    items = [{"type": "listItem", "content": [{"type": "paragraph", "content": written("item")}]}]
+    rich = {
+        "type": "doc",
+        "content": [
+            {"type": "paragraph", "content": [*written("one ", "two"), {"type": "hardBreak"}, *written("three")]},
+            {"type": "paragraph"},
+            {"type": "bulletList", "content": items},
+        ],
+    }
+    drawing = drawn_2(tmp_path, kind, props={"geo": "rectangle", "w": 100, "h": 50, "richText": rich})
+    assert [block.text for block in texts(drawing)] == ["one two\nthree\n\n\u2022 item"]
+
+
+def test_rich_text_without_end_is_cut(tmp_path: Path) -> None:
+    node: dict[str, Any] = {"type": "text", "text": "deep"}
+    for _ in range(200):
+        node = {"type": "paragraph", "content": [node]}
+    props = {"geo": "rectangle", "w": 9, "h": 9, "richText": {"content": [node, {"type": "text", "text": "seen"}]}}
+    assert [block.text.strip() for block in texts(drawn_2(tmp_path, "geo", props=props))] == ["seen"]
+
+
 def test_an_arrow_ends_at_the_shape_that_it_is_bound_to(tmp_path: Path) -> None:
     target = {"id": "t", "type": "geo", "x": 600, "y": 400, "props": {"geo": "rectangle", "w": 200, "h": 100}}
     ends = {

@@ -14,7 +14,13 @@ _SECONDS = 30
 _LARGEST_SIDE = 4_096
 _OUTPUT_BYTES = 64 * 2**20
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+_JPEG_MAGIC = b"\xff\xd8\xff"
 _HEADER_BYTES = 24
+# Its own guard against pictures of gigabytes; side and output are bounded as for SVG.
+_JPEG_TO_PNG = (
+    *("ffmpeg", "-v", "error", "-threads", "1", "-max_pixels", str(MAXIMUM_PIXELS), "-f", "jpeg_pipe", "-i", "pipe:0"),
+    *("-frames:v", "1", "-c:v", "png", "-f", "image2pipe", "-vf"),
+)
 
 
 class PictureError(ValueError):
@@ -31,7 +37,10 @@ def load_picture(path: Path, width: float) -> cairocffi.ImageSurface:
         if path.suffix == ".svg":
             return _png(io.BytesIO(_drawn_svg(path, round(width))))
         with path.open("rb") as file:
-            return _png(file)
+            # Names say PNG where presentations have JPEG.
+            is_jpeg = file.read(len(_JPEG_MAGIC)) == _JPEG_MAGIC
+            file.seek(0)
+            return _png(io.BytesIO(_decoded_jpeg(path)) if is_jpeg else file)
     except OSError as error:
         raise PictureError(f"{path.name}: {type(error).__name__}") from None
     except cairocffi.CairoError as error:
@@ -56,14 +65,26 @@ def _drawn_svg(path: Path, width: int) -> bytes:
     It reads the SVG from its standard input: what has no place of its own can name no other file.
     """
     side = max(1, min(width, _LARGEST_SIDE))
+    size = ["-w", str(side), "-h", str(_LARGEST_SIDE), "--keep-aspect-ratio"]
+    return _converted(path, ["rsvg-convert", *size])
+
+
+def _decoded_jpeg(path: Path) -> bytes:
+    """Return a JPEG as PNG, made smaller where it is larger than any video."""
+    side = f"min({{}},{_LARGEST_SIDE})"
+    fit = f"scale='{side.format('iw')}':'{side.format('ih')}':force_original_aspect_ratio=decrease,format=rgb24"
+    return _converted(path, [*_JPEG_TO_PNG, fit, "pipe:1"])
+
+
+def _converted(path: Path, command: list[str]) -> bytes:
+    """Return what a program makes of a file on its standard input, within bounds of time, memory and size."""
     # The shell limits the memory: a function between fork and exec is not safe beside threads.
-    limited = f'ulimit -v {_MEMORY_KIB} && exec rsvg-convert "$@"'
-    command = ["sh", "-c", limited, "rsvg-convert", "-w", str(side), "-h", str(_LARGEST_SIDE), "--keep-aspect-ratio"]
+    limited = ["sh", "-c", f'ulimit -v {_MEMORY_KIB} && exec "$@"', "sh", *command]
     with path.open("rb") as file:
         try:
-            done = subprocess.run(command, stdin=file, capture_output=True, timeout=_SECONDS, check=False)
+            done = subprocess.run(limited, stdin=file, capture_output=True, timeout=_SECONDS, check=False)
         except subprocess.TimeoutExpired:
             raise PictureError(f"{path.name}: not drawn within {_SECONDS} s") from None
     if done.returncode != 0 or len(done.stdout) > _OUTPUT_BYTES:
-        raise PictureError(f"{path.name}: rsvg-convert failed with code {done.returncode}")
+        raise PictureError(f"{path.name}: {command[0]} failed with code {done.returncode}")
     return done.stdout

@@ -40,6 +40,7 @@ class Rasteriser:
         self._bases: OrderedDict[tuple[int | None, View | None], cairocffi.ImageSurface] = OrderedDict()
         self._pictures: OrderedDict[str, cairocffi.ImageSurface | None] = OrderedDict()
         self._zooms: dict[int, float] = {}
+        self._missing: frozenset[str] = frozenset()
         for state in plan.states:
             if state.slide is not None and state.view is not None:
                 zoom = plan.slides[state.slide].width / state.view.width
@@ -154,10 +155,16 @@ class Rasteriser:
                 _draw_outline(context, part, _FARTHEST / scale)
             elif isinstance(part, TextBlock):
                 _set_colour(context, part.colour)
-                draw_text(context, part)
+                self._note_missing(draw_text(context, part))
             else:
                 self._draw_picture(context, part, scale)
             context.restore()
+
+    def _note_missing(self, letters: frozenset[str]) -> None:
+        """Warn of each character without a font once, however often it is drawn."""
+        for letter in sorted(letters - self._missing):
+            self._log.add(WarningCode.FONT_SUBSTITUTED, f"no font has U+{ord(letter):04X}")
+        self._missing |= letters
 
     def _draw_picture(self, context: cairocffi.Context, part: Picture, scale: float) -> None:
         picture = self._picture(part.href, part.width * scale)

@@ -9,11 +9,11 @@ from typing import NamedTuple
 import cairocffi
 
 from b3lb_jobs.record.drawings import Align, Font, TextBlock
+from b3lb_jobs.record.fonts import FAMILIES, missing, runs, visible
 from b3lb_jobs.record.values import clamp
 
 _LINE_HEIGHT = 1.2
 _MAXIMUM_LINES = 500
-_FONTS = {Font.SANS: "Liberation Sans", Font.SERIF: "Liberation Serif", Font.MONO: "Liberation Mono"}
 _LARGEST_SIZE = 10_000.0
 
 
@@ -73,36 +73,42 @@ class _Layout(NamedTuple):
     lines: tuple[str, ...]
     widths: tuple[float, ...]
     baseline: float
+    missing: frozenset[str]
 
 
 @lru_cache(maxsize=512)
 def _layout(text: str, width: float, size: float, font: Font) -> _Layout:
     """Return where a text's lines end; a text is drawn again with every state that shows it."""
     context = cairocffi.Context(cairocffi.ImageSurface(cairocffi.FORMAT_A8, 1, 1))
-    _choose_font(context, font, size)
 
     def measure(piece: str) -> float:
-        return float(context.text_extents(piece)[4])
+        length = 0.0
+        for family, letters in runs(piece, font):
+            _choose_font(context, family, size)
+            length += float(context.text_extents(letters)[4])
+        return length
 
-    lines = wrap(text.replace("\t", " ").replace("\0", ""), width, measure)
+    text = visible(text.replace("\t", " "))
+    lines = wrap(text, width, measure)
+    _choose_font(context, FAMILIES[font], size)
     ascent, descent = context.font_extents()[:2]
     # The letters stand in the middle of their line.
     baseline = (size * _LINE_HEIGHT - ascent - descent) / 2 + ascent
-    return _Layout(tuple(lines), tuple(measure(line) for line in lines), baseline)
+    widths = tuple(measure(line) for line in lines)
+    return _Layout(tuple(lines), widths, baseline, missing(text.replace("\n", ""), font))
 
 
-def _choose_font(context: cairocffi.Context, font: Font, size: float) -> None:
+def _choose_font(context: cairocffi.Context, family: str, size: float) -> None:
     # Widths that are rounded to pixels would differ with the zoom.
     context.set_font_options(cairocffi.FontOptions(hint_metrics=cairocffi.HINT_METRICS_OFF))
-    context.select_font_face(_FONTS[font])
+    context.select_font_face(family)
     context.set_font_size(size)
 
 
-def draw_text(context: cairocffi.Context, block: TextBlock) -> None:
-    """Draw a text in the context's colour."""
+def draw_text(context: cairocffi.Context, block: TextBlock) -> frozenset[str]:
+    """Draw a text in the context's colour; return the characters that no installed font has."""
     size = clamp(block.size, 0.1, _LARGEST_SIZE)
     layout = _layout(block.text, block.width, size, block.font)
-    _choose_font(context, block.font, size)
     box = block.width or max(layout.widths, default=0.0)
     height = len(layout.lines) * size * _LINE_HEIGHT
     context.translate(block.x, block.y)
@@ -110,7 +116,11 @@ def draw_text(context: cairocffi.Context, block: TextBlock) -> None:
     top = _offset(block.vertical, block.height, height) if block.height > height else 0.0
     for index, (line, width) in enumerate(zip(layout.lines, layout.widths, strict=True)):
         context.move_to(_offset(block.align, box, width), top + index * size * _LINE_HEIGHT + layout.baseline)
-        context.show_text(line)
+        # Each piece begins where the one before has ended.
+        for family, letters in runs(line, block.font):
+            _choose_font(context, family, size)
+            context.show_text(letters)
+    return layout.missing
 
 
 def _offset(align: Align, room: float, length: float) -> float:

@@ -11,7 +11,7 @@ from typing import Any
 from b3lb_jobs.record.drawings import Drawing, Matrix, ShapeVersion, transformed
 from b3lb_jobs.record.failures import SkippedShapeError, WarningCode, WarningLog
 from b3lb_jobs.record.tldraw import version1, version2
-from b3lb_jobs.record.tldraw.fields import Json, child
+from b3lb_jobs.record.tldraw.fields import Json, child, text
 from b3lb_jobs.record.values import number
 
 MAXIMUM_BYTES = 32 * 2**20
@@ -96,16 +96,46 @@ def _page(
     shapes: dict[str, Json] = {}
     for entry in known:
         shapes.setdefault(_name(entry), child(entry, "shape_data"))
-    versions = []
+    versions: list[ShapeVersion] = []
+    followers = _Followers()
     if len(known) < len(entries):
         log.add(WarningCode.SHAPE_SKIPPED, "a shape that is no object", count=len(entries) - len(known))
     for entry in known:
         try:
             shapes[_name(entry)] = child(entry, "shape_data")
             versions.append(_version(entry, version, shapes, matrix))
+            arrows = followers.after(entry) if len(versions) < MAXIMUM_SHAPES else ()
+            versions.extend(_version(arrow, version, shapes, matrix) for arrow in arrows)
         except SkippedShapeError as error:
             log.add(WarningCode.SHAPE_SKIPPED, str(error))
     return tuple(versions)
+
+
+class _Followers:
+    """The arrows that are bound to shapes: one moves when its shape does, though only the shape is sent again."""
+
+    def __init__(self) -> None:
+        self._arrows: dict[str, Json] = {}
+        self._bound: dict[str, dict[str, None]] = {}
+
+    def after(self, entry: Json) -> list[Json]:
+        """Take the next version of a shape, in the order of time; return new versions of the arrows bound to it."""
+        name, data = _name(entry), child(entry, "shape_data")
+        if data.get("type") == "arrow":
+            self._arrows[name] = entry
+            for end in ("start", "end"):
+                target = text(child(child(data, "props"), end), "boundShapeId")
+                if target:
+                    self._bound.setdefault(target, {})[name] = None
+        arrows = [self._arrows[arrow] for arrow in self._bound.get(name, ()) if arrow != name]
+        return [{**arrow, "timestamp": entry.get("timestamp")} for arrow in arrows if _is_seen(arrow, entry)]
+
+
+def _is_seen(arrow: Json, entry: Json) -> bool:
+    """Whether the arrow is there when the shape changes."""
+    begin, time = number(arrow.get("timestamp")), number(entry.get("timestamp"))
+    undo = number(arrow.get("undo", -1))
+    return begin is not None and time is not None and undo is not None and begin < time and not 0 <= undo <= time
 
 
 def _version(

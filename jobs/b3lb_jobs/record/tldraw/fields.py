@@ -12,6 +12,7 @@ from b3lb_jobs.record.values import number
 Point = tuple[float, float]
 Json = Mapping[str, Any]
 MAXIMUM_POINTS = 50_000
+_DEEPEST_TEXT = 16
 
 
 def child(data: Json, name: str) -> Json:
@@ -28,6 +29,36 @@ def text(data: Json, *names: str) -> str:
             # JSON may hold halves of characters, which no text can.
             return value[:MAXIMUM_TEXT].encode("utf-8", "replace").decode()
     return ""
+
+
+def content(props: Json) -> str:
+    """Return a shape's text: plain, or as newer versions of tldraw 2 have it, a document of paragraphs.
+
+    Source: https://tldraw.dev/reference/tlschema/TLRichText; the document is one of ProseMirror.
+    """
+    plain = text(props, "text")
+    if plain:
+        return plain
+    pieces: list[str] = []
+    _collect(child(props, "richText"), pieces, _DEEPEST_TEXT)
+    return text({"text": "".join(pieces).strip("\n")}, "text")
+
+
+def _collect(node: Json, pieces: list[str], depth: int) -> None:
+    kind, written, inner = node.get("type"), node.get("text"), node.get("content")
+    if kind == "text" and isinstance(written, str):
+        pieces.append(written[:MAXIMUM_TEXT])
+    elif kind == "hardBreak":
+        pieces.append("\n")
+    elif kind == "listItem":
+        pieces.append("\u2022 ")
+    for one in inner if isinstance(inner, list) and depth else ():
+        if len(pieces) >= MAXIMUM_TEXT:
+            return
+        if isinstance(one, dict):
+            _collect(one, pieces, depth - 1)
+    if kind in ("paragraph", "heading"):
+        pieces.append("\n")
 
 
 def point(value: Any) -> Point | None:

@@ -21,7 +21,7 @@ from b3lb_jobs.record.drawings import (
 from b3lb_jobs.record.failures import SkippedShapeError
 from b3lb_jobs.record.paths import arc_through, polygon, smooth
 from b3lb_jobs.record.tldraw import styles
-from b3lb_jobs.record.tldraw.fields import MAXIMUM_POINTS, Json, Point, child, length, point, points, text
+from b3lb_jobs.record.tldraw.fields import MAXIMUM_POINTS, Json, Point, child, content, length, point, points, text
 from b3lb_jobs.record.tldraw.figures import FIGURES, Path, arrowhead, head_length, rectangle
 from b3lb_jobs.record.tldraw.poll import poll
 from b3lb_jobs.record.values import number, positive
@@ -49,8 +49,8 @@ class _Style:
     def outline(self, path: Path, *, closed: bool = True) -> Outline:
         return Outline(path, self.colour, self.width, self.fill if closed else None, self.dash)
 
-    def block(self, content: str, box: tuple[float, float, float, float], size: float) -> TextBlock:
-        return TextBlock(content, *box, size, self.colour, self.font, self.align, self.vertical)
+    def block(self, written: str, box: tuple[float, float, float, float], size: float) -> TextBlock:
+        return TextBlock(written, *box, size, self.colour, self.font, self.align, self.vertical)
 
 
 def _style(data: Json, props: Json) -> _Style:
@@ -142,7 +142,7 @@ def _geo(props: Json, style: _Style) -> Drawing:
     if width <= 0 or height <= 0:
         raise SkippedShapeError("geo without size")
     outline = style.outline(figure(width, height))
-    label = text(props, "text")
+    label = content(props)
     if not label:
         return (outline,)
     edge = min(_LABEL_PADDING, width / 4, height / 4)
@@ -207,7 +207,7 @@ def _arrow(props: Json, style: _Style) -> Drawing:
         kind = text(props, f"arrowhead{name}")
         head = arrowhead(kind, tip, angle, length=reach, colour=style.colour, width=style.width)
         parts += [head] if head else []
-    label = text(props, "text")
+    label = content(props)
     if label:
         size = styles.lookup(styles.ARROW_LABELS_2, style.name, "m")
         x, y = (start[0] + end[0]) / 2, (start[1] + end[1]) / 2 + bend
@@ -217,26 +217,26 @@ def _arrow(props: Json, style: _Style) -> Drawing:
 
 
 def _text(props: Json, style: _Style) -> Drawing:
-    content = text(props, "text")
-    if not content:
+    written = content(props)
+    if not written:
         raise SkippedShapeError("an empty text")
     scale = positive(props.get("scale")) or 1.0
     size = styles.lookup(styles.TEXTS_2, style.name, "m") * scale
     width = 0.0 if props.get("autoSize") is not False else length(props, "w") * scale
-    return (TextBlock(content, 0, 0, width, 0, size, style.colour, style.font, style.align),)
+    return (TextBlock(written, 0, 0, width, 0, size, style.colour, style.font, style.align),)
 
 
 def _note(props: Json, style: _Style) -> Drawing:
     height = _NOTE_SIZE + length(props, "growY")
     name = "yellow" if props.get("color") == "black" else props.get("color")
     paper = Outline(rectangle(_NOTE_SIZE, height), fill=styles.colour_2(name, style.colour.opacity))
-    content = text(props, "text")
-    if not content:
+    written = content(props)
+    if not written:
         return (paper,)
     edge = _LABEL_PADDING
     box = (edge, edge, _NOTE_SIZE - 2 * edge, height - 2 * edge)
     size = styles.lookup(styles.LABELS_2, style.name, "m")
-    return paper, TextBlock(content, *box, size, BLACK, style.font, style.align, style.vertical)
+    return paper, TextBlock(written, *box, size, BLACK, style.font, style.align, style.vertical)
 
 
 def _frame(props: Json, style: _Style) -> Drawing:

@@ -1,0 +1,165 @@
+"""``python -m dev.pypy``: the record job's tests under PyPy, with Debian's FFmpeg, in a root file system of its own.
+
+No package index has PyPy, so the root file system is made of Debian's packages and kept in the cache of the user; the
+checkout is mounted into it. Needs root. Arguments are pytest's; ``--run COMMAND`` runs another command in it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from dev.debian import debian_program
+from dev.images.bases import PYPY, SUITE, debian_mirror
+from dev.images.commands import ImagesError, run, say
+from dev.images.secrets import CA_BUNDLE, build_secrets, read_pip_settings
+from dev.toolchain import ToolchainError, cache_directory
+
+_ROOT = Path(__file__).resolve().parent.parent
+_REQUIREMENTS = _ROOT / "requirements"
+_SECONDS = 1800.0
+_PACKAGES = (
+    *PYPY.packages,
+    # For what has no wheel for PyPy.
+    *("cmake", "gcc", "libc6-dev", "make"),
+    # What the image has for rendering.
+    *("ffmpeg", "fontconfig", "fonts-dejavu-core", "fonts-liberation", "libcairo2", "libpq5", "librsvg2-bin"),
+)
+_TEST_PACKAGES = (
+    *("hypothesis", "iniconfig", "packaging", "pluggy", "pygments", "pytest", "pytest-asyncio", "pytest-timeout"),
+    *("psutil", "sortedcontainers"),
+)
+_SOURCE = "/source"
+_PYTHON = "/venv/bin/python"
+_PATTERNS = (
+    "tests/unit/test_record_*.py",
+    "tests/unit/test_dev_recordings.py",
+    "tests/integration/test_record_render.py",
+    "tests/integration/test_record_reference.py",
+)
+_ENVIRONMENT = {
+    "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
+    "LANG": "C.UTF-8",
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    # Nothing is written into the checkout but what the command writes.
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "PYTHONPATH": ":".join(f"{_SOURCE}/{part}" for part in ("", "jobs")),
+}
+
+
+def main() -> int:
+    """Run the tests; return pytest's code, or 1 if PyPy cannot be had here."""
+    parser = argparse.ArgumentParser(prog="python -m dev.pypy", description=__doc__)
+    parser.add_argument("--run", action="store_true", help="the arguments are those of the interpreter, not pytest's")
+    known, arguments = parser.parse_known_args()
+    try:
+        root = pypy_root()
+    except (ImagesError, ToolchainError) as error:
+        say(f"pypy: {error}")
+        return 1
+    return enter(root, [_PYTHON, *arguments] if known.run else [_PYTHON, *_pytest(arguments)])
+
+
+def _pytest(arguments: Sequence[str]) -> list[str]:
+    files = sorted(str(path.relative_to(_ROOT)) for pattern in _PATTERNS for path in _ROOT.glob(pattern))
+    # The fixtures of other tests need parts that PyPy does not have; these tests use none of them.
+    return ["-m", "pytest", "--noconftest", "-p", "no:cacheprovider", *(arguments or ["-q"]), *files]
+
+
+def pypy_root() -> Path:
+    """Return the root file system, made on first use and whenever the locked packages change.
+
+    Raises:
+        ImagesError: it cannot be made: not root, or a command failed.
+        ToolchainError: debootstrap is missing and cannot be installed.
+    """
+    if os.geteuid() != 0:
+        raise ImagesError("the tests under PyPy need root for their root file system: run make test-pypy as root")
+    debian_program("debootstrap", "debootstrap")
+    text = "".join([SUITE, *_PACKAGES, *(file.read_text() for file in _requirement_files()), _test_requirements()])
+    root = cache_directory() / "pypy" / hashlib.sha256(text.encode()).hexdigest()[:16]
+    if root.exists():
+        return root
+    shutil.rmtree(root.parent, ignore_errors=True)
+    root.parent.mkdir(parents=True)
+    say("pypy: making a root file system of Debian's packages (about five minutes)")
+    part = root.with_suffix(".part")
+    command = ["debootstrap", "--variant=minbase", f"--include={','.join(_PACKAGES)}", SUITE, str(part)]
+    run([*command, *debian_mirror()], seconds=_SECONDS)
+    _install(part)
+    part.rename(root)
+    return root
+
+
+def _requirement_files() -> tuple[Path, Path]:
+    return _REQUIREMENTS / "build.txt", _REQUIREMENTS / "image-pypy.txt"
+
+
+def _test_requirements() -> str:
+    """Return the tests' own packages as the lock of development has them."""
+    lines: list[str] = []
+    wanted = False
+    for line in (_REQUIREMENTS / "dev.txt").read_text().splitlines():
+        if not line.startswith((" ", "#")):
+            wanted = line.partition("==")[0] in _TEST_PACKAGES
+        lines += [line] if wanted and not line.lstrip().startswith("#") else []
+    return "\n".join(lines) + "\n"
+
+
+def _install(root: Path) -> None:
+    with tempfile.TemporaryDirectory(prefix="b3lb-pypy-") as name:
+        folder = Path(name)
+        (folder / "tests.txt").write_text(_test_requirements())
+        for file in _requirement_files():
+            shutil.copy(file, folder)
+        secrets = build_secrets(read_pip_settings(), folder)
+        if bundle := secrets.get("cabundle"):
+            shutil.copy(bundle, folder / "cabundle")
+        pip = "/venv/bin/pip install -q --no-build-isolation --no-deps --require-hashes"
+        steps = [
+            "pypy3 -m venv /venv",
+            "cd /run/secrets",
+            f"{pip.replace(' --no-build-isolation --no-deps', '')} -r build.txt",
+            f"{pip} -r image-pypy.txt",
+            f"{pip} -r tests.txt",
+        ]
+        environment = {"PIP_CONFIG_FILE": "/run/secrets/pip.conf"} if "pipconf" in secrets else {}
+        shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
+        inside = ["sh", "-c", " && ".join(steps)]
+        code = _in_namespace(root, {str(folder): Path(CA_BUNDLE).parent.as_posix()}, inside, environment=environment)
+        if code:
+            raise ImagesError(f"the packages for PyPy could not be installed: pip ended with code {code}")
+
+
+def enter(root: Path, command: Sequence[str]) -> int:
+    """Run a command in the root file system, in the checkout; return its code."""
+    return _in_namespace(root, {str(_ROOT): _SOURCE}, command, environment={})
+
+
+def _in_namespace(root: Path, mounts: dict[str, str], command: Sequence[str], *, environment: dict[str, str]) -> int:
+    """Run a command in mounts and processes of its own: when it ends, nothing of it is left."""
+    script = ['root=$1; shift; mount -t proc proc "$root/proc"; mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"']
+    script += ['for d in null zero random urandom; do : >"$root/dev/$d"; mount --bind "/dev/$d" "$root/dev/$d"; done']
+    for index in range(len(mounts)):
+        script.append(
+            f'mkdir -p "$root${{{2 * index + 2}}}"; mount --bind "${{{2 * index + 1}}}" "$root${{{2 * index + 2}}}"'
+        )
+    script.append(f"shift {2 * len(mounts)}")
+    script.append(f'exec chroot "$root" sh -c \'test ! -d {_SOURCE} || cd {_SOURCE}; exec "$@"\' sh "$@"')
+    pairs = [part for pair in mounts.items() for part in pair]
+    started = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-euc", "\n".join(script), "sh"]
+    return subprocess.run(
+        [*started, str(root), *pairs, *command], env={**_ENVIRONMENT, **environment}, check=False
+    ).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())
