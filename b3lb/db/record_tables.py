@@ -13,6 +13,12 @@ from b3lb.db.metadata import metadata
 
 _SHA256 = "^[0-9a-f]{64}$"
 
+WATCHED = (
+    "state in ('UPLOADED', 'RENDERING') or object_uid is not null "
+    "or (not dismissed and (legal_hold or state = 'FAILED'))"
+)
+"""Which record sets the operator looks at: those in work, and those that have or should have a BBBRecording."""
+
 installation = sa.Table(
     "installation",
     metadata,
@@ -67,6 +73,15 @@ record_sets = sa.Table(
     sa.Column("legal_hold_reason", sa.Text, nullable=True),
     sa.Column("priority", sa.Integer, nullable=True, comment="0 to 9; absent: the queue's"),
     sa.Column("paused", sa.Boolean, nullable=False, server_default=sa.false()),
+    count("retry", comment="spec.retry of its BBBRecording as it was last followed"),
+    sa.Column("object_uid", sa.Text, nullable=True, comment="of its BBBRecording, once that is known to exist"),
+    sa.Column(
+        "dismissed",
+        sa.Boolean,
+        nullable=False,
+        server_default=sa.false(),
+        comment="its BBBRecording was deleted: another one is made only when there is something to do again",
+    ),
     sa.UniqueConstraint("namespace", "record_id"),
     sa.CheckConstraint("state in ('UPLOADED', 'RENDERING', 'RENDERED', 'FAILED', 'DELETING')", name="state"),
     sa.CheckConstraint("state <> 'RENDERING' or rendering_at is not null", name="rendering_at"),
@@ -82,6 +97,7 @@ record_sets = sa.Table(
     sa.Index("record_sets_state_idx", "namespace", "state", "uploaded_at"),
     sa.Index("record_sets_tenant_idx", "namespace", "tenant_slug", "ended_at"),
     sa.Index("record_sets_secret_id_idx", "secret_id"),
+    sa.Index("record_sets_watched_idx", "namespace", "uploaded_at", postgresql_where=sa.text(WATCHED)),
 )
 
 records = sa.Table(
@@ -93,6 +109,7 @@ records = sa.Table(
     sa.Column("profile_generation", sa.BigInteger, nullable=True),
     sa.Column("state", sa.Text, nullable=False, server_default="PENDING"),
     sa.Column("run_id", sa.Uuid, nullable=True, comment="task run that renders or rendered it"),
+    integer("renders", 0, comment="how many runs it had so far"),
     integer("attempts", 0),
     integer("memory_steps", 0, comment="how often it was given more memory"),
     sa.Column("progress_percent", sa.Double, nullable=True),

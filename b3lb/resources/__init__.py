@@ -5,10 +5,11 @@ from b3lb.resources.cluster import CLUSTER, BBBClusterSpec, BBBClusterStatus
 from b3lb.resources.node import NODE, BBBNodeSpec, BBBNodeStatus, DesiredState
 from b3lb.resources.queue import QUEUE, BBBQueueSpec, BBBQueueStatus
 from b3lb.resources.record_profile import RECORD_PROFILE, BBBRecordProfileSpec, BBBRecordProfileStatus
+from b3lb.resources.recording import RECORDING, BBBRecordingSpec, BBBRecordingStatus
 from b3lb.resources.secret import SECRET, BBBSecretSpec, BBBSecretStatus
 from b3lb.resources.tenant import TENANT, BBBTenantSpec, BBBTenantStatus
 
-RESOURCES = (CLUSTER, NODE, TENANT, RECORD_PROFILE, SECRET, QUEUE)
+RESOURCES = (CLUSTER, NODE, TENANT, RECORD_PROFILE, SECRET, QUEUE, RECORDING)
 """Every kind of the group, in the order in which they are created."""
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "GROUP",
     "NODE",
     "QUEUE",
+    "RECORDING",
     "RECORD_PROFILE",
     "RESOURCES",
     "SECRET",
@@ -31,6 +33,8 @@ __all__ = [
     "BBBQueueStatus",
     "BBBRecordProfileSpec",
     "BBBRecordProfileStatus",
+    "BBBRecordingSpec",
+    "BBBRecordingStatus",
     "BBBSecretSpec",
     "BBBSecretStatus",
     "BBBTenantSpec",

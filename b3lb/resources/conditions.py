@@ -65,6 +65,12 @@ class RecordProfileCondition(StrEnum):
     ACCEPTED = "Accepted"
 
 
+class RecordingCondition(StrEnum):
+    """Condition types of a BBBRecording."""
+
+    RENDERED = "Rendered"
+
+
 class NodeBlock(StrEnum):
     """Why a node cannot be polled; each is a reason of Ready=False and heals when its cause is gone."""
 
@@ -189,6 +195,18 @@ class RecordProfileReason(StrEnum):
     DATABASE_REFUSED = "DatabaseRefused"
     PENDING = "Pending"
     DATABASE_UNAVAILABLE = "DatabaseUnavailable"
+
+
+class RecordingReason(StrEnum):
+    """Reasons of a BBBRecording's condition Rendered beside those for which a video failed."""
+
+    RENDERED = "Rendered"
+    WAITING = "Waiting"
+    RENDERING = "Rendering"
+    PAUSED = "Paused"
+    CANCELLED = "Cancelled"
+    DELETING = "Deleting"
+    NOT_FOUND = "NotFound"
 
 
 def format_time(moment: datetime) -> str:

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from b3lb.resources.base import Column, DataKey, ObjectName, Resource, Rule, Schema, Status, condition_path, rules
 from b3lb.resources.conditions import SecretCondition
-from b3lb.resources.tenant import SLUG_LENGTH
+from b3lb.resources.tenant import HOLD_DAYS_MAXIMUM, SLUG_LENGTH
 from b3lb.resources.usage import LimitsSpec, Usage
 
 SUB_ID_MAXIMUM = 999
@@ -102,6 +102,13 @@ class BBBSecretSpec(Schema):
         description="How recordings are rendered: once with each of these profiles; none: with each profile whose "
         "default is true.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+    hold_days: int = Field(
+        default=0,
+        ge=0,
+        le=HOLD_DAYS_MAXIMUM,
+        description="For so many days after the meeting's end its recordings are kept, and then deleted; 0 leaves that "
+        "to the BBBTenant. Of this and the BBBTenant's the smaller one that is not 0 counts.",
     )
 
     @property

@@ -15,6 +15,8 @@ from b3lb.resources.usage import LimitsSpec, Usage
 
 SLUG_PATTERN = "^[A-Z]{2,10}$"
 SLUG_LENGTH = 10
+HOLD_DAYS_MAXIMUM = 36_500
+"""A hundred years; for longer there is 0."""
 
 _SLUG_MESSAGE = "slug must be 2 to 10 letters from A to Z in upper case: write e.g. UNI"
 _SLUG_RULES = (
@@ -76,6 +78,13 @@ class BBBTenantSpec(Schema):
         max_length=64,
         description="Time zone in whose months its meetings are accounted, e.g. Europe/Berlin.",
         json_schema_extra=rules(TIME_ZONE_RULE),
+    )
+    hold_days: int = Field(
+        default=0,
+        ge=0,
+        le=HOLD_DAYS_MAXIMUM,
+        description="For so many days after the meeting's end its recordings are kept, and then deleted; 0 keeps them "
+        "for ever. Of this and the BBBSecret's the smaller one that is not 0 counts.",
     )
 
     @property

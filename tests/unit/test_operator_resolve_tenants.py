@@ -108,6 +108,7 @@ def test_an_api_secret_becomes_a_row_with_everything_from_its_spec() -> None:
         secretRef={"name": "given", "key": "k"},
         limits={"meetings": 1, "attendees": 2},
         recordProfileRefs=[{"name": "hd"}, {"name": "small"}],
+        holdDays=7,
     )
     row = resolve_api_secret(manifest, {"given": secret_manifest("given", k="value\n")})
     assert row.secret == "value"
@@ -123,6 +124,7 @@ def test_an_api_secret_becomes_a_row_with_everything_from_its_spec() -> None:
         meeting_limit=1,
         attendee_limit=2,
         record_profile_names=("hd", "small"),
+        hold_days=7,
     )
 
 
@@ -220,3 +222,7 @@ def test_a_record_profile_that_cannot_be_read_says_why() -> None:
     row = resolve_record_profile(manifest_of(RECORD_PROFILE, "hd", {"width": 1279}))
     assert (row.spec, row.is_default, row.blocked_reason) == ({}, False, "InvalidSpec")
     assert "width" in (row.blocked_message or "")
+
+
+def test_a_tenants_hold_time_is_in_its_row() -> None:
+    assert resolve_tenant(tenant_manifest(holdDays=14), {}).hold_days == 14

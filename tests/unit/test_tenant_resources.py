@@ -24,6 +24,7 @@ def test_a_tenant_needs_no_more_than_a_slug() -> None:
         "enabled": True,
         "limits": {"meetings": None, "attendees": None},
         "timeZone": "Etc/UTC",
+        "holdDays": 0,
     }
     assert spec.object_name == "uni"
 
@@ -37,6 +38,7 @@ def test_a_secret_needs_no_more_than_tenant_and_number() -> None:
         "secretRef": None,
         "limits": {"meetings": None, "attendees": None},
         "recordProfileRefs": [],
+        "holdDays": 0,
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from b3lb.resources.reasons.farm import CLUSTER_REASONS, NODE_REASONS, QUEUE_REASONS
 from b3lb.resources.reasons.meaning import Meaning
+from b3lb.resources.reasons.recordings import RECORDING_REASONS
 from b3lb.resources.reasons.tenants import RECORD_PROFILE_REASONS, SECRET_REASONS, TENANT_REASONS
 
 REASONS: Mapping[str, tuple[Meaning, ...]] = {
@@ -15,6 +16,7 @@ REASONS: Mapping[str, tuple[Meaning, ...]] = {
     "BBBRecordProfile": RECORD_PROFILE_REASONS,
     "BBBSecret": SECRET_REASONS,
     "BBBQueue": QUEUE_REASONS,
+    "BBBRecording": RECORDING_REASONS,
 }
 """The meanings of all reasons of a kind."""
 
@@ -23,6 +25,7 @@ __all__ = [
     "NODE_REASONS",
     "QUEUE_REASONS",
     "REASONS",
+    "RECORDING_REASONS",
     "RECORD_PROFILE_REASONS",
     "SECRET_REASONS",
     "TENANT_REASONS",

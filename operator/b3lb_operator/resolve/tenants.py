@@ -57,6 +57,7 @@ def resolve_tenant(manifest: Manifest, owners: Mapping[str, Key]) -> TenantRow:
         meeting_limit=spec.limits.meetings,
         attendee_limit=spec.limits.attendees,
         time_zone=spec.time_zone,
+        hold_days=spec.hold_days,
         blocked_reason=str(TenantReason.SLUG_IN_USE) if taken else None,
         blocked_message=f"BBBTenant {owner} is older and has slug {spec.slug} already" if taken else None,
     )
@@ -103,6 +104,7 @@ def resolve_api_secret(manifest: Manifest, secrets: Secrets) -> ApiSecretRow:
         meeting_limit=spec.limits.meetings,
         attendee_limit=spec.limits.attendees,
         record_profile_names=tuple(ref.name for ref in spec.record_profile_refs),
+        hold_days=spec.hold_days,
         blocked_reason=None if block is None else str(block.reason),
         blocked_message=None if block is None else block.message,
     )

@@ -60,6 +60,10 @@ BEGIN
 END
 $$
 """
+_WATCHED = (
+    "state in ('UPLOADED', 'RENDERING') or object_uid is not null "
+    "or (not dismissed and (legal_hold or state = 'FAILED'))"
+)
 
 
 def upgrade() -> None:
@@ -117,6 +121,9 @@ def _create_record_sets() -> None:
     op.create_index("record_sets_secret_id_idx", "record_sets", ["secret_id"])
     op.create_index("record_sets_state_idx", "record_sets", ["namespace", "state", "uploaded_at"])
     op.create_index("record_sets_tenant_idx", "record_sets", ["namespace", "tenant_slug", "ended_at"])
+    op.create_index(
+        "record_sets_watched_idx", "record_sets", ["namespace", "uploaded_at"], postgresql_where=sa.text(_WATCHED)
+    )
 
 
 def _record_sets_columns() -> list[sa.Column[Any]]:
@@ -158,6 +165,21 @@ def _record_sets_columns() -> list[sa.Column[Any]]:
         sa.Column("legal_hold_reason", sa.Text(), nullable=True),
         sa.Column("priority", sa.Integer(), nullable=True, comment="0 to 9; absent: the queue's"),
         sa.Column("paused", sa.Boolean(), server_default=sa.false(), nullable=False),
+        sa.Column(
+            "retry",
+            sa.BigInteger(),
+            server_default=sa.text("0"),
+            nullable=False,
+            comment="spec.retry of its BBBRecording as it was last followed",
+        ),
+        sa.Column("object_uid", sa.Text(), nullable=True, comment="of its BBBRecording, once that is known to exist"),
+        sa.Column(
+            "dismissed",
+            sa.Boolean(),
+            server_default=sa.false(),
+            nullable=False,
+            comment="its BBBRecording was deleted: another one is made only when there is something to do again",
+        ),
     ]
 
 
@@ -207,6 +229,13 @@ def _records_columns() -> list[sa.Column[Any]]:
         sa.Column("profile_generation", sa.BigInteger(), nullable=True),
         sa.Column("state", sa.Text(), server_default="PENDING", nullable=False),
         sa.Column("run_id", sa.Uuid(), nullable=True, comment="task run that renders or rendered it"),
+        sa.Column(
+            "renders",
+            sa.Integer(),
+            server_default=sa.text("0"),
+            nullable=False,
+            comment="how many runs it had so far",
+        ),
         sa.Column("attempts", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column(
             "memory_steps",
