@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Protocol
 from urllib.parse import quote
 
+from b3lb_cli.namespaces import farm_namespace
 from b3lb_cli.outcome import CommandError, ExitCode
 from b3lb_cli.output import (
     UNKNOWN,
@@ -28,7 +29,7 @@ from b3lb_cli.output import (
     write_document,
     write_listing,
 )
-from b3lb_cli.source import by_database, database, farm_namespace, operator
+from b3lb_cli.source import by_database, database, operator
 from b3lb_cli.table import shown
 
 POLL_SECONDS = 2.0

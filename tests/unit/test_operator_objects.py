@@ -68,7 +68,9 @@ def test_the_object_stands_in_the_config_maps_namespace_and_is_owned_by_it() -> 
     ],
 )
 def test_what_may_not_stand_there_is_refused(wrong: Manifest) -> None:
-    with pytest.raises(InvalidObjectError, match=r"its key object\.json has to hold a BBBCluster, BBBQueue or BBBRecordProfile as JSON"):
+    with pytest.raises(
+        InvalidObjectError, match=r"its key object\.json has to hold a BBBCluster, BBBQueue or BBBRecordProfile as JSON"
+    ):
         declared_object(wrong)
 
 
