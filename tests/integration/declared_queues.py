@@ -13,15 +13,22 @@ from tests.integration.operator_cluster import OperatorCluster, bbb_queue
 QUEUES = (("core", "* * * * *"), ("statistics", "*/5 * * * *"), ("housekeeping", "15 3 * * *"))
 """Names with schedules."""
 
+ON_DEMAND = "record"
+"""The name of the queue without one."""
+
 
 def declare_queues(cluster: OperatorCluster) -> None:
     """Declare the queues with all their tasks and what their pods read, and wait until they are scheduled."""
+    on_demand = bbb_queue(ON_DEMAND, tasks=tasks_of(ON_DEMAND), suspend=False)
+    del on_demand["spec"]["schedule"]
     cluster.apply(
         *job_secrets(cluster),
         *(bbb_queue(name, tasks=tasks_of(name), schedule=schedule, suspend=False) for name, schedule in QUEUES),
+        on_demand,
     )
     for name, _ in QUEUES:
         cluster.expect_condition("bbbqueue", name, "True/Scheduled", within=10)
+    cluster.expect_condition("bbbqueue", ON_DEMAND, "True/OnDemand", within=10)
 
 
 def job_secrets(cluster: OperatorCluster, *, keys: str | None = None) -> list[dict[str, Any]]:

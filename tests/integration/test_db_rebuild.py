@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from b3lb.db.engine import transaction
+from b3lb.db.manifests import manifest_of
 from b3lb.db.rebuild import Rebuilt, adopt_install_id, newest_of_each, restore_record_set
 from b3lb.db.record_sets import read_database_install_id
 from b3lb.db.tables import record_sets, records
@@ -108,3 +109,14 @@ def test_the_database_takes_over_the_storages_installation(farm: Farm) -> None:
     with transaction(farm.engine, timeout_seconds=5) as connection:
         adopt_install_id(connection, INSTALL_ID)
         assert read_database_install_id(connection) == INSTALL_ID
+
+
+def test_the_manifest_of_restored_rows_is_the_one_that_they_came_from(farm: Farm) -> None:
+    original = manifest(1, videos=(video("a", width=640, height=360), video("b", poster_key="recordsets/x/b.png")))
+    restore(farm, original)
+    with transaction(farm.engine, timeout_seconds=10) as connection:
+        assert manifest_of(connection, UUID(int=1)) == original
+        assert manifest_of(connection, UUID(int=2)) is None
+    farm.run("UPDATE record_sets SET state = 'DELETING', deleting_at = now()")
+    with transaction(farm.engine, timeout_seconds=10) as connection:
+        assert manifest_of(connection, UUID(int=1)) is None

@@ -1,5 +1,7 @@
 """The task deliver-callbacks: from the outbox to a front end and back."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
@@ -15,7 +17,9 @@ from b3lb.callbacks.outbox import CallbackState, Delivery
 from b3lb.crypto import KeyRing
 from b3lb.db.callbacks import NewCallback, enqueue_callback, read_callbacks
 from b3lb.db.engine import transaction
+from b3lb_jobs.database import Database
 from b3lb_jobs.interface import Findings, TaskContext
+from b3lb_jobs.record.publish import announce
 from b3lb_jobs.statistics.deliver_callbacks import DeliverCallbacks
 from tests.integration.database_farm import Farm
 from tests.integration.recordings_stage import Recordings
@@ -90,6 +94,27 @@ async def test_a_front_end_is_told_once_with_its_own_secret(farm: Farm, stage: R
     assert {item.state for item in outbox(farm).values()} == {CallbackState.DELIVERED}
     assert (await deliver(farm)).summary["due"] == 0
     assert len(front_end.told) == 2
+
+
+async def test_whoever_publishes_tells_the_front_end_at_once_and_only_of_that_recording(
+    farm: Farm, stage: Recordings, front_end: FrontEnd, database_url: str
+) -> None:
+    tell(farm.engine, stage, front_end, "r-1", "r-2")
+    database = Database(database_url, application_name="test", monotonic=time.monotonic)
+
+    def tell_now(record_id: str) -> int:
+        client = CallbackClient(allow_local=True)
+        return announce(database, namespace="default", record_id=record_id, keys=farm.keys, client=client)
+
+    assert await asyncio.to_thread(tell_now, "r-2") == 1
+    assert await asyncio.to_thread(tell_now, "r-2") == 0
+    assert [told["record_id"] for told in front_end.told] == ["r-2"]
+    states = {record_id: item.state for record_id, item in outbox(farm).items()}
+    assert states == {"r-1": CallbackState.PENDING, "r-2": CallbackState.DELIVERED}
+    front_end.status = 503
+    assert await asyncio.to_thread(tell_now, "r-1") == 1
+    assert (outbox(farm)["r-1"].state, outbox(farm)["r-1"].attempts) == (CallbackState.PENDING, 1)
+    database.close()
 
 
 async def test_a_front_end_that_is_away_is_told_again_later(farm: Farm, stage: Recordings, front_end: FrontEnd) -> None:
