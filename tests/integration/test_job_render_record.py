@@ -403,6 +403,19 @@ def test_videos_that_are_published_side_by_side_are_all_in_the_manifest(
     database.close()
 
 
+def test_a_pod_without_a_storage_says_so_in_the_videos_row(
+    stage: RenderingStage, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage, "storage", None)
+    stage.plan()
+    with pytest.raises(PermanentError, match="no storage is configured") as caught:
+        run()
+    assert caught.value.exit_code == ExitCode.CONFIGURATION
+    ((_, state, reason, message),) = stage.records()
+    assert (state, reason) == ("FAILED", "StorageNotConfigured")
+    assert "B3LB_S3_BUCKET" in message
+
+
 def test_a_video_that_is_not_as_planned_is_not_published(
     stage: RenderingStage, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,16 +100,6 @@ def test_a_pod_that_is_stopped_while_it_encodes_leaves_nothing_and_the_next_one_
     assert len(pod.stage.stored()) == 3
 
 
-def test_an_encoder_that_does_not_listen_is_killed(pod: Pod) -> None:
-    begun = pod.folder / "begun"
-    script = f"trap '' TERM\ntouch {begun}\nexec 0<&-\nwhile :; do sleep 1; done"
-    pod.programs["PATH"] = program(pod.folder / "bin", "ffmpeg", script)
-    pod.stage.plan()
-    with pod.running() as process:
-        wait_for(begun.exists, seconds=60)
-        pod.stop(process)
-
-
 def test_a_pod_that_is_stopped_while_it_waits_for_the_storage_ends_at_once(pod: Pod) -> None:
     pod.stage.plan()
     ((key,),) = pod.stage.farm.rows("SELECT archive_key FROM record_sets")

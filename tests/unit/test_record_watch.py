@@ -1,6 +1,7 @@
 """What watches over a rendering tells of its progress, and ends what hangs, is late or no longer wanted."""
 
 import subprocess
+import threading
 from typing import cast
 
 import pytest
@@ -147,3 +148,23 @@ def test_nothing_is_looked_at_after_the_end() -> None:
     with desk.watch:
         pass
     assert not desk.watch._thread.is_alive()
+
+
+def test_a_watch_that_fails_itself_ends_the_encoder_and_says_why() -> None:
+    failing = threading.Event()
+
+    def note(_percent: float, _message: str) -> bool:
+        failing.wait(5)
+        raise ValueError("no such column")
+
+    def work() -> None:
+        with Watch(note) as watch, watch.encoding(1000):
+            watch.started(cast("subprocess.Popen[bytes]", encoder))
+            failing.set()
+            watch._thread.join(5)
+            raise RecordError(FailureCode.OUT_OF_MEMORY, "FFmpeg was killed")
+
+    encoder = Encoder()
+    with pytest.raises(ValueError, match="no such column"):
+        work()
+    assert encoder.killed

@@ -14,6 +14,9 @@ from b3lb_jobs.record.failures import NO_ROOM_WORDS, FailureCode, RecordError, R
 INTERNAL_ERROR = "InternalError"
 """The reason where the fault is the program's own."""
 
+STORAGE_NOT_CONFIGURED = "StorageNotConfigured"
+"""The reason where the pod does not know where recordings are."""
+
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 

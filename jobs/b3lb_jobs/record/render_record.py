@@ -37,6 +37,7 @@ from b3lb_jobs.housekeeping.storage_work import configured_storage
 from b3lb_jobs.on_demand import OnDemandTask, RunContext
 from b3lb_jobs.record.endings import (
     INTERNAL_ERROR,
+    STORAGE_NOT_CONFIGURED,
     exit_code_of,
     is_tried_again,
     message_of,
@@ -89,9 +90,7 @@ def render_record(
         PermanentError: The recording cannot be rendered; the video is FAILED with the reason.
         TransientError: It may be possible later; the video is PENDING until then, or the database is away.
     """
-    storage = open_storage()
-    if storage is None:
-        raise PermanentError(NO_STORAGE, exit_code=ExitCode.CONFIGURATION)
+    storage = _opened(context, open_storage)
     run_id, record_set, profile = context.run_id, arguments.record_set, arguments.profile
     place = Publication(context.database, storage, run_id, record_set, profile)
     with context.database.transaction() as connection:
@@ -114,6 +113,20 @@ def render_record(
         raise TransientError(f"the video is public, but what follows is not done: {error}") from error
     announce(context.database, namespace=found.namespace, record_id=found.record_id, keys=context.keys, client=client)
     return result | {"rendered": True}
+
+
+def _opened(context: RunContext, open_storage: Callable[[], Storage | None]) -> Storage:
+    try:
+        storage = open_storage()
+    except PermanentError as error:
+        storage, fault = None, error
+    else:
+        fault = PermanentError(NO_STORAGE, exit_code=ExitCode.CONFIGURATION)
+    if storage is not None:
+        return storage
+    run_id, reason, message = context.run_id, STORAGE_NOT_CONFIGURED, str(fault)
+    _write(context, lambda connection: fail_render(connection, run_id=run_id, reason=reason, message=message))
+    raise fault
 
 
 def _rendered(context: RunContext, work: RenderWork, place: Publication) -> Mapping[str, Any] | None:

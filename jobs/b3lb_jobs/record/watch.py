@@ -88,7 +88,7 @@ class Watch:
         self._stage, self._percent = Stage.FETCH, 0.0
         self._next_note = 0.0
         self._encoding: _Encoding | None = None
-        self._fault: RecordError | None = None
+        self._fault: Exception | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
@@ -125,6 +125,7 @@ class Watch:
 
         Raises:
             RecordError: ``CANCELLED``: it is no longer wanted; ``TIMEOUT``: it hangs or takes too long.
+            Exception: The watch itself failed.
         """
         if self._fault is not None:
             raise self._fault
@@ -163,8 +164,8 @@ class Watch:
         if encoding is None:
             return
         self._fault = self._fault or _overdue(encoding, now)
-        if self._fault is not None and encoding.process is not None:
-            encoding.process.kill()
+        if self._fault is not None:
+            self._end_encoder()
 
     def _write(self) -> None:
         try:
@@ -177,8 +178,18 @@ class Watch:
 
     def _run(self) -> None:
         while not self._over.is_set():
-            self.look()
+            try:
+                self.look()
+            except Exception as error:  # noqa: BLE001 - whoever works is told, for nobody watches any more
+                self._fault = error
+                self._end_encoder()
+                return
             self._over.wait(_LOOK_SECONDS)
+
+    def _end_encoder(self) -> None:
+        encoding = self._encoding
+        if encoding is not None and encoding.process is not None:
+            encoding.process.kill()
 
 
 def _overdue(encoding: _Encoding, now: float) -> RecordError | None:
