@@ -78,6 +78,11 @@ def run(stage: RenderingStage, database_url: str, tmp_path: Path, monkeypatch: p
     database.close()
 
 
+def encoder(folder: Path, script: str) -> str:
+    """Return the PATH by which FFmpeg is a script, but for the question which version it is."""
+    return program(folder / "bin", "ffmpeg", f'[ "$1" = -version ] && exec {shutil.which("ffmpeg")} -version\n{script}')
+
+
 def probed(video: Path) -> dict[str, Any]:
     entries = "stream=codec_name,width,height,nb_read_frames:format=duration"
     command = ["ffprobe", "-v", "error", "-count_frames", "-of", "json", "-show_entries", entries, str(video)]
@@ -255,7 +260,7 @@ def test_a_cancelled_video_ends_ffmpeg_and_the_run_well(
     stage: RenderingStage, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "PAUSE_SECONDS", 0.1)
-    monkeypatch.setenv("PATH", program(tmp_path / "bin", "ffmpeg", f"touch {tmp_path}/begun; exec sleep 60"))
+    monkeypatch.setenv("PATH", encoder(tmp_path, f"touch {tmp_path}/begun; exec sleep 60"))
     run_id = stage.plan()
 
     def cancel() -> None:
@@ -277,7 +282,7 @@ def test_too_little_memory_is_raised_once_and_then_a_failure(
     stage: RenderingStage, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The kernel ends FFmpeg with signal 9."""
-    monkeypatch.setenv("PATH", program(tmp_path / "bin", "ffmpeg", "kill -9 $$"))
+    monkeypatch.setenv("PATH", encoder(tmp_path, "kill -9 $$"))
     stage.plan()
     with pytest.raises(TransientError, match="OutOfMemory") as first:
         run()
@@ -294,7 +299,7 @@ def test_an_encoder_that_fails_is_tried_once_more_and_its_last_words_are_kept(
     stage: RenderingStage, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script = 'for file; do last=$file; done; echo "broken $last token=geheim" >&2; exit 1'
-    monkeypatch.setenv("PATH", program(tmp_path / "bin", "ffmpeg", script))
+    monkeypatch.setenv("PATH", encoder(tmp_path, script))
     stage.plan()
     with pytest.raises(TransientError, match="EncoderFailed"):
         run()
@@ -313,7 +318,7 @@ def test_a_disk_without_room_is_told_apart_from_an_encoder_that_fails(
     """FFmpeg itself writes to a device that is always full."""
     real = shutil.which("ffmpeg")
     script = f"exec {real} -v error -f lavfi -i color=size=16x16:duration=1 -y -f rawvideo file:/dev/full"
-    monkeypatch.setenv("PATH", program(tmp_path / "bin", "ffmpeg", script))
+    monkeypatch.setenv("PATH", encoder(tmp_path, script))
     stage.plan()
     with pytest.raises(TransientError, match="DiskFull"):
         run()
