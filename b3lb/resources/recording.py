@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import ConfigDict, Field
 
-from b3lb.resources.base import NAME_LENGTH, NAME_PATTERN, Column, Resource, Rule, Schema, Status, condition_path, rules
+from b3lb.resources.base import NAME_LENGTH, Column, Resource, Rule, Schema, Status, condition_path, rules
 from b3lb.resources.conditions import MESSAGE_LENGTH, RecordingCondition
 
 MOST_VIDEOS = 64
@@ -16,6 +16,8 @@ MOST_VIDEOS = 64
 
 _COUNTER_MAXIMUM = 2**53
 _NAMED_BY_ID = "recording-"
+_LABEL = "[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
+_DNS_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 _RETRY_RULE = Rule(
     "!self.cancel || self.retry == oldSelf.retry",
     "nothing is tried again while cancel is true: write cancel: false together with the new retry",
@@ -36,8 +38,7 @@ class RecordingPhase(StrEnum):
 
 def recording_name(record_id: str, record_set: UUID) -> str:
     """Return the name of the BBBRecording of a record set: its record ID where that can be a name."""
-    is_name = len(record_id) <= NAME_LENGTH and re.fullmatch(NAME_PATTERN, record_id) and ".." not in record_id
-    fits = is_name and ".-" not in record_id and "-." not in record_id and not record_id.startswith(_NAMED_BY_ID)
+    fits = len(record_id) <= NAME_LENGTH and _DNS_NAME.fullmatch(record_id) and not record_id.startswith(_NAMED_BY_ID)
     return record_id if fits else f"{_NAMED_BY_ID}{record_set}"
 
 

@@ -14,7 +14,7 @@ from b3lb.findings import Check, Finding, Group
 Item = Mapping[str, Any]
 
 API_PATH = "/apis/b3lb.io/v1alpha1"
-KINDS = ("bbbclusters", "bbbnodes", "bbbqueues", "bbbrecordprofiles", "bbbsecrets", "bbbtenants")
+KINDS = ("bbbclusters", "bbbnodes", "bbbqueues", "bbbrecordings", "bbbrecordprofiles", "bbbsecrets", "bbbtenants")
 RECENT = timedelta(hours=1)
 MANY_RESTARTS = 3
 _SHOWN = 5

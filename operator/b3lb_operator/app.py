@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import structlog
@@ -21,7 +21,7 @@ from b3lb_operator.dispatch import Dispatcher
 from b3lb_operator.doctor.doctor import Doctor, Subject
 from b3lb_operator.doctor.operator import OperatorFacts
 from b3lb_operator.events import EventRecorder
-from b3lb_operator.http import Check
+from b3lb_operator.http import Check, problems
 from b3lb_operator.instruments import Instruments
 from b3lb_operator.kinds import API_SECRET, LEASE, NODE, QUEUE, Key, Kind
 from b3lb_operator.kube import Kube
@@ -33,6 +33,7 @@ from b3lb_operator.objects import ObjectApplier
 from b3lb_operator.probe import Prober
 from b3lb_operator.reconcilers.node import NodeReconciler
 from b3lb_operator.reconcilers.queue import QueueReconciler
+from b3lb_operator.reconcilers.recordings import COALESCE_SECONDS, RecordingReconciler
 from b3lb_operator.reconcilers.requests import RequestReconciler
 from b3lb_operator.reconcilers.runs import RunReconciler
 from b3lb_operator.reconcilers.secret import ApiSecretReconciler
@@ -104,6 +105,10 @@ class Operator:
         self.farms = self._new_farms(outcomes, self._new_doctor(settings, client))
         self._nodes = WorkQueue("nodes", NodeReconciler(kube, self._store, self._view).reconcile)
         self._runs, self._queues = self._new_queues(writer, settings.job_defaults)
+        self._recording = RecordingReconciler(
+            kube=kube, store=self._store, database=self._database, writer=writer, missed=self._definitions.missed
+        )
+        self._recordings = WorkQueue("recordings", self._recording.reconcile)
         secrets = self._new_secrets()
         self._api_secrets = WorkQueue("API secrets", secrets.reconcile)
         self._requests = WorkQueue("requests", self._new_requests(outcomes).reconcile)
@@ -114,8 +119,8 @@ class Operator:
     def _new_metrics(self, instruments: Instruments) -> MetricsPage:
         instruments.observe(
             loop_lag_seconds=self._loop_monitor.longest_lag,
-            live=lambda: _all_well(self.live_checks),
-            ready=lambda: _all_well(self.ready_checks),
+            live=lambda: float(not problems(self.live_checks)),
+            ready=lambda: float(not problems(self.ready_checks)),
             leads=lambda: float(bool(self._tasks)),
         )
         return MetricsPage(
@@ -212,8 +217,8 @@ class Operator:
             client=client,
             sight=self.metrics.sight,
             itself=lambda: OperatorFacts(
-                not_live=_problems(self.live_checks),
-                not_ready=_problems(self.ready_checks),
+                not_live=problems(self.live_checks),
+                not_ready=problems(self.ready_checks),
                 lag_seconds=self._loop_monitor.longest_lag(),
             ),
         )
@@ -271,6 +276,7 @@ class Operator:
             "API secrets": self._api_secrets.run,
             "enqueued runs": self._runs.run,
             "requests": self._requests.run,
+            "recordings": self._recordings.run,
             **{f"mirror of {namespace}": mirror.run for namespace, mirror in self._mirrors.items()},
         }
         for name, run in runs.items():
@@ -331,6 +337,11 @@ class Operator:
         """See ``Sinks``."""
         self._requests.add(key)
 
+    def reconcile_recordings(self, namespace: str) -> None:
+        """See ``Sinks``; namespaces of other operators that share the database are none of ours."""
+        if namespace in self._mirrors:
+            self._recordings.add_after(namespace, COALESCE_SECONDS)
+
     def mirror(self, namespace: str) -> None:
         """See ``Sinks``; namespaces of other operators that share the database are none of ours."""
         if namespace in self._mirrors:
@@ -350,6 +361,7 @@ class Operator:
     def _notified(self, namespace: str) -> None:
         self.mirror(namespace)
         self.release(namespace)
+        self.reconcile_recordings(namespace)
 
     def _connected(self) -> None:
         self._sync.request_full()
@@ -360,12 +372,15 @@ class Operator:
         fresh = [item for item in changes if item.kind is RowKind.NODE and item.repoll and item.action != Action.DELETE]
         self._prober.request(namespace, [item.id for item in fresh])
         self.mirror(namespace)
+        self.reconcile_recordings(namespace)
         for key, _ in self._store.in_namespace(QUEUE, namespace):
             if self._sync.queue_block(key) is not None or any(item.kind is RowKind.QUEUE for item in changes):
                 self._queues.add(key)
 
     def _compared(self, namespace: str) -> None:
         self.release(namespace)
+        self._recording.begin(namespace)
+        self.reconcile_recordings(namespace)
         for key, _ in self._store.in_namespace(NODE, namespace):
             self._nodes.add(key)
         for key, _ in self._store.in_namespace(API_SECRET, namespace):
@@ -386,11 +401,3 @@ class Operator:
             _log.critical("a task ended", task=task.get_name(), exc_info=error)
             self.exit_code = EXIT_FAILURE
         self.stop_flag.set()
-
-
-def _problems(checks: Iterable[Check]) -> list[str]:
-    return [problem for check in checks if (problem := check()) is not None]
-
-
-def _all_well(checks: Iterable[Check]) -> float:
-    return float(not _problems(checks))

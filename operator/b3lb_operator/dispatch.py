@@ -8,13 +8,14 @@ from typing import Protocol
 from b3lb_operator.kinds import (
     API_SECRET,
     CLUSTER,
+    CONFIGURED_KINDS,
     CRON_JOB,
-    CUSTOM_KINDS,
     JOB,
     LEASE,
     NODE,
     QUEUE,
     RECORD_PROFILE,
+    RECORDING,
     SECRET,
     TENANT,
     Key,
@@ -56,6 +57,9 @@ class Sinks(Protocol):
     def reconcile_api_secret(self, key: Key) -> None:
         """A generated API secret may be missing."""
 
+    def reconcile_recordings(self, namespace: str) -> None:
+        """Somebody steers a recording, or deleted its object."""
+
     def mirror(self, namespace: str) -> None:
         """Statuses may have to change."""
 
@@ -85,8 +89,11 @@ class Dispatcher:
 
     def dispatch(self, change: Change) -> None:
         """Wake everybody to whom a change matters."""
-        if change.kind in CUSTOM_KINDS:
+        if change.kind in CONFIGURED_KINDS:
             self._custom_resource(change)
+        elif change.kind == RECORDING:
+            if _substance(change.old) != _substance(change.new):
+                self._sinks.reconcile_recordings(change.key.namespace)
         elif change.kind == SECRET:
             self._secret(change)
         elif change.kind == CRON_JOB:

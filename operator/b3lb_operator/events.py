@@ -17,10 +17,12 @@ from b3lb.resources.conditions import (
     NodeReason,
     QueueCondition,
     QueueReason,
+    RecordingCondition,
     SecretReason,
     TenantCondition,
     find_condition,
 )
+from b3lb.resources.recording import RecordingPhase
 from b3lb_operator.kinds import EVENT, FIELD_MANAGER, Kind, Manifest
 from b3lb_operator.kube import Kube, KubeError
 
@@ -54,11 +56,35 @@ def happenings(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Happe
     Transitions of Ready, Accepted, MassFailure, LimitReached and Drained, and those of Schedulable that follow from
     what the user asked for; the others of Schedulable repeat Ready or come and go with the numbers.
     """
+    yield from _recording_happenings(old, new)
     for condition in new.get("conditions", ()):
         before = find_condition(old.get("conditions", ()), condition["type"]) or {}
         type_ = _type_of(before, condition)
         if type_ is not None:
             yield Happening(condition["type"], type_, condition["reason"], condition["message"])
+
+
+_PHASES = {
+    RecordingPhase.RENDERING: (NORMAL, "RenderingStarted"),
+    RecordingPhase.RENDERED: (NORMAL, "Rendered"),
+    RecordingPhase.FAILED: (WARNING, "RenderingFailed"),
+    RecordingPhase.CANCELLED: (NORMAL, "Cancelled"),
+}
+
+
+def _recording_happenings(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Happening]:
+    """Iterate over what happened to a recording: its phases, but no news of one that was rendered long ago."""
+    phase, before = new.get("phase"), old.get("phase")
+    if phase is None or phase == before:
+        return
+    condition = find_condition(new.get("conditions", ()), RecordingCondition.RENDERED) or {}
+    reason, message = condition.get("reason", ""), condition.get("message", "")
+    if before is None and phase in {RecordingPhase.PENDING, RecordingPhase.PAUSED}:
+        yield Happening(RecordingCondition.RENDERED, NORMAL, "RecordingUploaded", message)
+    elif phase in _PHASES and (before is not None or phase != RecordingPhase.RENDERED):
+        type_, name = _PHASES[RecordingPhase(phase)]
+        note = f"{reason}: {message}" if phase == RecordingPhase.FAILED else message
+        yield Happening(RecordingCondition.RENDERED, type_, name, note)
 
 
 def _type_of(before: Mapping[str, Any], condition: Mapping[str, Any]) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -14,6 +14,11 @@ Check = Callable[[], str | None]
 
 Page = Callable[[], Awaitable[bytes]]
 """Returns the metrics in Prometheus' text format 0.0.4."""
+
+
+def problems(checks: Iterable[Check]) -> list[str]:
+    """Return all that is wrong."""
+    return [problem for check in checks if (problem := check()) is not None]
 
 
 def application(*, live: Sequence[Check], ready: Sequence[Check], metrics: Page) -> web.Application:
@@ -34,9 +39,9 @@ def _metrics_handler(page: Page) -> Callable[[web.Request], Awaitable[web.Stream
 
 def _handler(checks: Sequence[Check]) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def handle(_: web.Request) -> web.StreamResponse:
-        problems = [problem for check in checks if (problem := check()) is not None]
-        text = "\n".join(problems) if problems else "ok"
-        return web.Response(text=text + "\n", status=503 if problems else 200)
+        found = problems(checks)
+        text = "\n".join(found) if found else "ok"
+        return web.Response(text=text + "\n", status=503 if found else 200)
 
     return handle
 

@@ -41,6 +41,7 @@ QUEUE = Kind("BBBQueue", "b3lb.io/v1alpha1", "bbbqueues")
 TENANT = Kind("BBBTenant", "b3lb.io/v1alpha1", "bbbtenants")
 API_SECRET = Kind("BBBSecret", "b3lb.io/v1alpha1", "bbbsecrets")
 RECORD_PROFILE = Kind("BBBRecordProfile", "b3lb.io/v1alpha1", "bbbrecordprofiles")
+RECORDING = Kind("BBBRecording", "b3lb.io/v1alpha1", "bbbrecordings")
 SECRET = Kind("Secret", "v1", "secrets")
 CRON_JOB = Kind("CronJob", "batch/v1", "cronjobs")
 JOB = Kind("Job", "batch/v1", "jobs")
@@ -49,7 +50,10 @@ LEASE = Kind("Lease", "coordination.k8s.io/v1", "leases")
 CONFIG_MAP = Kind("ConfigMap", "v1", "configmaps")
 EVENT = Kind("Event", "events.k8s.io/v1", "events")
 
-CUSTOM_KINDS = (CLUSTER, NODE, QUEUE, TENANT, API_SECRET, RECORD_PROFILE)
+CONFIGURED_KINDS = (CLUSTER, NODE, QUEUE, TENANT, API_SECRET, RECORD_PROFILE)
+"""The custom resources that people write; each has a row of configuration."""
+
+CUSTOM_KINDS = (*CONFIGURED_KINDS, RECORDING)
 KINDS = (*CUSTOM_KINDS, SECRET, CRON_JOB, JOB, LEASE)
 """Every kind that is watched."""
 

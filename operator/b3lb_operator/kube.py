@@ -185,9 +185,14 @@ class Kube:
         path = f"{kind.path(*key)}?fieldManager={FIELD_MANAGER}"
         return await self._request("PATCH", path, body=patch, content_type=_MERGE)
 
-    async def delete(self, kind: Kind, key: Key) -> Manifest:
-        """Ask for an object's deletion; finalizers keep it as long as they want."""
-        return await self._request("DELETE", kind.path(*key))
+    async def delete(self, kind: Kind, key: Key, *, uid: str | None = None) -> Manifest:
+        """Ask for an object's deletion; finalizers keep it as long as they want.
+
+        Raises:
+            ConflictError: there is another object of that name than the one with ``uid``.
+        """
+        body = None if uid is None else {"preconditions": {"uid": uid}}
+        return await self._request("DELETE", kind.path(*key), body=body)
 
     async def delete_with_dependents(self, kind: Kind, key: Key, *, uid: str) -> Manifest:
         """Ask for the deletion of exactly the object with that uid; it goes after what it owns.

@@ -18,7 +18,7 @@ from b3lb.db.mirror import Snapshot, read_snapshot
 from b3lb.db.refusals import REFUSED_REASON
 from b3lb.resources import BBBClusterSpec, BBBNodeSpec, BBBQueueSpec
 from b3lb_operator.database import Database, DatabaseUnavailableError
-from b3lb_operator.kinds import CLUSTER, CUSTOM_KINDS, NODE, QUEUE, Key, Kind, Manifest, is_deleting
+from b3lb_operator.kinds import CLUSTER, CONFIGURED_KINDS, NODE, QUEUE, Key, Kind, Manifest, is_deleting
 from b3lb_operator.kube import KubeError, UnavailableError
 from b3lb_operator.lag import Lag, unreflected, went_back
 from b3lb_operator.manifests.cluster_status import ClusterOutcome
@@ -151,7 +151,7 @@ class Mirror:
             kind: [
                 item for key, item in self._store.in_namespace(kind, self._namespace) if self._has_row(kind, key, item)
             ]
-            for kind in CUSTOM_KINDS
+            for kind in CONFIGURED_KINDS
         }
         self._lag.note(unreflected(objects, self._snapshot), at=at, restored=went_back(before, self._snapshot))
         if not self._sync.storing_error and self._lag.take_comparison(at=at):

@@ -20,6 +20,8 @@ class Definitions:
     def __init__(self, kube: Kube) -> None:
         self._kube = kube
         self._served = False
+        self.missed: set[str] = set()
+        """The plurals of the kinds that were not served at one time: objects may have gone with their definition."""
 
     async def wait(self) -> None:
         """Wait until all are served; what is missing is logged once."""
@@ -28,6 +30,7 @@ class Definitions:
         while not self._served:
             try:
                 missing = wanted - await self._kube.served(CUSTOM_KINDS[0].api_version)
+                self.missed |= missing
                 problem = f"no definition of {', '.join(sorted(missing))}" if missing else ""
             except KubeError as error:
                 problem = str(error)

@@ -7,12 +7,13 @@ from typing import Any
 
 from b3lb_operator.events import EventRecorder
 from b3lb_operator.instruments import Instruments
-from b3lb_operator.kinds import QUEUE, Key, Kind
+from b3lb_operator.kinds import QUEUE, RECORDING, Key, Kind
 from b3lb_operator.kube import ConflictError, Kube, NotFoundError
 from b3lb_operator.store import Store
 
 NUMBERS_SECONDS = 30.0
 QUEUE_NUMBERS_SECONDS = 60.0
+RECORDING_NUMBERS_SECONDS = 10.0
 REPLICAS_SECONDS = 10.0
 """Autoscalers, and people who scale, look at how many pods a queue may have."""
 
@@ -77,7 +78,7 @@ class StatusWriter:
             return None
         self._instruments.status_patches.inc()
         # A queue's run ends every minute: with numbers in between it would be written twice as often.
-        if not urgent or _run_ended(old, desired):
+        if not urgent or kind == RECORDING or _run_ended(old, desired):
             self._note_numbers(kind, key)
         self._store.accept(kind, answer)
         self._events.record(kind, answer, old)
@@ -92,8 +93,14 @@ class StatusWriter:
 
     def _delay(self, kind: Kind, key: Key, *, scaled: bool) -> float:
         written = self._numbers_written.get((kind, key))
-        period = (REPLICAS_SECONDS if scaled else QUEUE_NUMBERS_SECONDS) if kind == QUEUE else NUMBERS_SECONDS
-        return 0.0 if written is None else written + period - self._clock()
+        return 0.0 if written is None else written + _period(kind, scaled=scaled) - self._clock()
+
+
+def _period(kind: Kind, *, scaled: bool) -> float:
+    """Return the least seconds between two writes of numbers alone."""
+    if kind == QUEUE:
+        return REPLICAS_SECONDS if scaled else QUEUE_NUMBERS_SECONDS
+    return RECORDING_NUMBERS_SECONDS if kind == RECORDING else NUMBERS_SECONDS
 
 
 def is_wanted(old: Mapping[str, Any], new: Mapping[str, Any], *, generation: int) -> bool:
@@ -107,14 +114,14 @@ def is_wanted(old: Mapping[str, Any], new: Mapping[str, Any], *, generation: int
 
 
 def is_urgent(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
-    """Whether a condition, the observed generation, a count of nodes or secrets, a reference or a finished run changed.
+    """Whether a condition, a phase, the observed generation, a count of nodes or secrets, a reference or a run changed.
 
     Those change seldom, and are what one looks for; messages of the same condition and other numbers are no hurry.
     """
     return _marks(old) != _marks(new)
 
 
-_SELDOM = ("observedGeneration", "nodes", "lastSuccessTime", "failed", "secrets", "secretRef")
+_SELDOM = ("observedGeneration", "nodes", "lastSuccessTime", "failed", "secrets", "secretRef", "phase")
 
 
 def _run_ended(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:

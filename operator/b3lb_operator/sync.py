@@ -27,6 +27,7 @@ from b3lb_operator.kinds import (
     PART_OF_LABEL,
     QUEUE,
     RECORD_PROFILE,
+    RECORDING,
     SECRET,
     SECRET_FIELDS,
     TENANT,
@@ -253,7 +254,7 @@ class Sync:
         state.dirty.clear()
 
     async def _list(self, namespace: str) -> None:
-        selectors = {**dict.fromkeys(_ROW_KINDS, ""), CRON_JOB: PART_OF_LABEL, JOB: PART_OF_LABEL}
+        selectors = {**dict.fromkeys((*_ROW_KINDS, RECORDING), ""), CRON_JOB: PART_OF_LABEL, JOB: PART_OF_LABEL}
         known = {kind: self._store.versions(kind, namespace) for kind in selectors}
         reads = (self._kube.list_all(kind, namespace, label_selector=text) for kind, text in selectors.items())
         for kind, listed in zip(selectors, await asyncio.gather(*reads), strict=True):

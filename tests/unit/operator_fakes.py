@@ -98,6 +98,8 @@ class FakeKube(Kube):
         return self._store(path, body)
 
     def _change(self, method: str, path: str, body: Manifest | None, content_type: str) -> Manifest:
+        if method == "DELETE":
+            return self._delete(path, body or {})
         assert body is not None
         path = path.removesuffix("/status")
         live = self.objects.get(path)
@@ -113,6 +115,17 @@ class FakeKube(Kube):
         if method == "PUT":
             return self._store(path, body)
         return self._store(path, merge(live, body))
+
+    def _delete(self, path: str, options: Manifest) -> Manifest:
+        """Let an object without finalizers go at once; one that others depend on goes later, as it does really."""
+        live = self.objects.get(path)
+        if live is None:
+            raise NotFoundError(f"{path} not found")
+        if options.get("preconditions", {}).get("uid", live["metadata"]["uid"]) != live["metadata"]["uid"]:
+            raise ConflictError("uid differs")
+        if options.get("propagationPolicy") == "Foreground":
+            return self._store(path, live)
+        return self.objects.pop(path)
 
     def _store(self, path: str, manifest: Manifest) -> Manifest:
         self._version += 1

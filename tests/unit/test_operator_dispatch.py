@@ -47,6 +47,9 @@ class Woken:
     def take_requests(self, name: Key) -> None:
         self.calls.append(("requests", name.name))
 
+    def reconcile_recordings(self, namespace: str) -> None:
+        self.calls.append(("recordings", namespace))
+
     def mirror(self, namespace: str) -> None:
         self.calls.append(("mirror", namespace))
 

@@ -96,7 +96,10 @@ def test_the_rights_are_the_verbs_that_are_used_and_no_wildcard() -> None:
             granted[(group, resource)] |= set(rule["verbs"])
     text = str(role["rules"])
     assert "*" not in text
-    assert [resource for resource, verbs in granted.items() if "delete" in verbs] == [("batch", "jobs")]
+    assert [resource for resource, verbs in granted.items() if "delete" in verbs] == [
+        ("b3lb.io", "bbbrecordings"),
+        ("batch", "jobs"),
+    ]
     assert granted[("", "pods")] == {"list"}
     assert granted[("", "secrets")] == {"get", "list", "watch", "create"}
     for kind in CUSTOM_KINDS:

@@ -32,6 +32,7 @@ RULES = (
     Rule(GROUP, _CUSTOM, ("list", "watch")),
     Rule(GROUP, ("bbbnodes",), ("get", "patch")),
     Rule(GROUP, ("bbbqueues",), ("patch",)),
+    Rule(GROUP, ("bbbrecordings",), ("get", "create", "delete")),
     Rule(GROUP, tuple(f"{plural}/status" for plural in _CUSTOM), ("patch",)),
     Rule(GROUP, ("bbbqueues/finalizers",), ("update",)),
     Rule("batch", ("cronjobs",), ("get", "list", "watch", "create", "patch", "update")),
