@@ -18,8 +18,9 @@ _COUNTER_MAXIMUM = 2**53
 _NAMED_BY_ID = "recording-"
 _LABEL = "[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _DNS_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+# The API server checks the default {} before it fills it in, so nothing is sure to be there.
 _RETRY_RULE = Rule(
-    "!self.cancel || self.retry == oldSelf.retry",
+    "!has(self.cancel) || !self.cancel || !has(self.retry) || !has(oldSelf.retry) || self.retry == oldSelf.retry",
     "nothing is tried again while cancel is true: write cancel: false together with the new retry",
 )
 

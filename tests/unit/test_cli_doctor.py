@@ -225,7 +225,7 @@ def test_an_operator_that_does_not_answer_is_a_failure_beside_what_the_api_serve
     assert run(monkeypatch, Operator(problem="the operator is not ready: no database")) == 1
     output, _ = capsys.readouterr()
     assert "FAILED   OperatorAnswers: the operator is not ready: no database; so nothing is known" in output
-    assert "ok       DefinitionServed: all 6 kinds are served" in output
+    assert "ok       DefinitionServed: all 7 kinds are served" in output
 
 
 @pytest.fixture
