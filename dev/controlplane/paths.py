@@ -1,6 +1,6 @@
 """Paths of objects at the API server, by the names that kubectl has for one object; nothing here does I/O."""
 
-_BBB = ("bbbcluster", "bbbnode", "bbbqueue", "bbbtenant", "bbbsecret", "bbbrecordprofile")
+_BBB = ("bbbcluster", "bbbnode", "bbbqueue", "bbbtenant", "bbbsecret", "bbbrecordprofile", "bbbrecording")
 # https://kubernetes.io/docs/reference/using-api/#api-groups
 _GROUPS = {
     **dict.fromkeys(_BBB, "/apis/b3lb.io/v1alpha1"),
