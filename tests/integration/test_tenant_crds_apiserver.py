@@ -86,7 +86,6 @@ def test_defaults_appear_in_what_is_stored(cluster: Cluster) -> None:
         "container": "mp4",
         "default": False,
         "height": 1080,
-        "resources": {"limits": {}, "requests": {}},
         "runtime": "pypy",
         "video": {"crf": 23, "framesPerSecond": 25, "preset": "veryfast"},
         "webcam": {"crop": False, "sizePercent": 25, "stretch": False},
@@ -94,7 +93,7 @@ def test_defaults_appear_in_what_is_stored(cluster: Cluster) -> None:
     }
     half = cluster.dry_run(changed(PROFILE, webcam={"crop": True}, resources={"limits": {"memory": "12Gi"}}))["spec"]
     assert half["webcam"] == {"crop": True, "sizePercent": 25, "stretch": False}
-    assert half["resources"] == {"limits": {"memory": "12Gi"}, "requests": {}}
+    assert half["resources"] == {"limits": {"memory": "12Gi"}}
 
 
 @pytest.mark.parametrize(
@@ -188,8 +187,11 @@ def test_what_is_valid_is_taken_by_the_api_server_and_by_the_types(cluster: Clus
         (resources({"cpu": -1}), QUANTITY),
         (resources(limits={"ephemeral-storage": "0Gi"}), QUANTITY),
         (resources({"cpu": 2}, {"cpu": "1500m"}), "requests.cpu must not be above limits.cpu: write a larger limit"),
-        (resources({"memory": "12Gi"}), "requests.memory must not be above limits.memory: write a larger limit"),
-        (resources(limits={"memory": "4Gi"}), "or a smaller request"),
+        (
+            resources({"memory": "12Gi"}, {"memory": "10Gi"}),
+            "requests.memory must not be above limits.memory: write a larger limit",
+        ),
+        (resources({"memory": "8Gi"}, {"memory": "4Gi"}), "or a smaller request"),
         (resources({"ephemeral-storage": "2Gi"}, {"ephemeral-storage": "1Gi"}), "limits.ephemeral-storage: write"),
         (resources({"gpu": 1}), 'unknown field "spec.resources.requests.gpu"'),
     ],
