@@ -17,12 +17,14 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from b3lb.db.node_states import notify
-from b3lb.db.tables import release_rates, task_runs
+from b3lb.db.release_rates import write_spent_until
+from b3lb.db.tables import task_runs
 from b3lb.db.task_runs import JSON_BYTES, JSON_LEVELS, TaskState, readable_json, stored_error
 from b3lb.release import GREATEST_PRIORITY, LEAST_PRIORITY, RunCounts
 
 MOST_LOOKED_AT = 500
-"""So many waiting runs of a queue are looked at by priority, and as many by age; the rest has its turn later."""
+"""So many waiting runs of a queue are looked at by priority, of each tenant in turn one, and as many by age; the rest
+has its turn later."""
 
 
 class InvalidRunError(ValueError):
@@ -153,13 +155,10 @@ def enqueue(
     return chosen
 
 
-_not_due = sa.func.coalesce(_T.not_before > sa.func.clock_timestamp(), sa.false())
-_by_age = (_not_due, _T.created_at, _T.id)
-_by_priority = (_not_due, sa.func.coalesce(_T.priority, 5).desc(), _T.created_at, _T.id)
-
-
-def _place(order: Sequence[Any]) -> sa.ColumnElement[int]:
-    return sa.func.row_number().over(partition_by=(_T.queue, _T.in_flight), order_by=order)
+def _place(row: Any, *order: Any, tenant: bool = False) -> sa.ColumnElement[int]:
+    """Return a row's place, from 1 on, among those of its queue, or of its queue and tenant."""
+    alike = (row.queue, row.in_flight, row.tenant) if tenant else (row.queue, row.in_flight)
+    return sa.func.row_number().over(partition_by=alike, order_by=order)
 
 
 _NAMES = (
@@ -177,17 +176,27 @@ _NAMES = (
     "job_name",
     "steps",
 )
-_ranked = (
+_not_due = sa.func.coalesce(_T.not_before > sa.func.clock_timestamp(), sa.false())
+_level = sa.func.coalesce(_T.priority, 5)
+_open = (
     sa.select(
         *(_T[name] for name in _NAMES),
-        _place(_by_priority).label("by_priority"),
-        _place(_by_age).label("by_age"),
-        sa.func.count().over(partition_by=(_T.queue, _T.in_flight)).label("alike"),
-        sa.func.sum(sa.func.coalesce(_T.steps, 1) - 1).over(partition_by=_T.queue).label("further"),
+        _not_due.label("not_due"),
+        _level.label("level"),
+        _place(_T, _not_due, _level.desc(), _T.created_at, _T.id, tenant=True).label("turn"),
     )
     .where(_T.namespace == _namespace, _T.enqueued, sa.or_(_T.finished_at.is_(None), _T.in_flight))
-    .subquery("ranked")
+    .subquery("open_runs")
 )
+_O = _open.c
+# By turns: else a tenant with many runs would keep those of others from being looked at.
+_ranked = sa.select(
+    *(_O[name] for name in _NAMES),
+    _place(_O, _O.not_due, _O.level.desc(), _O.turn, _O.created_at, _O.id).label("by_priority"),
+    _place(_O, _O.not_due, _O.created_at, _O.id).label("by_age"),
+    sa.func.count().over(partition_by=(_O.queue, _O.in_flight)).label("alike"),
+    sa.func.sum(sa.func.coalesce(_O.steps, 1) - 1).over(partition_by=_O.queue).label("further"),
+).subquery("ranked")
 _workflows = task_runs.alias("workflows")
 _has_workflows = (
     sa.select(sa.literal(1))
@@ -247,9 +256,6 @@ def _run(row: Any) -> EnqueuedRun:
 
 
 _waits = sa.and_(_T.enqueued, _T.finished_at.is_(None), sa.not_(_T.in_flight))
-_SPENT = sa.select(release_rates.c.spent_until).where(
-    release_rates.c.namespace == _namespace, release_rates.c.queue == sa.bindparam("of_queue")
-)
 _RELEASE = (
     sa.update(task_runs)
     .where(_T.id == sa.any_(sa.bindparam("chosen", type_=postgresql.ARRAY(sa.Uuid))), _waits)
@@ -263,21 +269,6 @@ _RELEASE = (
     )
     .returning(*(_T[name] for name in _NAMES))
 )
-_insert_rate = postgresql.insert(release_rates).values(
-    namespace=_namespace,
-    queue=sa.bindparam("of_queue"),
-    spent_until=sa.bindparam("until", type_=sa.TIMESTAMP(timezone=True)),
-)
-_SPEND = _insert_rate.on_conflict_do_update(
-    index_elements=[release_rates.c.namespace, release_rates.c.queue],
-    set_={"spent_until": _insert_rate.excluded.spent_until},
-)
-
-
-def read_spent_until(connection: sa.Connection, namespace: str, queue: str) -> datetime | None:
-    """Return the state of a queue's rate, None before its first release."""
-    parameters = {"for_namespace": namespace, "of_queue": queue}
-    return connection.execute(_SPENT, parameters).scalar_one_or_none()
 
 
 def mark_released(
@@ -289,7 +280,7 @@ def mark_released(
     """
     rows = {row.id: _run(row) for row in connection.execute(_RELEASE, {"chosen": list(runs)})}
     if spent_until is not None and rows:
-        connection.execute(_SPEND, {"for_namespace": namespace, "of_queue": queue, "until": spent_until})
+        write_spent_until(connection, namespace, queue, spent_until)
     return [rows[run_id] for run_id in runs if run_id in rows]
 
 

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from b3lb.db.engine import database_clock
+from b3lb.db.release_rates import read_spent_until
 from b3lb.db.run_history import forget_old_runs, read_run, read_runs
 from b3lb.db.task_attempts import AttemptEnd, begin_attempt, end_attempt
 from b3lb.db.task_queue import (
@@ -19,7 +20,6 @@ from b3lb.db.task_queue import (
     mark_released,
     purge,
     read_content,
-    read_spent_until,
     record_job,
     revoke,
 )
@@ -192,6 +192,15 @@ def test_of_very_many_the_most_important_and_the_oldest_are_looked_at(connection
     assert urgent in found
     assert len(found) <= 2 * MOST_LOOKED_AT
     assert read_content(connection, NAMESPACE).counts == {"record": RunCounts(waiting=MOST_LOOKED_AT + 51)}
+
+
+def test_a_tenant_with_very_many_runs_keeps_nobody_elses_from_being_looked_at(connection: sa.Connection) -> None:
+    for _ in range(MOST_LOOKED_AT + 50):
+        put(connection, tenant="AAA")
+    few = {put(connection, tenant=tenant) for tenant in ("BBB", "BBB", "CCC", None)}
+    found = {run.id for run in read_content(connection, NAMESPACE).runs}
+    assert few <= found
+    assert len(found) <= 2 * MOST_LOOKED_AT
 
 
 def test_what_waits_and_what_is_at_work_is_counted_by_queue(connection: sa.Connection) -> None:

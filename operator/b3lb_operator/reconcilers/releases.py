@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
+from b3lb.db.release_rates import read_spent_until
 from b3lb.db.render_needs import read_render_keys
-from b3lb.db.task_queue import EnqueuedRun, QueueContent, mark_released, read_spent_until, share_job
+from b3lb.db.task_queue import EnqueuedRun, QueueContent, mark_released, share_job
 from b3lb.release import Release, ReleasePolicy, RunCounts, WaitingRun, parse_rate, pods_of, release
 from b3lb.resources import BBBQueueSpec
 from b3lb.tasks import RENDER_RECORD
