@@ -25,8 +25,10 @@ from dev.farm.messages import FarmNode
 from dev.farm.process import Farm
 from dev.farm.tenants import Secret, tenant_secrets
 from dev.postgres import Postgres
+from dev.toolchain import assets_directory
 from tests.bench import scrape
 from tests.bench.idle import measure_idle, measure_start
+from tests.bench.renders import RENDERS, measure_renders
 from tests.bench.scenarios import STATISTICS, TICKS, Figures, TickScenario, bars, table
 from tests.bench.ticks import NAMESPACE
 
@@ -41,7 +43,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="SCENARIO", help="names of scenarios; default: all")
     parser.add_argument("--output", type=Path, default=REPOSITORY / ".bench" / "core.json")
     arguments = parser.parse_args()
-    names = [*(scenario.name for scenario in (*TICKS, STATISTICS)), "scrape", "idle"]
+    names = [*(scenario.name for scenario in (*TICKS, STATISTICS)), "scrape", "renders", "idle"]
     unknown = set(arguments.only or ()) - set(names)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(names)}")
@@ -61,6 +63,9 @@ def main() -> None:
             if "scrape" in chosen:
                 print(f"scrape: {scrape.NODES} nodes, {scrape.SECRETS} secrets …", file=sys.stderr)
                 rows.append(measure_scrape(postgres))
+            if "renders" in chosen:
+                print(f"renders: {RENDERS} recordings at once …", file=sys.stderr)
+                rows.append(measure_renders(directory, assets_directory(), postgres))
             print(f"fixed cost of `b3lb-job core --once` without nodes: {measure_start(postgres):.2f} s CPU")
         if "idle" in chosen:
             print("idle: the operator with 300 nodes in which nothing changes …", file=sys.stderr)

@@ -53,6 +53,7 @@ BARS: dict[str, dict[str, float]] = {
     "scrape": {"cpu_s": 0.25, "statements": 10},
     "s100dead": {"wall_s": TIMEOUT_SECONDS + 1, "statements": 40, "unseen": 10},
     "statistics": {"cpu_s": 1.0, "statements": 20},
+    "renders": {"peak_rss_mib": 220},
 }
 """The most that a tick may take. Of the nodes that hang no poll can be good: so many may be unseen."""
 
@@ -67,7 +68,7 @@ class Figures:
     ``wal_checkpoint_mib`` the WAL of a tick right after a checkpoint, ``unseen`` the nodes that the worst of the ticks
     had no good poll of. For ``statistics`` all is of a run of that queue, and the floor is one query that adds up the
     meetings, by the bare driver, and printing the families of all tenants. For ``idle`` CPU is per second, statements
-    and WAL per minute.
+    and WAL per minute. For ``renders`` all is the operator's until the last one; statements and WAL are not counted.
     """
 
     scenario: str

@@ -26,9 +26,10 @@ class RenderPlayer:
     def pods(self, run_id: UUID | None = None) -> list[Manifest]:
         """Return the pods that have not ended, of one run or of all, the oldest first."""
         selector = "b3lb.io/run" if run_id is None else f"b3lb.io/run%3D{run_id}"
-        items = (self.cluster.plane.find(f"{self._path}?labelSelector={selector}") or {})["items"]
-        live = [item for item in items if item["status"]["phase"] in {"Pending", "Running"}]
-        return sorted(live, key=lambda item: (item["metadata"]["creationTimestamp"], item["metadata"]["name"]))
+        unfinished = "status.phase%21%3DSucceeded,status.phase%21%3DFailed"
+        path = f"{self._path}?labelSelector={selector}&fieldSelector={unfinished}"
+        items = (self.cluster.plane.find(path) or {})["items"]
+        return sorted(items, key=lambda item: (item["metadata"]["creationTimestamp"], item["metadata"]["name"]))
 
     def next_pod(self, run_id: UUID, *, after: Manifest | None = None, within: float = 30) -> Manifest:
         """Wait for the pod of a run, for another one than ``after``, and return it; there is never a second one."""
