@@ -19,7 +19,8 @@ import sqlalchemy as sa
 from b3lb.db.integrals import attended_since, lasted
 from b3lb.db.node_states import beats, seen_at
 from b3lb.db.running import RUNNING_OF_TENANT
-from b3lb.db.secret_states import MAXIMUM_GAUGE
+from b3lb.db.secret_states import MAXIMUM_GAUGE, owns_slug
+from b3lb.db.stored_bytes import STORED_BY_SLUG
 
 _DIALECT = sa.make_url("postgresql+psycopg://").get_dialect()()
 
@@ -210,26 +211,29 @@ def raise_peaks(connection: sa.Connection, namespace: str) -> int:
 class Account:
     """A tenant's month that is not over: what it has come to (``found``) and what was noted of it (``stored``).
 
-    Both are participants' and meetings' milliseconds.
+    Both are participants' and meetings' milliseconds, and the bytes that its recordings take now.
     """
 
     tenant_id: int
     tenant: str
     month: date
-    found: tuple[int, int]
-    stored: tuple[int, int]
+    found: tuple[int, int, int]
+    stored: tuple[int, int, int]
 
 
 _LOAD_ACCOUNTS = sa.text(
     f"""
-    WITH given AS (SELECT id AS tenant_id FROM tenants WHERE namespace = :namespace), sums AS ({_sums(_SEEN)})
+    WITH given AS (SELECT id AS tenant_id FROM tenants WHERE namespace = :namespace), sums AS ({_sums(_SEEN)}),
+        recordings AS ({STORED_BY_SLUG})
     SELECT tenants.id, tenants.name, accounting.month,
         coalesce(sums.participant_milliseconds, 0) - accounting.participant_base,
         coalesce(sums.meeting_milliseconds, 0) - accounting.meeting_base,
-        accounting.participant_milliseconds, accounting.meeting_milliseconds
+        CASE WHEN {_sql(owns_slug)} THEN coalesce(recordings.archives + recordings.videos, 0) ELSE 0 END,
+        accounting.participant_milliseconds, accounting.meeting_milliseconds, coalesce(accounting.recording_bytes, 0)
     FROM accounting
     JOIN tenants ON tenants.id = accounting.tenant_id AND tenants.namespace = :namespace
     LEFT JOIN sums ON sums.tenant_id = tenants.id
+    LEFT JOIN recordings ON recordings.slug = tenants.slug
     WHERE accounting.closed_at IS NULL
     ORDER BY tenants.id
     """  # noqa: S608 - the expressions are of this program
@@ -240,7 +244,7 @@ def load_accounts(connection: sa.Connection, namespace: str) -> list[Account]:
     """Return the months that are not over, counted up to the last good poll of each node: one statement."""
     rows = connection.execute(_LOAD_ACCOUNTS, {"namespace": namespace})
     return [
-        Account(tenant_id, tenant, month, found=(found[0], found[1]), stored=(found[2], found[3]))
+        Account(tenant_id, tenant, month, found=(found[0], found[1], found[2]), stored=(found[3], found[4], found[5]))
         for tenant_id, tenant, month, *found in rows
     ]
 
@@ -248,16 +252,18 @@ def load_accounts(connection: sa.Connection, namespace: str) -> list[Account]:
 _WRITE_ACCOUNTS = sa.text(
     """
     WITH given AS (
-        SELECT accounting.tenant_id, accounting.month, given.participants, given.meetings
+        SELECT accounting.tenant_id, accounting.month, given.participants, given.meetings,
+            given.recordings
         FROM unnest(
             CAST(:tenant_ids AS bigint[]), CAST(:months AS date[]),
-            CAST(:participants AS bigint[]), CAST(:meetings AS bigint[])
-        ) AS given(tenant_id, month, participants, meetings)
+            CAST(:participants AS bigint[]), CAST(:meetings AS bigint[]), CAST(:recordings AS bigint[])
+        ) AS given(tenant_id, month, participants, meetings, recordings)
         JOIN accounting ON accounting.tenant_id = given.tenant_id AND accounting.month = given.month
         WHERE accounting.closed_at IS NULL
         ORDER BY accounting.tenant_id FOR UPDATE OF accounting
     )
     UPDATE accounting SET participant_milliseconds = given.participants, meeting_milliseconds = given.meetings,
+        recording_bytes = CASE WHEN given.recordings > 0 OR recording_bytes IS NOT NULL THEN given.recordings END,
         written_at = clock_timestamp()
     FROM given WHERE accounting.tenant_id = given.tenant_id AND accounting.month = given.month
     """
@@ -276,5 +282,6 @@ def write_accounts(connection: sa.Connection, accounts: Sequence[Account]) -> in
         "months": [account.month for account in accounts],
         "participants": [account.found[0] for account in accounts],
         "meetings": [account.found[1] for account in accounts],
+        "recordings": [account.found[2] for account in accounts],
     }
     return connection.execute(_WRITE_ACCOUNTS, parameters).rowcount

@@ -15,8 +15,8 @@ class AccountedMonth:
     """What a tenant had in a month of its time zone.
 
     ``started_at`` is later than the month's beginning if the accounting began in it. ``closed_at`` is when the month
-    was over, None while it is not: then the numbers are those of ``written_at``. ``recording_bytes`` is None: not
-    measured.
+    was over, None while it is not: then the numbers are those of ``written_at``. ``recording_bytes`` is
+    what its recordings took when it was last looked at, None for a month without any.
     """
 
     slug: str

@@ -28,7 +28,8 @@ _READ = sa.text(
         FROM records JOIN ours ON ours.id = records.record_set_id GROUP BY 1
     ),
     joined AS (
-        SELECT ours.namespace, ours.state, ours.archive_bytes, coalesce(videos.bytes, 0) AS video_bytes,
+        SELECT ours.namespace, ours.state, coalesce(videos.bytes, 0) AS video_bytes,
+            CASE WHEN ours.archive_key IS NULL THEN 0 ELSE ours.archive_bytes END AS archive_bytes,
             coalesce(tenants.slug, '') AS tenant,
             CASE WHEN ours.paused OR ours.state = 'DELETING' THEN 0
                 WHEN ours.state = 'UPLOADED' AND videos.record_set_id IS NULL THEN 1

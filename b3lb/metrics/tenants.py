@@ -9,7 +9,7 @@ Both a gauge ``b3lb_attendees`` and a counter ``b3lb_attendees_total`` are among
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -110,9 +110,22 @@ def tenant_families(rows: Iterable[SecretMetrics], *, slug: str | None = None) -
     yield from _limits(chosen)
 
 
-def tenant_text(rows: Iterable[SecretMetrics], slug: str) -> str:
-    """Return the tenant's families in Prometheus' text format."""
+def tenant_text(rows: Iterable[SecretMetrics], slug: str, stored: Mapping[str, int] | None = None) -> str:
+    """Return the tenant's families in Prometheus' text format.
+
+    Args:
+        rows: API secrets, those of others too.
+        slug: The tenant's.
+        stored: Bytes that its recordings take, by kind (archive, video); None: it has none.
+    """
     families = list(tenant_families(rows, slug=slug))
+    if stored:
+        size = GaugeMetricFamily(
+            "b3lb_record_bytes", "What archives and videos take in the storage", labels=("tenant", "kind")
+        )
+        for kind, number in stored.items():
+            size.add_metric((slug, kind), number)
+        families.append(size)
     registry = CollectorRegistry()
     registry.register(_Families(families))
     return generate_latest(registry).decode()

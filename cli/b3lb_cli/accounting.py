@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 
-from b3lb_cli.output import UNKNOWN, Column, Item, Listing, count, text
+from b3lb_cli.output import Column, Item, Listing, count, size, text
 
 _SLUG_COLUMNS = 20
 
@@ -18,11 +18,7 @@ LISTING = Listing(
         Column("MEETING MIN", lambda item, _now: f"{item['meetingMinutes']:.1f}", right=True),
         count("PEAK ATTENDEES", "peakAttendees"),
         count("PEAK MEETINGS", "peakMeetings"),
-        Column(
-            "RECORDINGS",
-            lambda item, _now: UNKNOWN if item["recordingBytes"] is None else str(item["recordingBytes"]),
-            right=True,
-        ),
+        size("RECORDINGS", "recordingBytes"),
         Column("STATE", lambda item, _now: "running" if item["closedAt"] is None else "closed"),
     ),
 )

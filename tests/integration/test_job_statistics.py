@@ -175,3 +175,34 @@ def test_a_dry_run_says_what_would_be_written_and_writes_nothing(meetings: Meeti
     objects = [line["change"]["object"] for line in log_lines(result.stdout) if "change" in line]
     assert objects == ["stats/uni-001", "stats/uni-001", "stats/uni-002", "accounting/uni", "metrics/uni"]
     assert versions(meetings.farm.engine) == before
+
+
+def test_a_month_and_the_metrics_of_a_tenant_have_what_its_recordings_take(
+    meetings: Meetings, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    farm = meetings.farm
+    for number, slug in enumerate(("UNI", "UNI", "FH")):
+        farm.run(
+            "INSERT INTO record_sets (namespace, record_id, meeting_id, tenant_slug, sub_id, ended_at, install_id,"
+            " archive_key, archive_bytes) VALUES ('default', :id, 'm', :slug, 1, now(), gen_random_uuid(), 'a', 1000)",
+            id=f"r-{number}",
+            slug=slug,
+        )
+    farm.run(
+        "INSERT INTO records (record_set_id, profile, file_bytes) SELECT id, 'hd', 500 FROM record_sets"
+        " WHERE record_id = 'r-0'"
+    )
+
+    def month() -> Any:
+        assert job(database_url, "update-statistics", "--once", B3LB_NAMESPACE="default").returncode == 0
+        _, out, _ = b3lb(database_url, ["accounting", "--tenant", "UNI", "-o", "json"], monkeypatch)
+        return json.loads(out)["items"][0]["recordingBytes"]
+
+    assert month() == 2500
+    text = b3lb(database_url, ["tenants", "metrics", "UNI"], monkeypatch)[1]
+    assert 'b3lb_record_bytes{kind="archive",tenant="UNI"} 2000.0' in text
+    assert 'b3lb_record_bytes{kind="video",tenant="UNI"} 500.0' in text
+    assert b3lb(database_url, ["accounting"], monkeypatch)[1].splitlines()[1].split()[-3:] == ["2.44", "KiB", "running"]
+    farm.run("DELETE FROM records")
+    farm.run("DELETE FROM record_sets")
+    assert month() == 0, "what was deleted takes nothing any more"

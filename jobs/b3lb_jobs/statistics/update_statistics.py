@@ -5,8 +5,8 @@ Everything follows from what the core queue counted; no node is asked.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self
@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from b3lb.db.accounting import Account, load_accounts, write_accounts
 from b3lb.db.secret_metrics import load_secret_metrics
+from b3lb.db.stored_bytes import StoredBytes, load_stored_bytes
 from b3lb.db.tenant_stats import OriginStats, StoredText, load_changed_stats, load_texts, write_stats, write_texts
 from b3lb.metrics.tenants import SecretMetrics, tenant_text
 from b3lb_jobs.interface import Findings, TaskContext
@@ -34,6 +35,7 @@ class Loaded:
     accounts: Sequence[Account]
     texts: Sequence[StoredText]
     secrets: Sequence[SecretMetrics]
+    recordings: Mapping[str, StoredBytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ def changes_of(loaded: Loaded) -> Changes:
     for secret in loaded.secrets:
         of_slug.setdefault(secret.slug, []).append(secret)
     texts = {
-        stored.tenant_id: tenant_text(of_slug.get(stored.slug, ()), stored.slug) if stored.has_metrics else None
+        stored.tenant_id: _text(of_slug.get(stored.slug, ()), stored.slug, loaded) if stored.has_metrics else None
         for stored in loaded.texts
     }
     return Changes(
@@ -68,6 +70,12 @@ def changes_of(loaded: Loaded) -> Changes:
         accounts=[account for account in loaded.accounts if account.found != account.stored],
         texts={stored.tenant_id: text for stored in loaded.texts if (text := texts[stored.tenant_id]) != stored.text},
     )
+
+
+def _text(secrets: Sequence[SecretMetrics], slug: str, loaded: Loaded) -> str:
+    found = loaded.recordings.get(slug)
+    stored = None if found is None else {"archive": found.archives, "video": found.videos}
+    return tenant_text(secrets, slug, stored)
 
 
 class UpdateStatistics:
@@ -85,12 +93,13 @@ class UpdateStatistics:
         """There is nothing to close."""
 
     def load(self, connection: sa.Connection, _at: datetime) -> Loaded:
-        """Read what there is and what was noted of it: four statements."""
+        """Read what there is and what was noted of it: five statements."""
         return Loaded(
             stats=load_changed_stats(connection, self._namespace),
             accounts=load_accounts(connection, self._namespace),
             texts=load_texts(connection, self._namespace),
             secrets=load_secret_metrics(connection, self._namespace),
+            recordings=load_stored_bytes(connection, self._namespace),
         )
 
     def least_seconds(self, _loaded: Loaded) -> float:
@@ -146,7 +155,12 @@ def _stats_row(stats: OriginStats) -> dict[str, Any]:
 
 def _account_row(account: Account) -> dict[str, Any]:
     minutes = (f"{value / _MINUTE:.1f}" for value in (account.stored[0], account.found[0]))
+    stored = (
+        f", recording bytes {arrow(account.stored[2], account.found[2])}"
+        if account.stored[2:] != account.found[2:]
+        else ""
+    )
     return {
         "object": f"accounting/{account.tenant}",
-        "message": f"{account.month:%Y-%m}: participant minutes {arrow(*minutes)}",
+        "message": f"{account.month:%Y-%m}: participant minutes {arrow(*minutes)}{stored}",
     }
