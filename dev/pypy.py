@@ -32,12 +32,9 @@ _PACKAGES = (
     # What the image has for rendering.
     *("ffmpeg", "fontconfig", "fonts-dejavu-core", "fonts-liberation", "libcairo2", "libpq5", "librsvg2-bin"),
 )
-_TEST_PACKAGES = (
-    *("hypothesis", "iniconfig", "packaging", "pluggy", "pygments", "pytest", "pytest-asyncio", "pytest-timeout"),
-    *("psutil", "sortedcontainers"),
-)
 _SOURCE = "/source"
-_PYTHON = "/venv/bin/python"
+_SECRETS = Path(CA_BUNDLE).parent.as_posix()
+_COMPLETE = "complete"
 _PATTERNS = (
     "tests/unit/test_record_*.py",
     "tests/unit/test_dev_recordings.py",
@@ -62,10 +59,11 @@ def main() -> int:
     known, arguments = parser.parse_known_args()
     try:
         root = pypy_root()
+        python = pypy_environment(root)
     except (ImagesError, ToolchainError) as error:
         say(f"pypy: {error}")
         return 1
-    return enter(root, [_PYTHON, *arguments] if known.run else [_PYTHON, *_pytest(arguments)])
+    return enter(root, [python, *(arguments if known.run else _pytest(arguments))])
 
 
 def _pytest(arguments: Sequence[str]) -> list[str]:
@@ -75,68 +73,60 @@ def _pytest(arguments: Sequence[str]) -> list[str]:
 
 
 def pypy_root() -> Path:
-    """Return the root file system, made on first use and whenever the locked packages change.
+    """Return the root file system, made on first use.
 
     Raises:
-        ImagesError: it cannot be made: not root, or a command failed.
+        ImagesError: it cannot be made: not root, or debootstrap failed.
         ToolchainError: debootstrap is missing and cannot be installed.
     """
     if os.geteuid() != 0:
         raise ImagesError("the tests under PyPy need root for their root file system: run make test-pypy as root")
     debian_program("debootstrap", "debootstrap")
-    text = "".join([SUITE, *_PACKAGES, *(file.read_text() for file in _requirement_files()), _test_requirements()])
-    root = cache_directory() / "pypy" / hashlib.sha256(text.encode()).hexdigest()[:16]
-    if root.exists():
-        return root
-    shutil.rmtree(root.parent, ignore_errors=True)
-    root.parent.mkdir(parents=True)
-    say("pypy: making a root file system of Debian's packages (about five minutes)")
-    part = root.with_suffix(".part")
-    command = ["debootstrap", "--variant=minbase", f"--include={','.join(_PACKAGES)}", SUITE, str(part)]
-    run([*command, *debian_mirror()], seconds=_SECONDS)
-    _install(part)
-    part.rename(root)
+    root = cache_directory() / "pypy" / _digest(SUITE, *_PACKAGES)
+    if not root.exists():
+        shutil.rmtree(root.parent, ignore_errors=True)
+        root.parent.mkdir(parents=True)
+        say("pypy: making a root file system of Debian's packages (some minutes)")
+        part = root.with_suffix(".part")
+        command = ["debootstrap", "--variant=minbase", f"--include={','.join(_PACKAGES)}", SUITE, str(part)]
+        run([*command, *debian_mirror()], seconds=_SECONDS)
+        part.rename(root)
     return root
 
 
-def _requirement_files() -> tuple[Path, Path]:
-    return _REQUIREMENTS / "build.txt", _REQUIREMENTS / "image-pypy.txt"
+def pypy_environment(root: Path) -> str:
+    """Return the interpreter that has the locked packages, by its path within the root file system.
 
-
-def _test_requirements() -> str:
-    """Return the tests' own packages as the lock of development has them."""
-    lines: list[str] = []
-    wanted = False
-    for line in (_REQUIREMENTS / "dev.txt").read_text().splitlines():
-        if not line.startswith((" ", "#")):
-            wanted = line.partition("==")[0] in _TEST_PACKAGES
-        lines += [line] if wanted and not line.lstrip().startswith("#") else []
-    return "\n".join(lines) + "\n"
-
-
-def _install(root: Path) -> None:
+    Raises:
+        ImagesError: the packages cannot be installed.
+    """
+    texts = {name: (_REQUIREMENTS / name).read_text() for name in ("build.txt", "image-pypy.txt", "test-pypy.txt")}
+    home = f"/opt/{_digest(*texts.values())}"
+    if (root / home[1:] / _COMPLETE).exists():
+        return f"{home}/bin/python"
+    say("pypy: installing the locked packages (some minutes)")
     with tempfile.TemporaryDirectory(prefix="b3lb-pypy-") as name:
         folder = Path(name)
-        (folder / "tests.txt").write_text(_test_requirements())
-        for file in _requirement_files():
-            shutil.copy(file, folder)
+        for file, text in texts.items():
+            (folder / file).write_text(text)
         secrets = build_secrets(read_pip_settings(), folder)
         if bundle := secrets.get("cabundle"):
             shutil.copy(bundle, folder / "cabundle")
-        pip = "/venv/bin/pip install -q --no-build-isolation --no-deps --require-hashes"
-        steps = [
-            "pypy3 -m venv /venv",
-            "cd /run/secrets",
-            f"{pip.replace(' --no-build-isolation --no-deps', '')} -r build.txt",
-            f"{pip} -r image-pypy.txt",
-            f"{pip} -r tests.txt",
-        ]
-        environment = {"PIP_CONFIG_FILE": "/run/secrets/pip.conf"} if "pipconf" in secrets else {}
+        environment = {"PIP_CONFIG_FILE": f"{_SECRETS}/pip.conf"} if "pipconf" in secrets else {}
+        pip = f"{home}/bin/pip install -q --require-hashes"
+        as_built = f"{pip} --no-build-isolation --no-deps"
+        steps = [f"rm -rf {home}", f"pypy3 -m venv {home}", f"cd {_SECRETS}", f"{pip} -r build.txt"]
+        steps += [f"{as_built} -r image-pypy.txt", f"{as_built} -r test-pypy.txt", f"touch {home}/{_COMPLETE}"]
         shutil.copy("/etc/resolv.conf", root / "etc/resolv.conf")
         inside = ["sh", "-c", " && ".join(steps)]
-        code = _in_namespace(root, {str(folder): Path(CA_BUNDLE).parent.as_posix()}, inside, environment=environment)
-        if code:
-            raise ImagesError(f"the packages for PyPy could not be installed: pip ended with code {code}")
+        code = _in_namespace(root, {str(folder): _SECRETS}, inside, environment=environment)
+    if code:
+        raise ImagesError(f"the packages for PyPy could not be installed: pip ended with code {code}")
+    return f"{home}/bin/python"
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 
 
 def enter(root: Path, command: Sequence[str]) -> int:
