@@ -209,7 +209,7 @@ class Stage:
             own = connection.execute(
                 sa.text("SELECT secret_id, meetings, attendees_joined, duration_milliseconds FROM counters")
             )
-            accounts = {account.tenant: account.found for account in load_accounts(connection, Farm.namespace)}
+            accounts = {account.tenant: account.found[:2] for account in load_accounts(connection, Farm.namespace)}
             months = connection.execute(_MONTHS).all()
             changed_stats = load_changed_stats(connection, Farm.namespace)
             stats = connection.execute(_STATS).all()
