@@ -12,6 +12,7 @@ from tests.integration.database_farm import Farm
 from tests.integration.declared_queues import let_jobs_succeed
 from tests.integration.job_runs import all_healthy
 from tests.integration.operator_cluster import OperatorCluster, install_definitions
+from tests.integration.recording_archives import recording_archive
 
 
 @pytest.fixture
@@ -76,3 +77,9 @@ def plane_with_definitions(assets: Path, tmp_path_factory: pytest.TempPathFactor
 def running_queues(cluster: OperatorCluster) -> None:
     """Queues whose Jobs have just succeeded, in the `cluster` of a file that declared them (`declare_queues`)."""
     let_jobs_succeed(cluster)
+
+
+@pytest.fixture(scope="session")
+def short_recording(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The archive of a recording of two seconds."""
+    return recording_archive(tmp_path_factory.mktemp("recording"))

@@ -1,45 +1,38 @@
 """A recording in a storage and its rows, for tests that render it."""
 
 import hashlib
-import io
 import json
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
+import pytest
 import sqlalchemy as sa
 
 from b3lb.db.engine import transaction
 from b3lb.db.task_queue import enqueue
 from b3lb.storage.directory import DirectoryStorage
+from b3lb.storage.interface import Storage
 from b3lb.storage.layout import archive_key
-from dev.debian import debian_program
-from dev.recordings.options import Options
-from dev.recordings.writing import write_archive, write_recording
+from b3lb.storage.s3 import Bucket
+from b3lb_jobs.database import Database
+from b3lb_jobs.on_demand import RunContext
+from b3lb_jobs.record.render_record import RenderRecordArguments, render_record
 from tests.integration.database_farm import Farm
 from tests.integration.enqueued_runs import let_go
 from tests.integration.job_runs import KEYS
 from tests.integration.recordings_stage import Recordings
 
-SHORT = Options(seconds=2, slides=1, shapes=4, zooms=0, moves=4, screen_shares=0, width=320, height=240)
 SMALL = {"width": 320, "height": 240, "webcam": {"sizePercent": 20}, "video": {"framesPerSecond": 5}}
 # Nobody is called: callbacks do not go to this machine.
 READY_URL = "https://127.0.0.1:9/ready"
 RECORDS = "SELECT profile, state, reason, message FROM records ORDER BY profile"
 RECORD_SET = "SELECT state, reason, message FROM record_sets"
-
-
-def recording_archive(folder: Path, **changes: Any) -> bytes:
-    """Return the archive of a recording of two seconds; ``folder`` gets its files."""
-    debian_program("ffmpeg", "ffmpeg")
-    debian_program("rsvg-convert", "librsvg2-bin")
-    stream = io.BytesIO()
-    write_recording(folder, replace(SHORT, **changes))
-    write_archive(folder, stream)
-    return stream.getvalue()
 
 
 def program(folder: Path, name: str, script: str) -> str:
@@ -49,6 +42,17 @@ def program(folder: Path, name: str, script: str) -> str:
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(0o755)
     return f"{folder}:{os.environ['PATH']}"
+
+
+UNREACHABLE = Bucket(
+    name="recordings",
+    endpoint="http://127.0.0.1:9",
+    region="us-east-1",
+    access_key_id="key-of-tests",
+    secret_access_key="secret-of-tests",
+    attempts=1,
+)
+"""A bucket that cannot be reached: nobody listens at the port."""
 
 
 class RenderingStage:
@@ -155,3 +159,41 @@ class RenderingStage:
         prefix = f"recordsets/default/{self.record_set}/"
         keys = {found.key.removeprefix(prefix) for found in self.storage.list(prefix)}
         return keys - {"archive.tar"}
+
+
+class Attempts:
+    """Does attempts at renderings inside of the test; their temporary files are below a folder."""
+
+    def __init__(self, stage: RenderingStage, database: Database, temporary: Path) -> None:
+        self._stage, self._database, self._temporary = stage, database, temporary
+
+    def __call__(
+        self, profile: str = "small", *, storage: Storage | None = None, number: int = 1, last: bool = False
+    ) -> Any:
+        """Do an attempt and return its result."""
+        context = RunContext(
+            run_id=self._stage.runs[profile],
+            namespace="default",
+            queue="record",
+            attempt=number,
+            keys=KEYS,
+            database=self._database,
+            seconds_left=lambda: 60.0,
+            last_attempt=last,
+        )
+        arguments = RenderRecordArguments.model_validate(self._stage.arguments(profile))
+        try:
+            return render_record(context, arguments, open_storage=lambda: storage or self._stage.storage)
+        finally:
+            assert list(self._temporary.iterdir()) == [], "temporary files are left"
+
+
+@contextmanager
+def attempts(stage: RenderingStage, url: str, temporary: Path) -> Iterator[Attempts]:
+    """Open what attempts need; ``temporary`` is a new folder."""
+    temporary.mkdir()
+    database = Database(url, application_name="test", monotonic=time.monotonic)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(temporary))
+        yield Attempts(stage, database, temporary)
+    database.close()

@@ -13,7 +13,7 @@ import pytest
 
 from tests.integration.database_farm import Farm
 from tests.integration.job_runs import job, started, wait_for
-from tests.integration.rendering_stage import RenderingStage, program, recording_archive
+from tests.integration.rendering_stage import RenderingStage, program
 
 pytestmark = pytest.mark.integration
 pytest.importorskip("cairocffi")
@@ -21,14 +21,9 @@ pytest.importorskip("cairocffi")
 STOP_SECONDS = 10.0
 
 
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return recording_archive(tmp_path_factory.mktemp("recording"))
-
-
 @pytest.fixture
-def stage(farm: Farm, archive: bytes, tmp_path: Path) -> RenderingStage:
-    return RenderingStage(farm, tmp_path / "storage", archive)
+def stage(farm: Farm, short_recording: bytes, tmp_path: Path) -> RenderingStage:
+    return RenderingStage(farm, tmp_path / "storage", short_recording)
 
 
 def descendants(pid: int) -> set[int]:
