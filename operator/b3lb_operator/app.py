@@ -133,10 +133,7 @@ class Operator:
 
     def _new_secrets(self) -> ApiSecretReconciler:
         return ApiSecretReconciler(
-            kube=self._kube,
-            store=self._store,
-            events=self._events,
-            on_problem=lambda key: self.mirror(key.namespace),
+            kube=self._kube, store=self._store, events=self._events, on_problem=lambda key: self.mirror(key.namespace)
         )
 
     def _new_farms(self, outcomes: RequestOutcomes, doctor: Doctor) -> Farms:
