@@ -19,6 +19,7 @@ FAILURES = {
     "when there is.",
     "ProfileInvalid": "FFmpeg cannot do what the BBBRecordProfile asks for.",
     "StorageUnavailable": "The storage could not be reached in any attempt.",
+    "StorageNotConfigured": "The pods of the BBBQueue are not told where recordings are: see the chart's storage.",
     "DiskFull": "The pod's disk was full in each attempt: give the BBBRecordProfile more ephemeral-storage.",
     "WorkerLost": "The pod died without a word in each attempt, e.g. with its node.",
     "JobRefused": "Kubernetes does not take the Job; the message says why.",
@@ -26,6 +27,7 @@ FAILURES = {
     "Timeout": "It took longer than it may, or did not get on any more.",
     "EncoderFailed": "FFmpeg failed; the message has its last lines.",
     "VerifyFailed": "The video is not what it should be, e.g. too short.",
+    "InternalError": "A fault of b3lb: the pod's log has the traceback; report it.",
 }
 """Reasons for which a video fails: the renderer's and the plan's."""
 
