@@ -36,7 +36,7 @@ class EnqueuedRun:
     """A run that waits or is in flight; ``priority`` is None where the queue's counts, ``attempt`` 0 before the first.
 
     ``job_uid`` is the uid of the attempt's Job once it is known to exist, ``job_name`` its name where other runs share
-    it. ``chunks`` is the number of chunks of a run that has them.
+    it, and of a render. ``chunks`` is the number of chunks of a run that has them.
     """
 
     id: UUID

@@ -27,8 +27,8 @@ RECENT = 50
 class OpenRun:
     """A run that is not over: at work (STARTED), or waiting; ``priority`` is None where the queue's counts.
 
-    ``job_name`` is that of a Job that it shares with other runs, ``parent`` what it is a step of. A chain, a group or
-    chunks as a whole are at work in their steps only.
+    ``job_name`` is that of a Job that it shares with other runs or of a render, None where it follows from run and
+    attempt, ``parent`` what it is a step of. A chain, a group or chunks as a whole are at work in their steps only.
     """
 
     id: UUID
