@@ -95,6 +95,26 @@ def test_head_is_answered_as_get_without_a_body_and_without_ranges() -> None:
     assert answer.headers["Content-Length"] == "1000"
 
 
+headers_of_anyone = st.dictionaries(
+    st.sampled_from(["range", "if-range", "if-none-match", "if-modified-since"]),
+    st.sampled_from([VIDEO.etag, MODIFIED, "*", "", "bytes=0-0", "bytes=1000-", "bytes=-1001", "bytes=0-1,5-"])
+    | st.text(max_size=30),
+)
+
+
+@given(headers_of_anyone, st.sampled_from(["GET", "HEAD"]))
+def test_whatever_is_asked_the_length_that_is_told_is_that_of_what_is_sent(
+    headers: dict[str, str], method: str
+) -> None:
+    answer = playback_answer(PlaybackRequest(method=method, headers=headers), VIDEO)
+    assert answer.status in {200, 206, 304, 416}
+    assert all(value.isascii() and value.isprintable() for value in answer.headers.values())
+    if answer.body is not None:
+        assert answer.headers["Content-Length"] == str(answer.body.length)
+        assert (answer.status == 206) == ("Content-Range" in answer.headers)
+    assert (answer.body is not None) == (method == "GET" and answer.status in {200, 206})
+
+
 def test_storage_that_can_serves_the_video_itself() -> None:
     asked: list[tuple[str, int, str | None]] = []
 

@@ -43,6 +43,19 @@ def test_a_range_outside_is_refused(header: str, size: int) -> None:
         parse_range(header, size)
 
 
+@given(st.integers(0, 40), st.none() | st.integers(0, 40), st.integers(0, 30))
+def test_a_range_is_what_its_numbers_select(first: int, last: int | None, size: int) -> None:
+    header = f"bytes={first}-{'' if last is None else last}"
+    wanted = [place for place in range(size) if first <= place and (last is None or place <= last)]
+    if last is not None and last < first:
+        assert parse_range(header, size) is None
+    elif not wanted:
+        with pytest.raises(UnsatisfiableRangeError):
+            parse_range(header, size)
+    else:
+        assert parse_range(header, size) == ByteRange(wanted[0], wanted[-1])
+
+
 @given(st.text(alphabet="bytes=-,0123456789 ", max_size=40) | st.text(max_size=40), st.integers(0, 10**12))
 def test_whatever_is_asked_for_nothing_outside_is_sent(header: str, size: int) -> None:
     try:

@@ -49,6 +49,52 @@ def test_any_bytes_are_a_form_or_refused(data: bytes, cuts: list[int]) -> None:
             read(text, cuts)
 
 
+tokens = st.sampled_from(
+    [
+        *(b"--xyz", b"--xyz--", b"\r\n", b"\n", b"\r", b"-", b"\r\n\r\n", b": ", b";", b"=", b'"', b"\x00", b"\xff"),
+        *(b"Content-Disposition: form-data", b'; name="file"', b'; name="meta"', b'; filename="f"', b"a: b\r\n", b"x"),
+        *(b"; name*=utf-8''%E2%82%AC", b"; name*0*=x''%ff", b'; name="\\"', b"Content-Type: a/b\r\n"),
+    ]
+)
+
+
+@st.composite
+def near_forms(draw: st.DrawFn) -> bytes:
+    """Draw a form in which some pieces were put, taken away or doubled."""
+    text = bytearray(body(part("meta", b"1\r\n2"), part("other", b""), part("file", b"--xy\r\n--x")))
+    for _ in range(draw(st.integers(0, 4))):
+        start = draw(st.integers(0, len(text)))
+        text[start : start + draw(st.integers(0, 8))] = b"".join(draw(st.lists(tokens, max_size=3)))
+    return bytes(text)
+
+
+def outcome(data: bytes, cuts: list[int]) -> tuple[bytes, bytes] | None:
+    try:
+        return read(data, cuts, most=40)
+    except FormError:
+        return None
+
+
+@given(near_forms() | st.lists(tokens, max_size=30).map(b"".join), st.lists(st.integers(0, 600), max_size=12))
+def test_what_a_form_says_does_not_depend_on_how_it_is_cut(data: bytes, cuts: list[int]) -> None:
+    found = outcome(data, cuts)
+    assert found == outcome(data, [])
+    if found is not None:
+        assert found[0] in data
+        assert found[1] in data
+        assert len(found[1]) <= 40
+
+
+# As a header's bytes are decoded.
+latin = st.binary(max_size=60).map(lambda data: data.decode("latin-1"))
+
+
+@given(latin | latin.map(lambda text: f"multipart/form-data; boundary={text}"))
+def test_any_content_type_begins_a_form_or_is_refused(content_type: str) -> None:
+    with suppress(FormError):
+        UploadForm(content_type, file="file", field="meta", most_field_bytes=10).feed(b"--x\r\n")
+
+
 @pytest.mark.parametrize(
     "content_type",
     [
