@@ -8,11 +8,10 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from b3lb.db.renders import RecordState
 from b3lb.db.tables import record_sets, records
 from b3lb.recordings.hold import RecordSetState
 from b3lb.recordings.playback import Video
-
-_RENDERED = "RENDERED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +31,7 @@ _PUBLISHED = (
     .join(record_sets, record_sets.c.id == records.c.record_set_id)
     .where(
         records.c.nonce == sa.bindparam("nonce", type_=sa.Text),
-        records.c.state == _RENDERED,
+        records.c.state == RecordState.RENDERED.value,
         record_sets.c.namespace == sa.bindparam("namespace", type_=sa.Text),
         record_sets.c.state != RecordSetState.DELETING.value,
     )

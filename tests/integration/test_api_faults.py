@@ -123,6 +123,7 @@ def whole(farm: Farm, storage: Storage, archives: dict[str, bytes]) -> set[str]:
     return set(known)
 
 
+@pytest.mark.timeout(300)
 def test_an_upload_goes_on_when_s3_comes_back(
     s3_server: S3Server, taking: Farm, database_url: str, tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """Videos at the HTTP level: who gets which bytes, who gets none, and what players leave behind that go away."""
 
+import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -210,8 +211,14 @@ def test_a_request_that_never_gets_whole_is_cut(stage: Stage, monkeypatch: pytes
 
 
 def test_a_storage_that_fails_is_told_before_the_answer_and_breaks_it_off_later(
-    stage: Stage, metrics_port: int, monkeypatch: pytest.MonkeyPatch
+    stage: Stage,
+    metrics_port: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
+    """What is logged of it names no video: its nonce is the permission to see it."""
+    caplog.set_level(logging.DEBUG)
     server = stage.start(metrics_port=metrics_port)
 
     def fail(*_arguments: object, **_more: object) -> BinaryIO:
@@ -232,6 +239,9 @@ def test_a_storage_that_fails_is_told_before_the_answer_and_breaks_it_off_later(
             came += piece
     assert came.endswith(DATA)
     assert figures(metrics_port)['b3lb_api_playbacks_broken_total{cause="StorageUnavailable"}'] == 1
+    logged = caplog.text + "".join(capfd.readouterr())
+    assert "broke off in the storage" in logged
+    assert "nonce-" not in logged
 
 
 def test_s3_serves_its_videos_itself_or_through_here_where_players_cannot_reach_it(
