@@ -65,5 +65,5 @@ kind: setup ## With Docker, kind and Helm: a cluster of three nodes with both im
 	@sh dev/kind.sh
 
 clean: ## Remove the virtual environment and caches of this checkout (not the binaries' cache of the user)
-	rm -rf .venv .bench .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build *.egg-info
+	rm -rf .venv .bench .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,7 +1,8 @@
 """`make demo`: the main job on real parts, shown by live kubectl output.
 
-A simulated farm stands in for the BBB servers; everything else is what a user runs: a Kubernetes control plane, the
-chart with its operator and its PostgreSQL, the CronJob and its pods. A state that does not come ends it with 1.
+It ends with a recording that a server pushes and that becomes a video. A simulated farm stands in for the BBB servers;
+everything else is what a user runs: a Kubernetes control plane, the chart with operator, front end and PostgreSQL, the
+queues and their pods. A state that does not come ends it with 1.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from dev.controlplane.plane import KubectlError
-from dev.environment import Environment, Installation
+from dev.environment import REPOSITORY, Environment, Installation
 from dev.farm.process import Farm
 from dev.helm import HelmError
 from dev.processes import ProcessError, last_lines
+from dev.recording_scenario import FrontEnd, PushingServer, fetch, first_frame, recording_values
+from dev.recordings.options import Generation, Options
 from dev.scenario import SEAM_SECONDS, TICK_SECONDS, NotSeenError, Scenario, example_objects
 from dev.toolchain import ToolchainError, kubectl_path
 
@@ -27,15 +31,19 @@ NAMESPACE = "b3lb"
 NODES = 2
 SECRET = "uni-001"  # of examples/minimal.yaml
 LOG_LINES = 30
+RENDER_SECONDS = 90.0
+LECTURE = Options(generation=Generation.V3_0, seconds=90, external_meeting="UNI-001-lecture")
+FIRST_FRAME = REPOSITORY / ".demo" / "first-frame.png"
 
 
 class Demo:
     """The steps of the demo, each printing what a user would type and what answers."""
 
-    def __init__(self, installation: Installation, farm: Farm) -> None:
-        """Prepare; nothing is applied yet."""
+    def __init__(self, installation: Installation, farm: Farm, server: PushingServer) -> None:
+        """Prepare; nothing is applied yet. The server pushes the lecture's recording."""
         self.installation = installation
         self.farm = farm
+        self.server = server
         self.scenario = Scenario(installation, farm)
         self.began = time.monotonic()
 
@@ -68,20 +76,22 @@ class Demo:
         seconds = self.scenario.expect_condition(node, kind, value, within=within)
         print(f"  ✓ {what} ({seconds:.1f} s)", flush=True)
 
-    def run(self) -> None:
-        """Run all steps."""
+    def run(self, wait_published: Callable[[], object]) -> None:
+        """Run all steps; the recording is there when ``wait_published`` returns."""
         self.install()
         self.apply()
         self.ticks()
         self.lists()
         self.failure_and_recovery()
         self.cordon_and_drain()
-        self.say("that was the main job: declared with kubectl, polled by a CronJob, true in `kubectl get bbbnodes`")
+        wait_published()
+        self.recording()
+        self.say("that was it: nodes declared with kubectl and polled by a CronJob, a recording pushed and rendered")
 
     def install(self) -> None:
         """Install the chart and wait until its operator is ready."""
         self.say(f"install b3lb with Helm, ticks every {TICK_SECONDS} s")
-        values = f"image.tag=dev,queues.core.spec.tickSeconds={TICK_SECONDS}"
+        values = f"image.tag=dev,queues.core.spec.tickSeconds={TICK_SECONDS},storage.type=directory,api.enabled=true"
         print(f"$ helm install b3lb charts/b3lb --namespace {NAMESPACE} --set {values}", flush=True)
         if not self.installation.environment.isolated:
             print(
@@ -130,6 +140,41 @@ class Demo:
         self.expect("they are listed", lambda: bool(self.scenario.meetings(SECRET)), within=TICK_SECONDS + SEAM_SECONDS)
         print(f"$ b3lb meetings --secret {SECRET}", flush=True)
         print(self.installation.b3lb("meetings", "--secret", SECRET).rstrip(), flush=True)
+
+    def recording(self) -> None:
+        """Push a recording, watch it being rendered, and look at the video's first frame."""
+        front_end, record_id = FrontEnd(self.installation), LECTURE.meeting
+        self.expect("the front end is ready", front_end.is_ready, within=30)
+        self.say(f"a BigBlueButton server pushes the recording of a lecture of {LECTURE.seconds:g} s")
+        print("$ examples/bbb-node/b3lb-push", flush=True)
+        print(self.server.push().stderr.rstrip(), flush=True)
+        self.expect("it is there", lambda: self.scenario.exists("bbbrecording", record_id), within=15)
+        began, seen = time.monotonic(), ""
+        while (phase := self.progress(record_id)) not in {"Rendered", "Failed", "Cancelled"}:
+            if time.monotonic() - began > RENDER_SECONDS:
+                raise NotSeenError(f"the recording is still {phase} after {RENDER_SECONDS:g} s")
+            listed = self.installation.kubectl("get", "bbbrecordings", "--no-headers")
+            shown = " ".join(listed.split()[1:-1])
+            if shown != seen:
+                self.kubectl("get", "bbbrecordings")
+            seen = shown
+            time.sleep(1)
+        self.kubectl("get", "bbbrecordings")
+        if phase != "Rendered":
+            raise NotSeenError(f"the recording is {phase}: {front_end.show(record_id).get('message')}")
+        self.kubectl("get", "jobs", "-l", "b3lb.io/queue=record")
+        self.say("a player gets the video")
+        (link,) = front_end.links(record_id)
+        video = self.installation.environment.directory / "video.mp4"
+        video.write_bytes(fetch(link)[2])
+        first_frame(video, FIRST_FRAME)
+        print(f"$ curl -o video.mp4 {link}\n$ ffmpeg -i video.mp4 -frames:v 1 {FIRST_FRAME.relative_to(REPOSITORY)}")
+        print(f"  ✓ {video.stat().st_size} bytes of video; its first frame is {FIRST_FRAME}", flush=True)
+
+    def progress(self, record_id: str) -> str:
+        """Return the phase of a BBBRecording, empty while it has none."""
+        found = self.scenario.find("bbbrecording", record_id) or {}
+        return str(found.get("status", {}).get("phase", ""))
 
     def numbers(self) -> str:
         """Return the meetings and attendees of all nodes, as their statuses have them."""
@@ -213,10 +258,15 @@ def show(directory: Path, *, keep: bool) -> int:
         Farm(nodes=3, seed=7, meetings=4, attendees=12, step_seconds=4, start_time="now", tenants=tenants) as farm,
         Environment(directory, own_postgres=False) as environment,
     ):
-        values = {"queues": {"core": {"spec": {"tickSeconds": TICK_SECONDS}}}}
+        values = recording_values(width=1280, height=720, framesPerSecond=15)
+        values["queues"]["core"] = {"spec": {"tickSeconds": TICK_SECONDS}}
         installation = Installation(environment, NAMESPACE, bundled_database=True, values=values)
+        server = PushingServer(directory / "server", installation)
         try:
-            Demo(installation, farm).run()
+            # Its webcams are encoded while the farm is shown.
+            with ThreadPoolExecutor(1) as pool:
+                published = pool.submit(server.publish, LECTURE)
+                Demo(installation, farm, server).run(published.result)
             if keep:
                 stay(environment, farm)
         finally:
