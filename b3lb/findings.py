@@ -25,6 +25,7 @@ class Group(StrEnum):
     DATABASE = "Database"
     KEYS = "Keys"
     QUEUES = "Queues"
+    RECORDINGS = "Recordings"
     NODES = "Nodes"
 
 

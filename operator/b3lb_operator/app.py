@@ -205,6 +205,8 @@ class Operator:
             keys=settings.key_ring,
             database_secret=settings.job_database_secret,
             encryption_secret=settings.job_encryption_secret,
+            storage=settings.job_storage is not None,
+            api_ready_url=settings.api_ready_url,
         )
         return Doctor(
             subject,

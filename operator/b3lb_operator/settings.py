@@ -64,7 +64,8 @@ class ProgramSettings(NamespaceSettings):
     namespace. ``leader_election`` lets only one of several operators work. ``database_pool_size`` is the most
     connections for transactions at the same time. ``http_address`` and ``http_port`` are those of ``/livez`` and
     ``/readyz``; default: ``$POD_IP`` or every address, 8080. ``control_token`` opens what is below ``/control``;
-    without it nothing is there. With ``dashboard`` it opens the pages below ``/dashboard``, too.
+    without it nothing is there. ``api_ready_url`` is where the doctor asks a farm's front end whether it takes uploads,
+    with ``{namespace}`` for the farm's. With ``dashboard`` the token opens the pages below ``/dashboard``, too.
     """
 
     objects: Names = ()
@@ -76,6 +77,7 @@ class ProgramSettings(NamespaceSettings):
     job_template: Annotated[JobTemplate, NoDecode] = Field(default_factory=JobTemplate)
     job_storage: Annotated[JobStorage | None, NoDecode] = None
     job_pypy_image: str = ""
+    api_ready_url: str = Field(default="", max_length=2048)
     task_queue_core: str | None = None
     task_queue_statistics: str | None = None
     wait_for_secrets: bool = False

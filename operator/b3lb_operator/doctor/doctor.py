@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import dataclasses
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,8 +31,14 @@ from b3lb_operator.doctor.nodes import NodeEntry, check_nodes
 from b3lb_operator.doctor.operator import OperatorFacts, check_operator
 from b3lb_operator.doctor.probes import NodeProbe, probe_nodes
 from b3lb_operator.doctor.queues import QueueState, check_queues
+from b3lb_operator.doctor.recordings import (
+    RecordingFacts,
+    ask_front_end,
+    check_recordings,
+    takes_recordings,
+)
 from b3lb_operator.doctor.rights import RightsFacts, check_rights
-from b3lb_operator.kinds import CRON_JOB, NODE, QUEUE, SECRET, Key
+from b3lb_operator.kinds import CLUSTER, CRON_JOB, NODE, QUEUE, RECORD_PROFILE, SECRET, Key, Kind, Manifest
 from b3lb_operator.kube import Kube, KubeError, NotFoundError
 from b3lb_operator.manifests.cronjob import cron_job_name
 from b3lb_operator.metrics import Look
@@ -57,12 +64,18 @@ _log = structlog.stdlib.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """What is examined: the farms' namespaces, the operator's keys, and the Secrets that the pods read."""
+    """What is examined: the farms' namespaces, the operator's keys, and what the pods read.
+
+    That are their Secrets, and whether they get a storage. ``api_ready_url`` is where the front end of a farm says
+    whether it takes uploads, with ``{namespace}`` in it; empty while that is not known.
+    """
 
     namespaces: tuple[str, ...]
     keys: KeyRing
     database_secret: str
     encryption_secret: str
+    storage: bool = False
+    api_ready_url: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,7 +162,7 @@ class Doctor:
             _known(self._signs()), _known(self._rows()), self._definitions(), self._rights(), _known(self._secrets())
         )
         await self._sight.refresh(older_than=LOOK_SECONDS, wait=LOOK_WAIT_SECONDS)
-        entries = await self._entries(rows)
+        entries, recordings = await asyncio.gather(self._entries(rows), self._recordings())
         now = datetime.now(UTC)
         subject = self._subject
         nodes = {namespace: self._count(namespace) for namespace in subject.namespaces}
@@ -169,6 +182,7 @@ class Doctor:
             *check_database(database),
             *await asyncio.to_thread(lambda: list(check_keys(key_facts))),
             *check_queues(self._queues(now), nodes=nodes, now=now),
+            *(finding for facts in recordings for finding in check_recordings(facts)),
             *check_nodes(entries, now=now, database_error="" if rows is not None else database_error or "not read"),
         ]
         seconds = clock() - began
@@ -192,6 +206,33 @@ class Doctor:
             for namespace in namespaces
             for key, manifest in self._store.in_namespace(QUEUE, namespace)
         ]
+
+    async def _recordings(self) -> list[RecordingFacts]:
+        """Return what recordings need in each farm; a front end is asked only where it is needed."""
+        look, subject = self._sight.last, self._subject
+        sets = () if look is None else look.recordings.sets
+        queues = self._queues(datetime.now(UTC))
+        found = [
+            RecordingFacts(
+                namespace=namespace,
+                clusters=self._objects(CLUSTER, namespace),
+                queues=[queue for queue in queues if queue.namespace == namespace],
+                profiles=self._objects(RECORD_PROFILE, namespace),
+                known=int(sum(item.number for item in sets if item.namespace == namespace)),
+                storage=subject.storage,
+            )
+            for namespace in subject.namespaces
+        ]
+        return list(await asyncio.gather(*(self._with_front_end(facts) for facts in found)))
+
+    async def _with_front_end(self, facts: RecordingFacts) -> RecordingFacts:
+        url = self._subject.api_ready_url
+        if not url or not takes_recordings(facts):
+            return facts
+        return dataclasses.replace(facts, front_end=await ask_front_end(url.replace("{namespace}", facts.namespace)))
+
+    def _objects(self, kind: Kind, namespace: str) -> list[Manifest]:
+        return [manifest for _, manifest in self._store.in_namespace(kind, namespace)]
 
     async def _signs(self) -> VitalSigns:
         return await self._database.call(read_vital_signs)

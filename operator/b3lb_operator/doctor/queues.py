@@ -12,7 +12,7 @@ from b3lb.metrics.queues import QueueSample
 from b3lb.resources import BBBQueueSpec
 from b3lb.resources.conditions import ConditionStatus, QueueCondition, QueueReason, find_condition, parse_time
 from b3lb.schedule import parse_schedule
-from b3lb.tasks import CHECK_NODES, DEFAULT_QUEUES, TASKS, doubly_routed
+from b3lb.tasks import CHECK_NODES, DEFAULT_QUEUES, RENDER_RECORD, TASKS, doubly_routed
 from b3lb_operator.kinds import Manifest
 from b3lb_operator.manifests.cronjob import cron_job_name
 from b3lb_operator.manifests.facts import Block
@@ -172,7 +172,8 @@ def _routing(namespace: str, queues: Sequence[QueueState], *, has_nodes: bool) -
         remedy = f"take it out of the others: kubectl edit -n {namespace} bbbqueue {names[-1]}"
         yield _ROUTING.failed(message, remedy=remedy, namespace=namespace, object=f"bbbqueue/{names[-1]}")
     routed = {task for tasks in routes.values() for task in tasks}
-    nowhere = [task for task in TASKS if task not in routed]
+    # Who wants no recordings needs no queue that renders them: the checks of recordings say where one is missing.
+    nowhere = [task for task in TASKS if task not in routed and task != RENDER_RECORD]
     for task in nowhere:
         queue = DEFAULT_QUEUES[task]
         remedy = f"add it to spec.tasks of a BBBQueue: kubectl edit -n {namespace} bbbqueue {queue}"
