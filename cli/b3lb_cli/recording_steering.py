@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
+from uuid import UUID
 
 from b3lb_cli.kube import Answer
 from b3lb_cli.operator_client import forbidden, writable
@@ -18,17 +18,14 @@ from b3lb_cli.values import namespace_name, object_name
 Change = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 """Makes a patch of a BBBRecording's spec, from the present one."""
 
-_DNS_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
-_LONGEST_NAME = 253
-_BY_ID = "recording-"
 _TRIES = 3
 
 
 def object_of(found: Item) -> str:
-    """Return the name of a recording's BBBRecording: the record ID where an object can have it for a name."""
-    record_id = str(found["recordID"])
-    named = len(record_id) <= _LONGEST_NAME and _DNS_NAME.fullmatch(record_id) and not record_id.startswith(_BY_ID)
-    return record_id if named else f"{_BY_ID}{found['recordSet']}"
+    """Return the name of a recording's BBBRecording."""
+    from b3lb.resources.recording import recording_name  # noqa: PLC0415 - pydantic takes 0.2 s to import
+
+    return recording_name(str(found["recordID"]), UUID(str(found["recordSet"])))
 
 
 def retry(options: argparse.Namespace) -> None:
