@@ -20,11 +20,11 @@ from b3lb_jobs.record.plan import Plan, make_plan
 from b3lb_jobs.record.program import ffmpeg_version
 from b3lb_jobs.record.recording import read_recording
 from dev.debian import debian_program
-from dev.environment import REPOSITORY
 from dev.recordings.writing import write_recording
 from tests.bench.record_scenarios import ENDLESS, SCENARIOS, RecordFigures, RecordScenario, bars, table
 from tests.bench.record_tree import MIB, TreeUsage, measured
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 _CONVERSION = "colorspace=ispace=smpte170m:iprimaries=bt709:itrc=bt709:irange=tv:all=bt709:range=tv:fast=1"
 
 

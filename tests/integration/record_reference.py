@@ -51,7 +51,8 @@ def write_reference(root: Path) -> None:
     for page in range(2):
         (root / f"presentation/p/slide-{page + 1}.png").write_bytes(png(page, *SLIDE))
     (root / "metadata.xml").write_text(
-        f"<recording><id>r</id><playback><duration>{SECONDS * 1000}</duration></playback></recording>"
+        "<recording><id>r</id><meeting id='r' externalId='m'/>"
+        f"<playback><duration>{SECONDS * 1000}</duration></playback></recording>"
     )
     (root / "shapes.svg").write_text(_shapes())
     (root / "panzooms.xml").write_text(_panzooms())

@@ -35,7 +35,9 @@ FEW = settings(max_examples=25, deadline=None)
 SOME = settings(max_examples=60, deadline=None)
 PROFILE = parse_profile({"width": 320, "height": 240, "video": {"framesPerSecond": 5}})
 WEBCAMS = Media("video/webcams.webm", 2.0, Video("vp9", 640, 480, 15.0, None), "opus")
-METADATA = b"<recording><id>r</id><playback><duration>2000</duration></playback></recording>"
+METADATA = (
+    b"<recording><id>r</id><meeting id='r' externalId='m'/><playback><duration>2000</duration></playback></recording>"
+)
 
 
 @contextmanager
