@@ -15,6 +15,7 @@ _KEYFRAME = b"\x80"
 # Four bytes for each pixel: blue, green, red, unused.
 _FOURCC = b"BGR\0"
 PIXEL_BYTES = 4
+_SLICE_BYTES = 256 * 1024
 
 
 def _size(length: int) -> bytes:
@@ -65,4 +66,7 @@ class PictureStream:
         block = b"\xa3" + _size(self._bytes + 4) + b"\x81\0\0" + _KEYFRAME
         length = len(time) + len(block) + self._bytes
         self._stream.write(_CLUSTER.to_bytes(4, "big") + _size(length) + time + block)
-        self._stream.write(picture)
+        # In slices: some interpreters copy what they write.
+        view = memoryview(picture)
+        for start in range(0, self._bytes, _SLICE_BYTES):
+            self._stream.write(view[start : start + _SLICE_BYTES])

@@ -77,7 +77,8 @@ class Rasteriser:
         found = self._bases.pop(key, None) or self._new_base(state)
         self._bases[key] = found
         if len(self._bases) > _BASES:
-            self._bases.popitem(last=False)
+            # Pixels are no objects of the interpreter: its garbage collection does not know how much is waiting for it.
+            self._bases.popitem(last=False)[1].finish()
         return found
 
     def _new_base(self, state: StageState) -> cairocffi.ImageSurface:
@@ -128,7 +129,9 @@ class Rasteriser:
             picture = None
         self._pictures[href] = picture
         while len(self._pictures) > 1 and (len(self._pictures) > _PICTURES or self._cached_pixels() > _CACHED_PIXELS):
-            self._pictures.popitem(last=False)
+            _, dropped = self._pictures.popitem(last=False)
+            if dropped is not None:
+                dropped.finish()
         return picture
 
     def _cached_pixels(self) -> int:
