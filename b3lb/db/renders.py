@@ -103,9 +103,10 @@ _LOCK_RUNS_SET = (
     .with_for_update()
 )
 _LOCK_SET = sa.select(_S.id).where(_S.id == sa.bindparam("set_id", type_=sa.Uuid)).with_for_update()
-_run_goes_on = ~sa.exists().where(
+attempt_goes_on = ~sa.exists().where(
     _T.id == _run_id, sa.or_(_T.finished_at.is_not(None), _T.attempts > sa.bindparam("attempt"))
 )
+"""The condition that a run is not over and at no later attempt than ``attempt``."""
 _before = records.alias("before")
 _BEGIN = (
     sa.update(records)
@@ -117,7 +118,7 @@ _BEGIN = (
         _R.record_set_id == _S.id,
         _S.state != RecordSetState.DELETING.value,
         _before.c.id == _R.id,
-        _run_goes_on,
+        attempt_goes_on,
     )
     .values(
         state=RecordState.RENDERING.value,
@@ -182,37 +183,6 @@ def begin_render(
 
 _mine = sa.and_(_R.run_id == _run_id, _unfinished)
 _rendering = sa.and_(_R.run_id == _run_id, _R.state == RecordState.RENDERING.value)
-_PROGRESS = (
-    sa.update(records)
-    .where(_rendering, _run_goes_on)
-    .values(
-        progress_percent=sa.func.greatest(_R.progress_percent, sa.bindparam("percent", type_=sa.Double)),
-        progress_message=_message,
-        progress_at=_now,
-    )
-    .returning(_R.id)
-)
-
-
-def note_progress(connection: sa.Connection, *, run_id: UUID, attempt: int, percent: float, message: str) -> bool:
-    """Note how far an attempt has come, never less than before: one statement.
-
-    Returns:
-        False if the attempt is to stop: the video was cancelled or belongs to another run, or the run was revoked or
-        is at a later attempt.
-    """
-    parameters = {"run": run_id, "attempt": attempt, "percent": percent, "words": stored_error(message)}
-    return connection.execute(_PROGRESS, parameters).scalar_one_or_none() is not None
-
-
-_IS_WANTED = sa.select(_R.id).where(_mine, _run_goes_on)
-
-
-def is_wanted(connection: sa.Connection, *, run_id: UUID, attempt: int) -> bool:
-    """Whether a video is still to be rendered by this attempt of its run."""
-    return connection.execute(_IS_WANTED, {"run": run_id, "attempt": attempt}).first() is not None
-
-
 _FINISH = (
     sa.update(records)
     .where(_rendering)
@@ -404,30 +374,3 @@ def _first_failure(failed: Sequence[Any]) -> dict[str, str | None]:
         return {"why": CANCELLED, "words": None}
     first = failed[0]
     return {"why": first.reason, "words": f"{first.profile}: {first.message or first.reason}"}
-
-
-@dataclass(frozen=True, slots=True)
-class RenderedVideo:
-    """A video that is RENDERED: its row's ID, whose it is, BBB's internal meeting ID, and its objects."""
-
-    id: UUID
-    namespace: str
-    record_id: str
-    key: str
-    poster_key: str | None
-
-
-_VIDEO = sa.select(_R.id, _S.namespace, _S.record_id, _R.file_key, _R.poster_key).where(
-    _R.record_set_id == sa.bindparam("set_id", type_=sa.Uuid),
-    _R.record_set_id == _S.id,
-    _R.profile == sa.bindparam("of_profile", type_=sa.Text),
-    _R.run_id == _run_id,
-    _R.state == RecordState.RENDERED.value,
-)
-
-
-def read_rendered(connection: sa.Connection, *, run_id: UUID, record_set: UUID, profile: str) -> RenderedVideo | None:
-    """Return the video that this run rendered; None if it did not, or is obsolete."""
-    parameters = {"run": run_id, "set_id": record_set, "of_profile": profile}
-    row = connection.execute(_VIDEO, parameters).one_or_none()
-    return None if row is None else RenderedVideo(*row)

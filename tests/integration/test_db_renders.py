@@ -6,14 +6,13 @@ from uuid import UUID, uuid4
 import pytest
 import sqlalchemy as sa
 
+from b3lb.db.render_attempts import note_progress, read_rendered
 from b3lb.db.renders import (
     RenderedFile,
     begin_render,
     cancel_render,
     fail_render,
     finish_render,
-    note_progress,
-    read_rendered,
     retry_render,
     settle_record_set,
     step_memory,

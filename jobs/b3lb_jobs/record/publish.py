@@ -22,7 +22,8 @@ from b3lb.callbacks.outbox import Attempt, after_attempt
 from b3lb.crypto import KeyRing
 from b3lb.db.callbacks import DueCallback, load_due_callbacks, write_deliveries
 from b3lb.db.manifests import manifest_of
-from b3lb.db.renders import RenderedFile, RenderedVideo, RenderWork, finish_render, read_rendered
+from b3lb.db.render_attempts import RenderedVideo, read_rendered
+from b3lb.db.renders import RenderedFile, RenderWork, finish_render
 from b3lb.logs import get_logger
 from b3lb.resources.record_profile import Container
 from b3lb.storage.interface import CHUNK_BYTES, Deleted, Storage, StorageError

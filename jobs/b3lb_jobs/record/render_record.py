@@ -18,13 +18,12 @@ import sqlalchemy as sa
 from pydantic import BaseModel, ConfigDict, Field
 
 from b3lb.callbacks.delivery import CallbackClient
+from b3lb.db.render_attempts import is_wanted, note_progress
 from b3lb.db.renders import (
     RenderedFile,
     RenderWork,
     begin_render,
     fail_render,
-    is_wanted,
-    note_progress,
     retry_render,
     step_memory,
 )
