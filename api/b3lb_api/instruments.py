@@ -71,7 +71,7 @@ class Instruments:
         )
         self.playbacks_broken = Counter(
             "b3lb_api_playbacks_broken",
-            "Answers that were not sent whole, by cause: HungUp, Idle, StorageUnavailable",
+            "Answers that were not sent whole, by cause: HungUp, Idle, StorageUnavailable, Stopping",
             ["cause"],
             registry=self.registry,
         )

@@ -6,6 +6,7 @@ the bytes pass through here. Neither nonce nor signature is ever logged.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -69,6 +70,10 @@ class Playback:
             with self._slots.taken():
                 await self._answer(exchange)
                 return
+        except asyncio.CancelledError:
+            # The server ends, and has waited for as long as it may.
+            self._instruments.playbacks_broken.labels(BreakOff.STOPPING.value).inc()
+            return
         except BusyError:
             told = "too much is played at once; come again"
         except (StorageError, UnavailableError) as error:

@@ -21,6 +21,7 @@ class BreakOff(StrEnum):
     HUNG_UP = "HungUp"
     IDLE = "Idle"
     STORAGE_UNAVAILABLE = "StorageUnavailable"
+    STOPPING = "Stopping"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

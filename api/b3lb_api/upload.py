@@ -6,6 +6,7 @@ it arrives. 200 says that it is safe, whether it came now or earlier; a node may
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import uuid
 from collections.abc import Iterator
@@ -38,6 +39,8 @@ DRAIN_SECONDS = 20.0
 PRESENT_SECONDS = 3600.0
 """How much of a body is passed over before a refusal is sent, and how long at most; for a recording that is present the
 whole of it, for its node must get to know."""
+
+_UNDRAINED = frozenset({"Idle", "Stopping"})
 
 _log = get_logger(__name__)
 
@@ -84,7 +87,7 @@ class Uploads:
         except Refusal as refusal:
             outcome.name = refusal.reason
             _log.warning("an upload was refused", reason=refusal.reason, message=str(refusal), status=refusal.status)
-            if refusal.status != HTTPStatus.REQUEST_TIMEOUT:
+            if refusal.reason not in _UNDRAINED:
                 await body.drain(most=DRAIN_BYTES, seconds=DRAIN_SECONDS)
             headers = {"Connection": "close"}
             if refusal.status == HTTPStatus.SERVICE_UNAVAILABLE:
@@ -283,6 +286,9 @@ def _refusals() -> Iterator[None]:
         yield
     except BrokenBodyError as error:
         raise Refusal(408 if error.idle else 400, "Idle" if error.idle else "BrokeOff", str(error)) from None
+    except asyncio.CancelledError:
+        # The server cancels what is still under way when it has to end; there is time for a last word.
+        raise Refusal(503, "Stopping", "the front end is being stopped; come again") from None
     except BusyError:
         raise Refusal(503, "Busy", "too many uploads at once; come again") from None
     except FormError as error:

@@ -100,6 +100,11 @@ class Upload:
                 return 0
         return int(answer.split()[1]) if answer else 0
 
+    def answer(self) -> bytes:
+        """Return the answer as it came, without sending more."""
+        with self._opened:
+            return self._opened.recv(1000)
+
     def drip(self) -> int:
         """Send single bytes, each well within the time for a pause, until the server has enough; return its status."""
         self._opened.settimeout(0.2)
@@ -224,6 +229,21 @@ def test_a_killed_front_end_loses_nothing_that_it_answered(
         assert {status for _, status in threads.map(push, archives)} == {200}
         assert whole(taking, storage, archives) == set(archives)
         assert NONCE.encode() not in api.log.read_bytes()
+
+
+def test_a_front_end_that_has_to_end_says_so_and_leaves_nothing(
+    taking: Farm, database_url: str, storage: DirectoryStorage, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with serving(settings_for(taking, database_url, tmp_path / "storage", shutdown_seconds=0), storage) as server:
+        upload = Upload(server, bytes(1 << 20), "ending")
+        upload.send(1 << 19)
+        assert wait_until(lambda: list(storage.unfinished(before=FUTURE)) != [], timeout=10)
+    answer = upload.answer()
+    assert answer.startswith(b"HTTP/1.1 503 ")
+    assert b'"Stopping"' in answer
+    assert list(storage.unfinished(before=FUTURE)) == []
+    assert rows(taking, record_sets) == []
+    assert "Traceback" not in "".join(capfd.readouterr())
 
 
 def test_a_full_volume_is_told_and_takes_uploads_again_when_there_is_room(
