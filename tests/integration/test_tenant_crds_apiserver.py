@@ -74,10 +74,16 @@ def test_defaults_appear_in_what_is_stored(cluster: Cluster) -> None:
     assert cluster.dry_run(TENANT)["spec"] == {
         "clusterRefs": [{"name": "default"}],
         "enabled": True,
+        "holdDays": 0,
         "slug": "UNI",
         "timeZone": "Etc/UTC",
     }
-    assert cluster.dry_run(SECRET)["spec"] == {"enabled": True, "subId": 1, "tenantRef": {"name": "uni"}}
+    assert cluster.dry_run(SECRET)["spec"] == {
+        "enabled": True,
+        "holdDays": 0,
+        "subId": 1,
+        "tenantRef": {"name": "uni"},
+    }
     given = secret(1, "uni-001", secretRef={"name": "moodle"})
     assert cluster.dry_run(given)["spec"]["secretRef"] == {"key": "secret", "name": "moodle"}
     assert cluster.dry_run(PROFILE)["spec"] == {
@@ -101,7 +107,7 @@ def test_defaults_appear_in_what_is_stored(cluster: Cluster) -> None:
     [
         tenant("AB"),
         tenant("ABCDEFGHIJ", clusterRefs=references(32), enabled=False, limits={"meetings": 1, "attendees": 1000000}),
-        tenant("UNI", limits={"meetings": 100000}),
+        tenant("UNI", limits={"meetings": 100000}, holdDays=36500),
         secret(0, "uni-000"),
         secret(7, "uni-007"),
         secret(42, "uni-042", recordProfileRefs=references(16)),
