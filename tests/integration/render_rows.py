@@ -7,6 +7,7 @@ from uuid import UUID
 import sqlalchemy as sa
 
 from b3lb.db.engine import transaction
+from b3lb.db.node_states import notify
 from b3lb.db.task_queue import enqueue
 from b3lb.tasks import RENDER_RECORD
 
@@ -31,6 +32,30 @@ def add_profile(engine: sa.Engine, namespace: str, name: str = "hd", spec: str =
     """Store a BBBRecordProfile as the operator does."""
     with engine.begin() as connection:
         connection.execute(_PROFILE, {"namespace": namespace, "name": name, "spec": spec})
+
+
+def upload(
+    engine: sa.Engine, namespace: str, record_ids: list[str], *, tenant: str, milliseconds: int = 600_000
+) -> None:
+    """Store recordings as the front end does, and tell the operator."""
+    common = {"namespace": namespace, "tenant": tenant, "size": 2**30, "milliseconds": milliseconds}
+    with transaction(engine, timeout_seconds=120) as connection:
+        for record_id in record_ids:
+            connection.execute(_RECORD_SET, {**common, "record_id": record_id})
+        notify(connection, namespace)
+
+
+def planned_runs(engine: sa.Engine, namespace: str) -> dict[str, list[UUID]]:
+    """Return by tenant the runs that are to render the uploaded recordings."""
+    statement = sa.text(
+        "SELECT tenant_slug, run_id FROM records JOIN record_sets ON record_sets.id = record_set_id"
+        " WHERE namespace = :namespace AND run_id IS NOT NULL"
+    )
+    found: dict[str, list[UUID]] = {}
+    with engine.connect() as connection:
+        for row in connection.execute(statement, {"namespace": namespace}):
+            found.setdefault(row.tenant_slug, []).append(row.run_id)
+    return found
 
 
 def plan_renders(
