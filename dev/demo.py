@@ -32,7 +32,7 @@ NODES = 2
 SECRET = "uni-001"  # of examples/minimal.yaml
 LOG_LINES = 30
 RENDER_SECONDS = 90.0
-LECTURE = Options(generation=Generation.V3_0, seconds=90, external_meeting="UNI-001-lecture")
+LECTURE = Options(generation=Generation.V3_0, seconds=60, external_meeting="UNI-001-lecture")
 FIRST_FRAME = REPOSITORY / ".demo" / "first-frame.png"
 
 
