@@ -92,14 +92,14 @@ def _change(options: argparse.Namespace, source: OperatorRecordings, found: Item
     for _ in range(_TRIES):
         answer = api.get(path)
         if answer.status != HTTPStatus.OK or not isinstance(answer.content, dict):
-            raise _refused(answer, found)
+            raise _refused(answer, found, role=f"{source.client.role}-tasks")
         spec = answer.content.get("spec") or {}
         version = (answer.content.get("metadata") or {}).get("resourceVersion")
         answer = api.patch(path, {"metadata": {"resourceVersion": version}, "spec": change(spec)})
         if answer.status == HTTPStatus.OK and isinstance(answer.content, dict):
             return answer.content.get("spec") or {}
         if answer.status != HTTPStatus.CONFLICT:
-            raise _refused(answer, found)
+            raise _refused(answer, found, role=f"{source.client.role}-tasks")
     raise CommandError(ExitCode.AWAY, f"BBBRecording {object_of(found)} is changed by others all the time; try again")
 
 
@@ -111,9 +111,9 @@ def _path(found: Item) -> str:
     return f"/apis/b3lb.io/v1alpha1/namespaces/{namespace}/bbbrecordings/{name}"
 
 
-def _refused(answer: Answer, found: Item) -> CommandError:
+def _refused(answer: Answer, found: Item, *, role: str) -> CommandError:
     if answer.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        return forbidden(answer, role="b3lb-control-tasks")
+        return forbidden(answer, role=role)
     name, namespace = object_of(found), found["namespace"]
     if answer.status == HTTPStatus.NOT_FOUND:
         message = f"there is no BBBRecording {name} in namespace {namespace} (yet): does the operator lead?"

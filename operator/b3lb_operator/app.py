@@ -97,7 +97,6 @@ class Operator:
         self._prober = Prober(database=self._database, client=client, keys=keys, on_stored=self.mirror)
         self._sync = self._new_sync(keys)
         self._events = EventRecorder(kube, instance=settings.identity)
-        self._audit = AuditEvents(self._database, self._store, self._events, namespaces=self.namespaces)
         self._objects = ObjectApplier(kube, self._events, namespaces=self.namespaces, names=settings.objects)
         writer = StatusWriter(kube, self._store, self._events, clock=clock, instruments=instruments)
         self.metrics = self._new_metrics(instruments)
@@ -200,16 +199,8 @@ class Operator:
         )
 
     def _new_doctor(self, settings: OperatorSettings, client: NodeClient) -> Doctor:
-        subject = Subject(
-            namespaces=self.namespaces,
-            keys=settings.key_ring,
-            database_secret=settings.job_database_secret,
-            encryption_secret=settings.job_encryption_secret,
-            storage=settings.job_storage is not None,
-            api_ready_url=settings.api_ready_url,
-        )
         return Doctor(
-            subject,
+            Subject.of(settings),
             kube=self._kube,
             store=self._store,
             database=self._database,
@@ -268,7 +259,7 @@ class Operator:
             "synchronisation": self._sync.run,
             "probes": self._prober.run,
             "events": self._events.run,
-            "audit": self._audit.run,
+            "audit": AuditEvents(self._database, self._store, self._events, namespaces=self.namespaces).run,
             "objects": self._objects.run,
             "nodes": self._nodes.run,
             "queues": self._queues.run,

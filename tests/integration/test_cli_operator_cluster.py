@@ -22,6 +22,7 @@ TOKEN = "for-this-test-only-and-long-enough"
 LABELS = {"app.kubernetes.io/part-of": "b3lb", "app.kubernetes.io/component": "operator"}
 LISTINGS = ["queues", "nodes", "clusters", "tenants", "runs", "accounting"]
 LISTINGS += [f"inspect {name}" for name in ("active", "scheduled", "registered", "stats", "active-queues")]
+LISTINGS += [f"recordings {name}" for name in ("list", "callbacks", "audit")]
 READER = [
     {"apiGroups": [""], "resources": ["services"], "verbs": ["get", "list"]},
     {

@@ -115,6 +115,7 @@ def test_a_farm_that_is_well_has_nothing_but_ok_and_nothing_is_written(cluster: 
         "QueueReady",
         "QueueSchedule",
         "QueueSuccess",
+        "RecordingUploads",
         "TaskRouting",
     }
     assert written(cluster) == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import sqlalchemy as sa
@@ -10,6 +11,8 @@ import sqlalchemy as sa
 from b3lb.db.engine import count_statements
 from b3lb.db.record_deletion import Deletion, write_audit
 from b3lb.db.record_metrics import read_record_metrics
+from b3lb.db.renders import begin_render, fail_render
+from b3lb.db.task_queue import enqueue
 from b3lb.metrics.recordings import (
     Backlog,
     DeletionTotal,
@@ -102,6 +105,20 @@ def test_renderings_count_by_how_they_ended_and_outlive_their_rows(farm: Farm) -
     }
     farm.run("UPDATE record_profiles SET deleted_at = now()")
     assert look(farm).renders == []
+
+
+def test_what_the_renderings_themselves_write_is_counted(farm: Farm) -> None:
+    record_set, run_id = Recordings(farm).add("r-1", state="UPLOADED"), uuid4()
+    profiles(farm)
+    farm.run(
+        "UPDATE records SET state = 'PENDING', finished_at = NULL, run_id = :run, file_key = NULL, nonce = NULL",
+        run=run_id,
+    )
+    with farm.engine.begin() as connection:
+        enqueue(connection, namespace="default", queue="record", task="render-record", run_id=run_id)
+        assert begin_render(connection, run_id=run_id, attempt=1, record_set=record_set, profile="standard")
+        assert fail_render(connection, run_id=run_id, reason="OutOfMemory", message="twice")
+    assert look(farm).renders == [RenderTotal("default", "standard", "FAILED", "OutOfMemory", 1, 0, 0)]
 
 
 def test_a_record_set_without_a_profile_counts_as_a_failure_of_none(farm: Farm) -> None:

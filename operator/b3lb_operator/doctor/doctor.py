@@ -44,6 +44,7 @@ from b3lb_operator.manifests.cronjob import cron_job_name
 from b3lb_operator.metrics import Look
 from b3lb_operator.resolve import parse_spec
 from b3lb_operator.samples import queue_samples
+from b3lb_operator.settings import OperatorSettings
 from b3lb_operator.sight import Sight
 from b3lb_operator.store import Store
 
@@ -76,6 +77,18 @@ class Subject:
     encryption_secret: str
     storage: bool = False
     api_ready_url: str = ""
+
+    @classmethod
+    def of(cls, settings: OperatorSettings) -> Subject:
+        """Return what an operator with these settings examines."""
+        return cls(
+            namespaces=settings.namespaces,
+            keys=settings.key_ring,
+            database_secret=settings.job_database_secret,
+            encryption_secret=settings.job_encryption_secret,
+            storage=settings.job_storage is not None,
+            api_ready_url=settings.api_ready_url,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
