@@ -55,7 +55,7 @@ bench: setup ## What a tick costs, beside a floor measured in the same run; writ
 	@$(PYTHON) -m dev.toolchain >/dev/null
 	@$(PYTHON) -m tests.bench
 
-bench-record: setup ## What rendering costs, beside encoding alone in the same run; a quarter of an hour, writes .bench/record.json
+bench-record: setup ## What rendering costs, beside encoding alone in the same run; half an hour or more, writes .bench/record.json
 	@$(PYTHON) -m tests.bench.record $(BENCH_ARGS)
 
 images: setup ## Both images, checked from inside: with Docker, or as root with buildah on Debian's packages
