@@ -169,6 +169,14 @@ def check_tone(video: Path) -> None:
     assert len(loud) == loud[-1] - loud[0] + 1
 
 
+def test_the_video_says_what_its_colours_are(lossless: Path) -> None:
+    entries = ("color_space", "color_primaries", "color_transfer", "color_range")
+    command = ["ffprobe", "-v", "error", "-select_streams", "v", "-of", "json", "-show_entries"]
+    command += [f"stream={','.join(entries)}", str(lossless)]
+    (stream,) = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["streams"]
+    assert [stream.get(entry) for entry in entries] == ["bt709", "bt709", "bt709", "tv"]
+
+
 def difference_of_lengths(video: Path) -> float:
     command = ["ffprobe", "-v", "error", "-of", "json", "-show_entries", "packet=pts_time,duration_time,stream_index"]
     packets = json.loads(subprocess.run([*command, str(video)], check=True, capture_output=True).stdout)["packets"]

@@ -31,6 +31,8 @@ _STAGE_INPUT = ("-f", "matroska", "-probesize", "32", "-analyzeduration", "0", "
 _UNTAGGED = "smpte170m"
 _MATRICES = ("smpte170m", "bt470bg", "bt2020nc")
 # The filter "scale" takes three times the CPU time for the same conversion.
+# From version 7 on FFmpeg's encoders write what the pictures say of their colours, whatever the options are.
+_TAGS = "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=tv"
 _CONVERSION = "colorspace=ispace={}:iprimaries=bt709:itrc=bt709:irange=tv:all=bt709:range=tv:fast=1"
 
 
@@ -68,7 +70,8 @@ def filter_graph(plan: Plan) -> str:
         chains.append(f"[{inputs.webcams}:v]{crop}{_scaled(size, plan.webcams.file)},fps={plan.rate}[cam]")
         chains.append(f"[{last}][cam]overlay={box.x}:{box.y}:eof_action=pass[c]")
         last = "c"
-    chains.append(f"[{last}]{f'ass={POINTER_FILE}' if plan.pointer else 'null'}[v]")
+    pointer = f"ass={POINTER_FILE}," if plan.pointer else ""
+    chains.append(f"[{last}]{pointer}{_TAGS}[v]")
     return ";\n".join(chains) + "\n"
 
 
