@@ -51,6 +51,8 @@ TEXTS: dict[str, st.SearchStrategy[Any]] = {
     "tasks": st.lists(st.sampled_from(["check-nodes", "t" * 63]), min_size=1, max_size=2, unique=True),
     "resources": st.just({}),
     "timeZone": st.just("Europe/Berlin"),
+    "start": st.sampled_from(["20:00", "00:00"]),
+    "end": st.sampled_from(["06:00", "23:59"]),
     "rateLimit": st.sampled_from(["1/h", "99999/s"]),
     "image": st.just("b3lb:test"),
     "slug": st.just("UNI"),
@@ -114,7 +116,12 @@ def module_engine(module_database_url: str) -> Iterator[sa.Engine]:
 def test_whatever_the_schema_of_the_custom_resources_accepts_can_be_stored(
     module_engine: sa.Engine, cluster: Manifest, node: Manifest, queue: Manifest
 ) -> None:
-    names = [node["spec"]["secretRef"]["name"], (cluster["spec"].get("tls") or {}).get("caSecretRef", {}).get("name")]
+    references = (
+        node["spec"]["secretRef"],
+        (cluster["spec"].get("tls") or {}).get("caSecretRef", {}),
+        cluster["spec"].get("uploadSecretRef") or {},
+    )
+    names = [reference.get("name") for reference in references]
     configuration = configure(
         {CLUSTER: [cluster], NODE: [node], QUEUE: [queue]},
         secrets={**dict.fromkeys(filter(None, names)), **SECRETS},
