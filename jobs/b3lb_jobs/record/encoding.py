@@ -52,6 +52,15 @@ def filter_graph(plan: Plan) -> str:
     pad = f"pad={plan.width}:{plan.height}:0:0:color={backdrop}"
     chains = [f"[0:v]scale=out_color_matrix=bt709:out_range=tv,format=yuv420p,{pad},fps={plan.rate}[b0]"]
     last = "b0"
+    # Webcams first: a slide's frames wait for theirs and are copied one by one. FFmpeg 7 lays anything else onto all of
+    # them at once, and has as many pictures in memory.
+    if plan.webcams is not None and inputs.webcams is not None:
+        box, place = plan.webcams.place.box, plan.webcams.place
+        crop = "crop=iw:iw*9/16," if place.crop else ""
+        size = f"{box.width}:{box.height}"
+        chains.append(f"[{inputs.webcams}:v]{crop}{_scaled(size, plan.webcams.file)},fps={plan.rate}[cam]")
+        chains.append(f"[{last}][cam]overlay={box.x}:{box.y}:eof_action=pass[c]")
+        last = "c"
     if plan.screen_share is not None:
         share = plan.screen_share
         scaled = _scaled(f"{share.box.width}:{share.box.height}", share.file)
@@ -63,13 +72,6 @@ def filter_graph(plan: Plan) -> str:
             overlay = f"overlay={share.box.x}:{share.box.y}:eof_action=repeat:enable='{enabled}'"
             chains.append(f"[{last}][d{number}]{overlay}[b{number + 1}]")
             last = f"b{number + 1}"
-    if plan.webcams is not None and inputs.webcams is not None:
-        box, place = plan.webcams.place.box, plan.webcams.place
-        crop = "crop=iw:iw*9/16," if place.crop else ""
-        size = f"{box.width}:{box.height}"
-        chains.append(f"[{inputs.webcams}:v]{crop}{_scaled(size, plan.webcams.file)},fps={plan.rate}[cam]")
-        chains.append(f"[{last}][cam]overlay={box.x}:{box.y}:eof_action=pass[c]")
-        last = "c"
     pointer = f"ass={POINTER_FILE}," if plan.pointer else ""
     chains.append(f"[{last}]{pointer}{_TAGS}[v]")
     return ";\n".join(chains) + "\n"
