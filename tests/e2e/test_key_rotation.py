@@ -104,18 +104,18 @@ def test_a_key_changed_as_documented_is_in_no_row_any_more_and_no_node_misses_a_
     old = installation.encryption_keys
     since = ready_since(polled)
     assert len(since) == 3
-    assert keys_in_rows(installation) == {"nodes": ["k1"] * 4, "secrets": ["k1"] * 2}
+    assert keys_in_rows(installation) == {"clusters": [], "nodes": ["k1"] * 4, "secrets": ["k1"] * 2}
     all_polled(polled)
 
     shell.run(append)
     assert KeyRing.parse(installation.encryption_keys).key_ids == ("k1", "k2")
-    assert keys_in_rows(installation) == {"nodes": ["k1"] * 4, "secrets": ["k1"] * 2}
+    assert keys_in_rows(installation) == {"clusters": [], "nodes": ["k1"] * 4, "secrets": ["k1"] * 2}
     only_new_pods(polled)
     all_polled(polled)
 
     shell.run(move)
     assert KeyRing.parse(installation.encryption_keys).key_ids == ("k2", "k1")
-    assert keys_in_rows(installation) == {"nodes": ["k2"] * 4, "secrets": ["k2"] * 2}
+    assert keys_in_rows(installation) == {"clusters": [], "nodes": ["k2"] * 4, "secrets": ["k2"] * 2}
     all_polled(polled)
 
     keys = installation.encryption_keys
@@ -128,7 +128,7 @@ def test_a_key_changed_as_documented_is_in_no_row_any_more_and_no_node_misses_a_
     assert old not in installation.encryption_keys
     only_new_pods(polled)
     all_polled(polled)
-    assert keys_in_rows(installation) == {"nodes": ["k2"] * 4, "secrets": ["k2"] * 2}
+    assert keys_in_rows(installation) == {"clusters": [], "nodes": ["k2"] * 4, "secrets": ["k2"] * 2}
     assert polled.get("secret", "uni-001-api-secret")["data"] == value
     assert_readable(installation)
     assert ready_since(polled) == since

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Event
 from uuid import uuid4
 
 import psycopg
@@ -205,15 +206,18 @@ def test_a_killed_front_end_loses_nothing_that_it_answered(
     archives = {f"recording-{number}": os.urandom(number << 19) for number in range(1, 9)}
     environment = {**in_directory(tmp_path / "storage"), "B3LB_UPLOADS_AT_ONCE": "8"}
 
+    killed = Event()
+
     def push(record_id: str) -> tuple[str, int]:
         try:
             upload = Upload(api.server, archives[record_id], record_id)
         except ConnectionError:
             return record_id, 0
         try:
-            for _ in range(0, len(archives[record_id]), 1 << 18):
+            for sent in range(0, len(archives[record_id]), 1 << 18):
                 upload.send(1 << 18)
-                time.sleep(0.02)
+                # The greatest one is in the middle of it when the kill comes, however late that is.
+                time.sleep(0.02) if sent < 3 << 20 else killed.wait(30)
         except ConnectionError:
             pass
         return record_id, upload.finish()
@@ -222,6 +226,7 @@ def test_a_killed_front_end_loses_nothing_that_it_answered(
         pushing = [threads.submit(push, record_id) for record_id in archives]
         assert wait_until(lambda: len(rows(taking, record_sets)) >= 3, timeout=20, interval=0.01)
         api.process.kill()
+        killed.set()
         answered = {record_id for record_id, status in (one.result() for one in pushing) if status == 200}
         kept = whole(taking, storage, archives)
         assert answered <= kept < set(archives)

@@ -208,7 +208,7 @@ def test_static_volumes_have_a_default_class_and_a_directory_each() -> None:
     name = first["metadata"]["name"]
     assert first["spec"] == {
         "capacity": {"storage": "5Gi"},
-        "accessModes": ["ReadWriteOnce"],
+        "accessModes": ["ReadWriteOnce", "ReadWriteMany"],
         "persistentVolumeReclaimPolicy": "Retain",
         "storageClassName": "local",
         "hostPath": {"path": f"/work/volumes/{name}", "type": "DirectoryOrCreate"},
