@@ -156,3 +156,36 @@ def test_only_what_was_taken_is_deleted_and_only_if_asked_for(node: Path) -> Non
 @pytest.mark.parametrize("record_id", ["../first-1", "a b", "-x", "a;b"])
 def test_what_is_no_record_id_is_refused(node: Path, record_id: str) -> None:
     assert push(node, record_id).returncode == 78
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"),
+    [
+        (200, "<html>a portal, not b3lb</html>"),
+        (200, '{"status":"stored","recordId":"another-9"}'),
+        (400, "<html>The plain HTTP request was sent to HTTPS port</html>"),
+        (403, "<html>Forbidden by a filter</html>"),
+        (413, "<html>Request Entity Too Large</html>"),
+    ],
+)
+def test_what_somebody_else_answers_neither_takes_nor_refuses_anything(node: Path, status: int, answer: str) -> None:
+    """A proxy that is wrongly configured must cost no recording, least of all with B3LB_DELETE."""
+    (node / "answer").write_text(answer)
+    programs = program(
+        node,
+        "curl",
+        f'while [ "$1" != --output ]; do shift; done; cat >/dev/null\ncp {node}/answer "$2"; printf {status}',
+    )
+    program(node, "bbb-record", f'echo "$*" >>{node}/deleted')
+    configure(node, B3LB_DELETE="yes")
+    ended = push(node, programs=programs)
+    assert ended.returncode == 75, ended.stderr
+    assert not (node / "deleted").exists()
+    assert list((node / "state" / "sent").iterdir()) == list((node / "state" / "refused").iterdir()) == []
+    assert "look at B3LB_URL" in ended.stderr
+
+
+def test_a_folder_that_is_no_recording_holds_up_nothing(node: Path) -> None:
+    shutil.copytree(node / "published" / "first-1", node / "published" / "first-1.bak")
+    ended = push(node)
+    assert (ended.returncode, ended.stderr) == (0, "b3lb-push: first-1: taken\nb3lb-push: second-2: taken\n")
