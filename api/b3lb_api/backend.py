@@ -13,13 +13,14 @@ from uuid import UUID
 import sqlalchemy as sa
 import sqlalchemy.exc
 
-from b3lb.crypto import KeyRing
+from b3lb.crypto import KeyRing, UnknownKeyError
 from b3lb.db import node_states, record_sets
 from b3lb.db.engine import create_engine, database_clock, transaction
 from b3lb.db.errors import describe, is_transient, lacks_schema
 from b3lb.db.playback import Published, find_published
 from b3lb.db.record_sets import Attribution, Uploaded
 from b3lb.db.schema import SchemaMismatchError, check_schema
+from b3lb.logs import get_logger
 from b3lb.storage import installation
 from b3lb.storage.installation import InstallationMismatchError
 from b3lb.storage.interface import Storage, StorageError
@@ -28,6 +29,8 @@ from b3lb_api.settings import ApiSettings
 STATEMENT_SECONDS = 5.0
 CONNECTIONS = 4
 PLAYBACK_THREADS = 8
+
+_log = get_logger(__name__)
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -104,10 +107,15 @@ class Backend:
         """Return the cluster whose upload secret ``nonce`` is.
 
         Raises:
-            UnavailableError: The database is away.
+            UnavailableError: The database is away, or has secrets that the keys of this process do not open.
         """
         found = await self._in_database(record_sets.read_upload_secrets, self.namespace)
-        return record_sets.matching_cluster(nonce, found, self._keys, namespace=self.namespace)
+        try:
+            return record_sets.matching_cluster(nonce, found, self._keys, namespace=self.namespace)
+        except UnknownKeyError as error:
+            # Said to a node as "wrong", it would have it give up; which keys there are is not for it to know.
+            _log.error("the front end lacks an encryption key: restart it", message=str(error))
+            raise UnavailableError("an upload secret cannot be read now") from None
 
     async def known(self, record_id: str) -> UUID | None:
         """Return the record set of a recording that was uploaded before.

@@ -106,16 +106,22 @@ def matching_cluster(nonce: str, found: Iterable[UploadSecret], keys: KeyRing, *
 
     How long it takes does not tell how near it was: keyed hashes are compared, all of them, in constant time each.
     An empty nonce is nobody's.
+
+    Raises:
+        UnknownKeyError: It is none of those that ``keys`` can tell, and there are others.
     """
-    cluster = None
+    cluster, unknown = None, None
     for secret in found:
         context = upload_secret_context(namespace, secret.cluster)
         try:
             same = keys.matches(nonce, secret.sealed.hash, secret.sealed.key_id, context=context)
-        except UnknownKeyError:
+        except UnknownKeyError as error:
+            unknown = error
             continue
         if same and nonce and cluster is None:
             cluster = secret.cluster
+    if cluster is None and unknown is not None:
+        raise unknown
     return cluster
 
 

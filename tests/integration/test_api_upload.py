@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import psycopg
 import pytest
 
+from b3lb.crypto import KeyRing
 from b3lb.db.engine import create_engine
 from b3lb.db.node_states import CHANNEL
 from b3lb.db.tables import installation, record_sets
@@ -179,6 +180,17 @@ def test_each_cluster_has_its_upload_secret_and_a_deleted_ones_counts_no_more(
     server = start()
     assert server.send(upload_form(ARCHIVE, metadata_xml()), nonce="of-another").status == 200
     assert rows(taking, record_sets)[0]["cluster_name"] == "other"
+    assert server.send(upload_form(ARCHIVE, metadata_xml())).status == 403
+
+
+def test_a_front_end_that_lacks_a_new_key_calls_no_nonce_wrong(taking: Farm, start: Callable[..., Server]) -> None:
+    """A server that is told so gives up; this one is to come again, until the front end is restarted."""
+    server = start(encryption_keys=KeyRing.generate("k0").export())
+    answer = server.send(upload_form(ARCHIVE, metadata_xml()))
+    assert (answer.status, answer.body["error"]) == (503, "Unavailable")
+    assert "k0" not in answer.body["message"]
+    assert "k1" not in answer.body["message"]
+    taking.fill([], [taking.cluster("third")])
     assert server.send(upload_form(ARCHIVE, metadata_xml())).status == 403
 
 
