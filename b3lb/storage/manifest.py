@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from uuid import UUID
 
@@ -13,6 +13,7 @@ from b3lb.storage.layout import MANIFEST_NAME, RECORD_SETS, manifest_key
 
 MOST_BYTES = 1 << 20
 VERSION = 1
+_MOST_WRITES = 20
 
 _SHA256 = r"^[0-9a-f]{64}$"
 
@@ -85,6 +86,28 @@ def write_manifest(storage: Storage, manifest: Manifest) -> None:
     with storage.create(key, content_type="application/json") as writer:
         writer.write(manifest.model_dump_json(indent=1).encode())
         writer.publish()
+
+
+def settle_manifest(storage: Storage, read: Callable[[], Manifest | None]) -> bool:
+    """Store what ``read`` returns until it is the same after it was stored as before; return False if it never is.
+
+    So whoever writes last has seen everything, and nothing is locked while the storage is written to.
+
+    Args:
+        storage: Where to.
+        read: Returns the manifest by the rows (`b3lb.db.manifests.manifest_of`); None: there is nothing to store.
+
+    Raises:
+        StorageError: The storage failed.
+    """
+    for _ in range(_MOST_WRITES):
+        manifest = read()
+        if manifest is None:
+            return True
+        write_manifest(storage, manifest)
+        if read() == manifest:
+            return True
+    return False
 
 
 def read_manifest(storage: Storage, key: str) -> Manifest:

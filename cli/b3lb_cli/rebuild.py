@@ -11,14 +11,14 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from b3lb.db.manifests import manifest_of
 from b3lb.db.rebuild import Rebuilt, adopt_install_id, newest_of_each, restore_record_set
 from b3lb.db.record_sets import read_database_install_id
 from b3lb.db.tables import record_sets
 from b3lb.settings import SettingsError, load_settings
 from b3lb.storage.installation import InstallationMismatchError, read_install_id
-from b3lb.storage.interface import ObjectNotFoundError, Storage, StorageError
-from b3lb.storage.layout import manifest_key
-from b3lb.storage.manifest import Manifest, ManifestError, list_manifests, read_manifest, write_manifest
+from b3lb.storage.interface import Storage, StorageError
+from b3lb.storage.manifest import Manifest, ManifestError, list_manifests, settle_manifest
 from b3lb.storage.settings import StorageSettings, open_storage
 from b3lb.views.values import Document
 from b3lb_cli.database import ask
@@ -165,18 +165,16 @@ def _batches(manifests: Sequence[Manifest]) -> Iterator[list[Manifest]]:
         yield batch
 
 
-def note_hold(storage: Storage, namespace: str, record_set: UUID, *, held: bool, reason: str | None) -> None:
-    """Write a legal hold into the manifest, so that it is there after a rebuild, too.
+def note_hold(url: str, storage: Storage, record_set: UUID) -> None:
+    """Write the manifest anew, so that a legal hold is there after a rebuild, too.
 
     Raises:
-        CommandError: The storage failed.
+        CommandError: The storage failed, or the database is away.
     """
+    noted = "the hold is noted in the database, and not in the manifest"
     try:
-        manifest = read_manifest(storage, manifest_key(namespace, record_set))
-        changed = {"legal_hold": held, "legal_hold_reason": reason if held else None}
-        write_manifest(storage, manifest.model_copy(update=changed))
-    except ObjectNotFoundError:
-        return
+        settled = settle_manifest(storage, lambda: ask(url, lambda connection: manifest_of(connection, record_set)))
     except StorageError as error:
-        message = f"the hold is noted in the database, and not in the manifest, for the storage failed: {error}"
-        raise CommandError(ExitCode.AWAY, f"{message}; do it again") from error
+        raise CommandError(ExitCode.AWAY, f"{noted}, for the storage failed: {error}; do it again") from error
+    if not settled:
+        raise CommandError(ExitCode.AWAY, f"{noted}, for the recording changes all the time; do it again")

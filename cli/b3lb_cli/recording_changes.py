@@ -140,7 +140,7 @@ def _set_hold(options: argparse.Namespace, *, held: bool) -> None:
     if storage is None:
         sys.stderr.write("the manifest in the storage does not know of it: no storage is configured here\n")
     else:
-        note_hold(storage, str(found["namespace"]), UUID(str(found["recordSet"])), held=held, reason=options.reason)
+        note_hold(_database(options)[0], storage, UUID(str(found["recordSet"])))
     if options.output in {"json", "yaml"}:
         write_document(found, options.output)
         return

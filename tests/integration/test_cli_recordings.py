@@ -92,6 +92,8 @@ def test_a_hold_is_noted_in_the_audit_and_in_the_manifest(farm: Farm, storage: D
     assert (code, out, err) == (0, "recording r-1 is held\n", "")
     kept = read_manifest(storage, manifest_key("default", record_set))
     assert (kept.legal_hold, kept.legal_hold_reason) == (True, "court order 7")
+    # Of a video that was published while the hold was noted the old manifest does not know.
+    assert [entry.profile for entry in kept.videos] == ["standard"]
     assert "held already" in b3lb("recordings", "hold", "r-1", "--reason", "court order 7")[1]
     (line,) = document("audit")["items"]
     assert (line["action"], line["reason"], line["actor"].startswith("b3lb of ")) == ("hold", "court order 7", True)

@@ -28,7 +28,7 @@ from b3lb.logs import get_logger
 from b3lb.resources.record_profile import Container
 from b3lb.storage.interface import CHUNK_BYTES, Deleted, Storage, StorageError
 from b3lb.storage.layout import video_prefix
-from b3lb.storage.manifest import Manifest, write_manifest
+from b3lb.storage.manifest import Manifest, settle_manifest
 from b3lb_jobs.database import Database
 from b3lb_jobs.enqueued import patiently
 from b3lb_jobs.errors import TransientError
@@ -36,7 +36,6 @@ from b3lb_jobs.statistics.deliver_callbacks import send
 
 CONTENT_TYPES = {Container.MP4: "video/mp4", Container.WEBM: "video/webm"}
 _MOST_CALLBACKS = 4
-_MOST_WRITES = 20
 
 _log = get_logger(__name__)
 
@@ -110,18 +109,14 @@ class Publication:
             _log.info("objects of other attempts deleted", record_set=str(self.record_set), objects=gone.objects)
 
     def write_manifest(self) -> None:
-        """Write the manifest from the rows, until the rows are the same after it was written as before.
+        """Write the manifest from the rows.
 
-        So the last one that writes has seen every video, and nothing is locked while the storage is written to.
+        Raises:
+            StorageError: The storage failed.
+            TransientError: The database is away, or the rows change again and again meanwhile.
         """
-        for _ in range(_MOST_WRITES):
-            manifest = self._manifest()
-            if manifest is None:
-                return
-            write_manifest(self.storage, manifest)
-            if self._manifest() == manifest:
-                return
-        raise TransientError("the record set changes again and again while its manifest is written")
+        if not settle_manifest(self.storage, self._manifest):
+            raise TransientError("the record set changes again and again while its manifest is written")
 
     def delete_obsolete(self) -> Deleted:
         """Delete the objects of this video that its row does not name.
