@@ -28,6 +28,7 @@ from b3lb.storage.interface import (
     Unfinished,
     check_key,
     check_prefix,
+    is_segment,
 )
 from b3lb.storage.window import Window
 
@@ -57,7 +58,7 @@ class DirectoryStorage:
         with _faults(key):
             file = self._path(key).open("rb", buffering=0)
             file.seek(start)
-        return io.BufferedReader(Window(file, length), CHUNK_BYTES)
+        return io.BufferedReader(Window(_Readable(file), length), CHUNK_BYTES)
 
     def stat(self, key: str) -> StoredObject | None:
         """Return what is known of an object."""
@@ -115,7 +116,8 @@ class DirectoryStorage:
     def _walk(self, folder: Path) -> Iterator[StoredObject]:
         for entry in _entries(folder):
             path = folder / entry.name
-            if entry.name.startswith(".") or entry.is_symlink():
+            # No object: a file system's own, as lost+found, which may not even be readable.
+            if not is_segment(entry.name) or entry.is_symlink():
                 continue
             if entry.is_dir():
                 yield from self._walk(path)
@@ -129,6 +131,20 @@ class DirectoryStorage:
             while folder != self._root:
                 folder.rmdir()
                 folder = folder.parent
+
+
+class _Readable:
+    """A file whose faults are the storage's: a volume may go while it is read."""
+
+    def __init__(self, file: io.FileIO) -> None:
+        self._file = file
+
+    def readinto(self, buffer: memoryview, /) -> int | None:
+        with _faults():
+            return self._file.readinto(buffer)
+
+    def close(self) -> None:
+        self._file.close()
 
 
 class DirectoryWriter:

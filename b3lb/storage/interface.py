@@ -143,9 +143,14 @@ def check_key(key: str) -> str:
     Raises:
         InvalidKeyError: It is not.
     """
-    if len(key) > LONGEST_KEY or not all(_SEGMENT.fullmatch(segment) for segment in key.split("/")):
+    if len(key) > LONGEST_KEY or not all(is_segment(segment) for segment in key.split("/")):
         raise InvalidKeyError(f"not a storage key: {key[:LONGEST_KEY]!r}")
     return key
+
+
+def is_segment(name: str) -> bool:
+    """Whether a name may stand between the slashes of a key."""
+    return _SEGMENT.fullmatch(name) is not None
 
 
 def check_prefix(prefix: str) -> str:

@@ -227,6 +227,20 @@ def test_a_storage_with_objects_and_no_id_is_not_claimed(storage: Storage) -> No
         installation.claim(storage, INSTALL_ID)
 
 
+def test_what_a_file_system_keeps_for_itself_is_no_object(tmp_path: Path) -> None:
+    """A new volume has ``lost+found``, which root alone may look into."""
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / "lost+found" / "file").touch()
+    storage = DirectoryStorage(tmp_path)
+    installation.claim(storage, INSTALL_ID)
+    assert [found.key for found in storage.list()] == ["installation.json"]
+
+
+def test_a_volume_that_fails_while_it_is_read_is_the_storages_fault() -> None:
+    with DirectoryStorage(Path("/proc/self")).open("mem") as file, pytest.raises(StorageError, match="Input/output"):
+        file.read(1)
+
+
 def test_an_object_tells_its_record_set() -> None:
     assert record_set_of(archive_key("default", RECORD_SET)) == ("default", RECORD_SET)
     assert record_set_of(f"{record_set_prefix('n', RECORD_SET)}a/b.mp4") == ("n", RECORD_SET)
