@@ -10,6 +10,7 @@ import pytest
 
 from b3lb.storage.settings import StorageSettings
 from b3lb_api.settings import ApiSettings
+from b3lb_cli.recording_changes import LINK_VARIABLE
 from b3lb_operator.manifests.job_template import parse_job_storage
 from dev.helm import HelmError
 from tests.integration.chart.charts import Helm, Manifest, declared, find
@@ -74,6 +75,15 @@ def test_every_setting_of_the_front_end_is_one_that_it_knows(helm: Helm) -> None
     given = env_of(find(helm.render(*BUCKET, *secret, *addresses), "Deployment", "b3lb-api"))
     assert given.keys() <= known
     assert int(given["B3LB_UPLOAD_MAX_BYTES"]) == ApiSettings.model_fields["upload_max_bytes"].default
+
+
+def test_the_front_ends_pod_knows_the_address_that_links_have(helm: Helm) -> None:
+    """``kubectl exec deploy/b3lb-api -- b3lb recordings link ID`` needs nothing else."""
+    farms = ("--set-json", 'namespaces=["one", "two"]', "--set-json", 'api.host="{namespace}.example.org"')
+    found = [item for item in helm.render(*DIRECTORY, *farms) if item["kind"] == "Deployment"]
+    urls = {item["metadata"]["namespace"]: env_of(item).get(LINK_VARIABLE) for item in found}
+    assert urls["one"] == "https://one.example.org"
+    assert LINK_VARIABLE not in env_of(find(helm.render(*DIRECTORY), "Deployment", "b3lb-api"))
 
 
 def test_keys_among_the_values_come_into_a_secret_of_each_farm(helm: Helm) -> None:
