@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 DELETE_TASK = "delete-recording"
 LINK_VARIABLE = "B3LB_RECORDINGS_URL"
+SIGNED_VARIABLE = "B3LB_PLAYBACK_SIGNED_LINKS"
 
 _URL_COLUMNS = 400
 _LONGEST_ACTOR = 100
@@ -89,6 +90,8 @@ def link(options: argparse.Namespace) -> None:
         CommandError: There is none of this ID, or a setting is missing.
     """
     base_url, keys, expires = _base_url(options), None, None
+    if options.expires is None and os.environ.get(SIGNED_VARIABLE, "").lower() in {"1", "true", "yes", "on"}:
+        raise CommandError(ExitCode.USAGE, "this front end shows signed links only: say with --expires for how long")
     if options.expires is not None:
         from b3lb.settings import EncryptionSettings, SettingsError, load_settings  # noqa: PLC0415 - takes 0.2 s
 

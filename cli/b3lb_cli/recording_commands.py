@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from b3lb_cli.arguments import OUTPUTS, WIDE_OUTPUTS, Commands, Parser, add_command, add_group, lazily
-from b3lb_cli.values import argument, duration, name_of_recording, number
+from b3lb_cli.values import argument, duration, lifetime, name_of_recording, number
 
 MOST = 1000
 
@@ -163,7 +163,12 @@ def _add_changes(group: Commands) -> None:
     link.add_argument(
         "--base-url", metavar="URL", help="where players reach the front end; default: B3LB_RECORDINGS_URL"
     )
-    link.add_argument("--expires", type=argument(duration), metavar="TIME", help="sign them, for so long, up to 24h")
+    link.add_argument(
+        "--expires",
+        type=argument(lifetime),
+        metavar="TIME",
+        help="sign them, for so long, e.g. 8h or 7d; front ends take 30d at most unless told otherwise",
+    )
     rebuild = add_command(
         group,
         "rebuild",

@@ -13,6 +13,7 @@ from uuid import UUID
 T = TypeVar("T")
 
 LONGEST_WAIT_SECONDS = 86_400.0
+LONGEST_LIFETIME_DAYS = 366
 LONGEST_RECORD_ID = 256
 
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -100,6 +101,17 @@ def duration(text: str) -> float:
         if total <= LONGEST_WAIT_SECONDS:
             return total
     raise ValueError(f"{text!r} is not a duration up to 24h: write seconds or e.g. 90s, 5m, 1h30m")
+
+
+def lifetime(text: str) -> float:
+    """Return the seconds of a `duration`, or of days: ``7d``, at most 366.
+
+    Raises:
+        ValueError: It is none.
+    """
+    if text.endswith("d"):
+        return number(1, LONGEST_LIFETIME_DAYS)(text[:-1]) * 86_400.0
+    return duration(text)
 
 
 def run_id(text: str) -> UUID:

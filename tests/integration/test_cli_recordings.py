@@ -119,6 +119,13 @@ def test_links_lead_to_the_videos_and_end_when_they_are_to(farm: Farm, monkeypat
     (link,) = document("link", "r-1", "--expires", "1h")["items"]
     query, now = dict(parse_qsl(urlsplit(link["url"]).query)), datetime.now(UTC)
     assert link_problem("nonce-default-r-1", query, KeyRing.parse(KEYS), now) is None
+    (link,) = document("link", "r-1", "--expires", "30d")["items"]
+    assert datetime.fromisoformat(link["expiresAt"]) - now > timedelta(days=29)
+    assert [b3lb("recordings", "link", "r-1", "--expires", text)[0] for text in ("367d", "0d", "d", "25h")] == [2] * 4
+    monkeypatch.setenv("B3LB_PLAYBACK_SIGNED_LINKS", "true")
+    code, _, err = b3lb("recordings", "link", "r-1")
+    assert (code, "--expires" in err) == (2, True)
+    monkeypatch.delenv("B3LB_PLAYBACK_SIGNED_LINKS")
     late = now + timedelta(hours=2)
     assert link_problem("nonce-default-r-1", query, KeyRing.parse(KEYS), late) is LinkProblem.EXPIRED
     monkeypatch.delenv("B3LB_RECORDINGS_URL")
