@@ -8,21 +8,21 @@ those that are stopped, of which so many are looked at in a transaction. Everyth
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from b3lb.db.node_states import notify
-from b3lb.db.recordings_in_work import RecordingsInWork, read_profiles, read_recordings
+from b3lb.db.recordings_in_work import RecordingsInWork, read_recordings
 from b3lb.db.renders import CANCELLED, UNFINISHED, RecordState, cancel_render, fail_render, settle_record_set
 from b3lb.db.statements import dump, recordset
 from b3lb.db.tables import record_sets, records, task_runs
 from b3lb.db.task_runs import TaskState
+from b3lb.db.video_plan import plan_videos
 from b3lb.recordings.hold import RecordSetState
-from b3lb.recordings.profiles import NO_PROFILE, ProfileChoice, choose_profiles, missing_message
-from b3lb.recordings.steering import HELD_UNTIL, Changes, LostRun, NewRun, Recording, Wish, decide
+from b3lb.recordings.profiles import NO_PROFILE
+from b3lb.recordings.steering import HELD_UNTIL, Changes, LostRun, NewRun, Wish, decide
 from b3lb.tasks import RENDER_RECORD
 
 MOST_ROUNDS = 5
@@ -72,7 +72,7 @@ def write_changes(connection: sa.Connection, namespace: str, changes: Changes, *
     written += sum(_end(connection, lost) for lost in changes.lost)
     written += _stop(connection, namespace, changes.stopped)
     if changes.unplanned:
-        written += _plan(connection, namespace, changes.unplanned)
+        written += plan_videos(connection, namespace, changes.unplanned)
     if queue is not None:
         written += _enqueue(connection, namespace, queue, changes.enqueued)
         written += _move(connection, queue, changes.moved)
@@ -120,7 +120,12 @@ def _write_wishes(connection: sa.Connection, wishes: Mapping[UUID, Wish]) -> int
 
 _RETRY_VIDEOS = (
     sa.update(records)
-    .where(_R.record_set_id == _ids, _R.state.in_([RecordState.FAILED.value, RecordState.CANCELLED.value]))
+    .where(
+        _R.record_set_id == _ids,
+        _R.state.in_([RecordState.FAILED.value, RecordState.CANCELLED.value]),
+        # Without a profile there is nothing to run; it heals with its profile.
+        _R.reason.is_distinct_from(NO_PROFILE),
+    )
     .values(
         state=RecordState.PENDING.value,
         run_id=None,
@@ -139,7 +144,7 @@ _RETRY_SETS = (
         _S.id == _ids,
         _S.state.in_([RecordSetState.FAILED.value, RecordSetState.RENDERED.value]),
         sa.or_(
-            _S.state == RecordSetState.FAILED.value,
+            sa.and_(_S.state == RecordSetState.FAILED.value, ~sa.exists().where(_R.record_set_id == _S.id)),
             sa.exists().where(_R.record_set_id == _S.id, _R.state == RecordState.PENDING.value),
         ),
     )
@@ -233,90 +238,6 @@ def _stop(connection: sa.Connection, namespace: str, runs: Sequence[UUID]) -> in
     stopped = len(connection.execute(_STOP, {"ids": list(runs)}).all())
     _revoke(connection, namespace, runs, why="its recording was paused")
     return stopped
-
-
-_planned = recordset("videos", [_R.record_set_id, _R.profile, _R.profile_generation, _R.state, _R.reason, _R.message])
-_insert_videos = postgresql.insert(records).from_select(
-    ["record_set_id", "profile", "profile_generation", "state", "reason", "message", "finished_at"],
-    sa.select(
-        *(_planned.c[name] for name in ("record_set_id", "profile", "profile_generation", "state", "reason")),
-        _planned.c.message,
-        sa.case((_planned.c.state == RecordState.FAILED.value, _now)),
-    )
-    .select_from(_planned.join(record_sets, _S.id == _planned.c.record_set_id))
-    .where(_S.state.in_([RecordSetState.UPLOADED.value, RecordSetState.FAILED.value])),
-)
-_INSERT_VIDEOS = _insert_videos.on_conflict_do_update(
-    index_elements=[_R.record_set_id, _R.profile],
-    set_={
-        name: _insert_videos.excluded[name]
-        for name in ("profile_generation", "state", "reason", "message", "finished_at")
-    },
-    where=sa.and_(
-        _R.state == RecordState.FAILED.value,
-        _R.reason == NO_PROFILE,
-        _insert_videos.excluded.state == RecordState.PENDING.value,
-    ),
-).returning(sa.literal(1))
-_NO_PROFILE = (
-    sa.update(record_sets)
-    .where(_S.id == _ids, _S.state == RecordSetState.UPLOADED.value)
-    .values(
-        state=RecordSetState.FAILED.value,
-        failed_at=_now,
-        reason=NO_PROFILE,
-        message=sa.func.coalesce(
-            sa.select(sa.func.string_agg(_R.message, "; "))
-            .where(_R.record_set_id == _S.id)
-            .correlate(record_sets)
-            .scalar_subquery(),
-            missing_message(),
-        ),
-    )
-)
-_HEAL = (
-    sa.update(record_sets)
-    .where(_S.id == _ids, _S.state == RecordSetState.FAILED.value, _S.reason == NO_PROFILE)
-    .values(state=RecordSetState.UPLOADED.value, reason=None, message=None)
-)
-
-
-def _plan(connection: sa.Connection, namespace: str, recordings: Sequence[Recording]) -> int:
-    """Make the videos of these recordings, or note that there is no profile for them."""
-    profiles = read_profiles(connection, namespace)
-    choices = {recording.id: choose_profiles(recording.references, profiles) for recording in recordings}
-    rows = [row for recording in recordings for row in _video_rows(recording.id, choices[recording.id])]
-    written = len(connection.execute(_INSERT_VIDEOS, {"videos": dump(rows)}).all()) if rows else 0
-    without = [record_set for record_set, choice in choices.items() if not choice.chosen]
-    if without:
-        written += connection.execute(_NO_PROFILE, {"ids": without}).rowcount
-    healed = [item.id for item in recordings if choices[item.id].chosen and item.state is RecordSetState.FAILED]
-    if healed and written:
-        connection.execute(_HEAL, {"ids": healed})
-    return written
-
-
-def _video_rows(record_set: UUID, choice: ProfileChoice) -> list[dict[str, Any]]:
-    chosen = [
-        {
-            "record_set_id": str(record_set),
-            "profile": profile.name,
-            "profile_generation": profile.generation,
-            "state": RecordState.PENDING.value,
-        }
-        for profile in choice.chosen
-    ]
-    missing = [
-        {
-            "record_set_id": str(record_set),
-            "profile": name,
-            "state": RecordState.FAILED.value,
-            "reason": NO_PROFILE,
-            "message": missing_message(name),
-        }
-        for name in choice.missing
-    ]
-    return [*chosen, *missing]
 
 
 _video_id, _old_run = sa.column("video", sa.Uuid), sa.column("old", sa.Uuid)

@@ -197,8 +197,8 @@ def decide(
     """
     changes = Changes()
     for recording in recordings:
-        _follow(changes, recording, wishes.get(recording.name), deleted)
-        if recording.waits_for_profiles:
+        given_up = _follow(changes, recording, wishes.get(recording.name), deleted)
+        if recording.waits_for_profiles and not given_up:
             changes.unplanned.append(recording)
         for video in recording.videos:
             if video.is_unfinished and recording.state is not RecordSetState.DELETING:
@@ -207,15 +207,15 @@ def decide(
     return changes
 
 
-def _follow(changes: Changes, recording: Recording, wish: Wish | None, deleted: Collection[str]) -> None:
-    """Note what people want of a recording that is not so yet."""
+def _follow(changes: Changes, recording: Recording, wish: Wish | None, deleted: Collection[str]) -> bool:
+    """Note what people want of a recording that is not so yet; return whether they give it up."""
     if recording.object_uid is not None and recording.object_uid in deleted and wish is None:
         changes.dismissed.append(recording.id)
         if recording.is_in_work:
             changes.cancelled.append(recording.id)
-        return
+        return recording.is_in_work
     if wish is None:
-        return
+        return False
     followed = (recording.object_uid, recording.priority, recording.paused, recording.retry)
     adopted = recording.object_uid is not None or recording.is_shown or wish.retry != recording.retry
     if adopted and followed != (wish.uid, wish.priority, wish.paused, wish.retry):
@@ -224,6 +224,7 @@ def _follow(changes: Changes, recording: Recording, wish: Wish | None, deleted: 
         changes.cancelled.append(recording.id)
     elif wish.retry != recording.retry and not wish.cancel and recording.state is not RecordSetState.DELETING:
         changes.retried.append(recording.id)
+    return wish.cancel and recording.is_in_work
 
 
 def _look_at(changes: Changes, recording: Recording, video: Video, queue: str | None) -> None:
