@@ -18,7 +18,7 @@ from b3lb.db import node_states, record_sets
 from b3lb.db.engine import create_engine, database_clock, transaction
 from b3lb.db.errors import describe, is_transient, lacks_schema
 from b3lb.db.playback import Published, find_published
-from b3lb.db.record_sets import Attribution, Uploaded
+from b3lb.db.record_sets import Attribution, KnownRecordSet, Uploaded
 from b3lb.db.schema import SchemaMismatchError, check_schema
 from b3lb.logs import get_logger
 from b3lb.storage import installation
@@ -117,7 +117,7 @@ class Backend:
             _log.error("the front end lacks an encryption key: restart it", message=str(error))
             raise UnavailableError("an upload secret cannot be read now") from None
 
-    async def known(self, record_id: str) -> UUID | None:
+    async def known(self, record_id: str) -> KnownRecordSet | None:
         """Return the record set of a recording that was uploaded before.
 
         Raises:

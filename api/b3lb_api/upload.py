@@ -19,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 
 from b3lb.db.record_sets import Uploaded
 from b3lb.logs import get_logger
+from b3lb.recordings.hold import RecordSetState
 from b3lb.recordings.metadata import MOST_BYTES, MetadataError, RecordingMetadata, parse_metadata
 from b3lb.storage.interface import CHUNK_BYTES, StorageError, StorageFullError, Writer
 from b3lb.storage.layout import archive_key, record_set_prefix
@@ -170,10 +171,17 @@ class Uploads:
         metadata = parse_metadata(text)
         if metadata.breakout:
             raise Refusal(403, "Breakout", "recordings of breakout rooms are not taken")
-        known = await self._backend.known(metadata.record_id)
+        known = await self._known(metadata.record_id)
         if known is not None:
             raise _KnownError(metadata.record_id, known)
         return metadata
+
+    async def _known(self, record_id: str) -> UUID | None:
+        """Return the record set of a recording that is safe; what is being deleted is not, and comes again later."""
+        known = await self._backend.known(record_id)
+        if known is not None and known.state is RecordSetState.DELETING:
+            raise Refusal(503, "Deleting", "the recording is being deleted; come again when it is gone")
+        return None if known is None else known.id
 
     async def _keep(
         self,
@@ -216,7 +224,10 @@ class Uploads:
         # Should this fail, the row may be there all the same: the archive stays, for the sweep of orphans to judge.
         if not await backend.note(uploaded):
             await self._clear(record_set)
-            return _Taken(metadata.record_id, await backend.known(metadata.record_id), stored=False)
+            known = await self._known(metadata.record_id)
+            if known is None:
+                raise Refusal(503, "Deleting", "the recording was deleted meanwhile; come again")
+            return _Taken(metadata.record_id, known, stored=False)
         _log.info(
             "a recording was uploaded",
             record_id=metadata.record_id,
@@ -238,13 +249,12 @@ class _Taken:
     """A recording that is safe, since now (``stored``) or earlier."""
 
     record_id: str
-    record_set: UUID | None
+    record_set: UUID
     stored: bool
 
     def answer(self) -> Response:
         status = "stored" if self.stored else "present"
-        known = self.record_set and str(self.record_set)
-        return JSONResponse({"status": status, "recordId": self.record_id, "recordSet": known})
+        return JSONResponse({"status": status, "recordId": self.record_id, "recordSet": str(self.record_set)})
 
 
 class _KnownError(Exception):

@@ -14,6 +14,7 @@ from b3lb.crypto import Encrypted, KeyRing, UnknownKeyError
 from b3lb.db.planning.sealing import upload_secret_context
 from b3lb.db.tables import clusters, installation, meetings, nodes, record_sets, secrets, tenants
 from b3lb.meetings.attribution import split_meeting_id
+from b3lb.recordings.hold import RecordSetState
 
 MOST_CLUSTERS = 1000
 
@@ -125,12 +126,22 @@ def matching_cluster(nonce: str, found: Iterable[UploadSecret], keys: KeyRing, *
     return cluster
 
 
-def find_record_set(connection: sa.Connection, namespace: str, record_id: str) -> UUID | None:
-    """Return the ID of the record set of a recording; None if there is none."""
-    found: UUID | None = connection.execute(
-        sa.select(record_sets.c.id).where(record_sets.c.namespace == namespace, record_sets.c.record_id == record_id)
-    ).scalar_one_or_none()
-    return found
+@dataclass(frozen=True, slots=True)
+class KnownRecordSet:
+    """A record set that there is already."""
+
+    id: UUID
+    state: RecordSetState
+
+
+def find_record_set(connection: sa.Connection, namespace: str, record_id: str) -> KnownRecordSet | None:
+    """Return the record set of a recording; None if there is none."""
+    row = connection.execute(
+        sa.select(record_sets.c.id, record_sets.c.state).where(
+            record_sets.c.namespace == namespace, record_sets.c.record_id == record_id
+        )
+    ).one_or_none()
+    return None if row is None else KnownRecordSet(row.id, RecordSetState(row.state))
 
 
 def attribute_recording(connection: sa.Connection, namespace: str, *, record_id: str, meeting_id: str) -> Attribution:

@@ -145,6 +145,20 @@ def test_an_upload_that_comes_again_is_answered_and_not_kept_twice(
     assert list(storage.unfinished(before=FUTURE)) == []
 
 
+def test_an_upload_of_what_is_being_deleted_comes_again_and_is_a_new_one(
+    server: Server, taking: Farm, storage: DirectoryStorage
+) -> None:
+    first = server.send(upload_form(ARCHIVE, metadata_xml()))
+    taking.run("UPDATE record_sets SET state = 'DELETING', deleting_at = now()")
+    refused = server.send(upload_form(ARCHIVE, metadata_xml()))
+    assert (refused.status, refused.body["error"]) == (503, "Deleting")
+    taking.run("DELETE FROM record_sets")
+    again = server.send(upload_form(ARCHIVE, metadata_xml()))
+    assert (again.status, again.body["status"]) == (200, "stored")
+    assert again.body["recordSet"] != first.body["recordSet"]
+    assert list(storage.unfinished(before=FUTURE)) == []
+
+
 def test_the_operator_is_told_at_once_and_only_of_what_is_new(server: Server, taking: Farm, database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as listening:
         listening.execute(f"LISTEN {CHANNEL}")
