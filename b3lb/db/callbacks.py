@@ -70,17 +70,27 @@ def enqueue_callback(connection: sa.Connection, namespace: str, new: NewCallback
 
 
 _RECORD_SET = sa.select(
-    record_sets.c.record_id, record_sets.c.meeting_id, record_sets.c.secret_id, record_sets.c.metadata
+    *(record_sets.c.record_id, record_sets.c.meeting_id, record_sets.c.secret_id, record_sets.c.metadata),
+    record_sets.c.uploaded_at,
 ).where(
     record_sets.c.namespace == sa.bindparam("namespace", type_=sa.Text),
     record_sets.c.id == sa.bindparam("record_set", type_=sa.Uuid),
 )
 
 
+_FORGET_EARLIER = sa.delete(callbacks).where(
+    _C.namespace == sa.bindparam("namespace", type_=sa.Text),
+    _C.kind == RECORDING_READY,
+    _C.record_id == sa.bindparam("record_id", type_=sa.Text),
+    _C.created_at < sa.bindparam("uploaded_at", type_=sa.TIMESTAMP(timezone=True)),
+)
+
+
 def announce_recording(connection: sa.Connection, namespace: str, record_set: UUID) -> int | None:
     """Put the callback of a recording that is ready into the outbox, if its meeting's metadata ask for one.
 
-    Two statements at most. To be called in the transaction that makes the record set RENDERED.
+    Three statements at most. To be called in the transaction that makes the record set RENDERED. A callback that is
+    older than the upload told of an earlier one, which was deleted: its row makes room.
 
     Returns:
         The callback's ID; None if nobody wants to be told, if the recording belongs to no API secret, or if the
@@ -92,6 +102,8 @@ def announce_recording(connection: sa.Connection, namespace: str, record_set: UU
     url, meeting_id = ready_url(row.metadata), client_meeting_id(row.meeting_id)
     if url is None or meeting_id is None:
         return None
+    earlier = {"namespace": namespace, "record_id": row.record_id, "uploaded_at": row.uploaded_at}
+    connection.execute(_FORGET_EARLIER, earlier)
     return enqueue_callback(connection, namespace, NewCallback(row.record_id, meeting_id, row.secret_id, url))
 
 

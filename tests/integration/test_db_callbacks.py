@@ -99,6 +99,24 @@ def test_a_recording_is_announced_once_where_its_meetings_metadata_ask_for_it(en
     assert (found.record_id, found.meeting_id, found.url) == ("wanted", "wanted", "https://example.com/ready?a=1&b=2")
 
 
+@pytest.mark.parametrize("state", ["DELIVERED", "FAILED"])
+def test_a_recording_that_was_deleted_and_came_again_is_announced_again(
+    engine: sa.Engine, farm: Farm, state: str
+) -> None:
+    stage = Recordings(farm)
+    again = stage.add("again")
+    farm.run('UPDATE record_sets SET metadata = \'{"bbb-recording-ready-url": "https://example.com/ready"}\'')
+    with engine.begin() as connection:
+        assert announce_recording(connection, "default", again) is not None
+    farm.run("UPDATE callbacks SET state = :state, finished_at = now(), attempts = 3", state=state)
+    farm.run("UPDATE record_sets SET uploaded_at = clock_timestamp()")
+    with engine.begin() as connection:
+        assert announce_recording(connection, "default", again) is not None
+        assert announce_recording(connection, "default", again) is None
+    (found,) = due(engine)
+    assert (found.record_id, found.delivery.attempts) == ("again", 0)
+
+
 def test_what_another_one_noted_meanwhile_stands(engine: sa.Engine, new: NewCallback) -> None:
     enqueue(engine, new)
     (found,) = due(engine)
