@@ -17,7 +17,8 @@ from sqlalchemy.dialects import postgresql
 
 from b3lb.callbacks.outbox import CallbackState
 from b3lb.db.statements import dump, recordset
-from b3lb.db.tables import audit, callbacks, record_sets, records, secrets, tenants
+from b3lb.db.tables import audit, callbacks, record_sets, records, secrets, task_runs, tenants
+from b3lb.db.task_runs import TaskState
 from b3lb.recordings.hold import SETTLED, DeletionRefusal, HeldRecordSet, RecordSetState, deletion_refusal
 
 MOST_RECORD_SETS = 10_000
@@ -222,18 +223,28 @@ _END_CALLBACKS = (
 )
 
 
+_REVOKE_RUNS = (
+    sa.update(task_runs)
+    .where(
+        task_runs.c.id == records.c.run_id, task_runs.c.finished_at.is_(None), records.c.record_set_id == _S.id, _doomed
+    )
+    .values(state=TaskState.REVOKED.value, finished_at=sa.func.clock_timestamp(), error="its recording was deleted")
+)
+
+
 def delete_record_sets(
     connection: sa.Connection, ids: Sequence[UUID], deletions: Sequence[Deletion], namespace: str
 ) -> int:
     """Delete the rows of record sets that are DELETING and whose objects are gone; return how many record sets went.
 
-    Four statements. Those of ``deletions`` whose subject is the record ID of one that went are audited. Callbacks that
-    nobody took yet are over: there is nothing left to be told of.
+    Five statements. Those of ``deletions`` whose subject is the record ID of one that went are audited. Callbacks that
+    nobody took yet are over: there is nothing left to be told of. So are runs that were to render a video.
     """
     if not ids:
         return 0
     parameters = {"ids": list(ids)}
     connection.execute(_END_CALLBACKS, parameters)
+    connection.execute(_REVOKE_RUNS, parameters)
     connection.execute(_DELETE_RECORDS, parameters)
     gone = set(connection.scalars(_DELETE_SETS, parameters))
     write_audit(connection, namespace, [deletion for deletion in deletions if deletion.subject in gone])

@@ -148,4 +148,4 @@ def test_the_number_of_statements_does_not_grow(farm: Farm, engine: sa.Engine) -
         load_past_hold(connection, "default")
         mark_past_hold(connection, ids)
         assert delete_record_sets(connection, ids, lines, "default") == 5
-    assert counter.count == 6
+    assert counter.count == 7

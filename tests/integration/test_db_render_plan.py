@@ -7,6 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from b3lb.db.engine import transaction
+from b3lb.db.record_deletion import delete_record_sets, mark_requested
 from b3lb.db.recordings_in_work import read_recordings
 from b3lb.db.render_plan import forget_all_objects, forget_objects
 from b3lb.db.task_attempts import AttemptEnd, end_attempt
@@ -281,6 +282,18 @@ def test_what_is_being_deleted_is_left_alone(stage: Stage) -> None:
     stage.wish(retry=1)
     assert stage.states() == ("DELETING", {})
     assert stage.runs() == []
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_the_run_of_a_recording_that_is_deleted_waits_no_more(stage: Stage, paused: bool) -> None:
+    record_set = stage.upload()
+    stage.wish(paused=paused)
+    assert len(stage.runs()) == 1
+    with transaction(stage.farm.engine, timeout_seconds=10) as connection:
+        mark_requested(connection, NAMESPACE, "r-1")
+        assert delete_record_sets(connection, [record_set], [], NAMESPACE) == 1
+    assert stage.runs() == []
+    assert stage.farm.rows("SELECT state, error FROM task_runs") == [("REVOKED", "its recording was deleted")]
 
 
 def test_a_revoked_run_cancels_its_video(stage: Stage) -> None:
