@@ -91,7 +91,8 @@ def write_manifest(storage: Storage, manifest: Manifest) -> None:
 def settle_manifest(storage: Storage, read: Callable[[], Manifest | None]) -> bool:
     """Store what ``read`` returns until it is the same after it was stored as before; return False if it never is.
 
-    So whoever writes last has seen everything, and nothing is locked while the storage is written to.
+    So whoever writes last has seen everything, and nothing is locked while the storage is written to. Of a record set
+    that is deleted meanwhile nothing is left: a manifest would bring it back when the index is rebuilt.
 
     Args:
         storage: Where to.
@@ -100,14 +101,17 @@ def settle_manifest(storage: Storage, read: Callable[[], Manifest | None]) -> bo
     Raises:
         StorageError: The storage failed.
     """
+    manifest = read()
     for _ in range(_MOST_WRITES):
-        manifest = read()
         if manifest is None:
             return True
         write_manifest(storage, manifest)
-        if read() == manifest:
+        written, manifest = manifest, read()
+        if manifest == written:
             return True
-    return False
+        if manifest is None:
+            storage.delete(manifest_key(written.namespace, written.record_set_id))
+    return manifest is None
 
 
 def read_manifest(storage: Storage, key: str) -> Manifest:

@@ -13,10 +13,11 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from b3lb.db.engine import transaction
+from b3lb.db.record_deletion import delete_record_sets, mark_requested
 from b3lb.db.renders import RenderedFile, begin_render, finish_render
 from b3lb.storage.directory import DirectoryStorage, DirectoryWriter
 from b3lb.storage.interface import StoredObject
-from b3lb.storage.layout import archive_key, manifest_key
+from b3lb.storage.layout import archive_key, manifest_key, record_set_prefix
 from b3lb.storage.manifest import read_manifest
 from b3lb.storage.s3 import S3Storage
 from b3lb_jobs.database import Database
@@ -177,6 +178,24 @@ def test_a_video_that_another_run_took_over_meanwhile_is_withdrawn(stage: Render
     assert [row[1] for row in stage.records()] == ["RENDERING"]
 
 
+def publish(stage: RenderingStage, profile: str) -> None:
+    """Let a video be RENDERED."""
+    file = RenderedFile(
+        key=f"recordsets/default/x/{profile}.mp4",
+        poster_key=None,
+        size=1,
+        sha256="0" * 64,
+        content_type="video/mp4",
+        nonce=f"nonce-{profile}",
+        duration_milliseconds=1,
+        width=2,
+        height=2,
+    )
+    with transaction(stage.engine, timeout_seconds=10) as connection:
+        begin_render(connection, run_id=stage.runs[profile], attempt=1, record_set=stage.record_set, profile=profile)
+        assert finish_render(connection, run_id=stage.runs[profile], file=file)
+
+
 def test_videos_that_are_published_side_by_side_are_all_in_the_manifest(
     stage: RenderingStage, database_url: str
 ) -> None:
@@ -184,24 +203,6 @@ def test_videos_that_are_published_side_by_side_are_all_in_the_manifest(
     stage.plan("a")
     stage.plan("b")
     database = Database(database_url, application_name="test", monotonic=time.monotonic)
-
-    def publish(profile: str) -> None:
-        file = RenderedFile(
-            key=f"recordsets/default/x/{profile}.mp4",
-            poster_key=None,
-            size=1,
-            sha256="0" * 64,
-            content_type="video/mp4",
-            nonce=f"nonce-{profile}",
-            duration_milliseconds=1,
-            width=2,
-            height=2,
-        )
-        with transaction(stage.engine, timeout_seconds=10) as connection:
-            begin_render(
-                connection, run_id=stage.runs[profile], attempt=1, record_set=stage.record_set, profile=profile
-            )
-            assert finish_render(connection, run_id=stage.runs[profile], file=file)
 
     class Slow(DirectoryStorage):
         passed = False
@@ -213,12 +214,32 @@ def test_videos_that_are_published_side_by_side_are_all_in_the_manifest(
         def publish(self) -> StoredObject:
             if not Slow.passed:
                 Slow.passed = True
-                publish("b")
+                publish(stage, "b")
                 Publication(database, stage.storage, stage.runs["b"], stage.record_set, "b").write_manifest()
             return super().publish()
 
-    publish("a")
+    publish(stage, "a")
     Publication(database, Slow(stage.root), stage.runs["a"], stage.record_set, "a").write_manifest()
     manifest = read_manifest(stage.storage, manifest_key("default", stage.record_set))
     assert [entry.profile for entry in manifest.videos] == ["a", "b"]
+    database.close()
+
+
+def test_a_recording_that_is_deleted_while_its_manifest_is_written_leaves_none(
+    stage: RenderingStage, database_url: str
+) -> None:
+    stage.plan("a")
+    database = Database(database_url, application_name="test", monotonic=time.monotonic)
+
+    class Deleting(DirectoryStorage):
+        def create(self, key: str, **more: Any) -> DirectoryWriter:
+            with transaction(stage.engine, timeout_seconds=10) as connection:
+                record_set = mark_requested(connection, "default", "r-1")
+                delete_record_sets(connection, [record_set], [], "default")
+            self.delete_prefix(record_set_prefix("default", record_set))
+            return super().create(key, **more)
+
+    publish(stage, "a")
+    Publication(database, Deleting(stage.root), stage.runs["a"], stage.record_set, "a").write_manifest()
+    assert stage.stored() == set()
     database.close()
