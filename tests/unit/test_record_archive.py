@@ -87,6 +87,12 @@ def test_a_name_that_occurs_twice_is_refused(tmp_path: Path) -> None:
     assert refused(archive(("metadata.xml", b"<other/>")), tmp_path) is FailureCode.ARCHIVE_UNSAFE
 
 
+@pytest.mark.parametrize("names", [("a.png", "a.png/b.png"), ("a.png/b.png", "a.png")])
+def test_a_name_that_is_both_a_file_and_a_folder_is_refused(names: tuple[str, str], tmp_path: Path) -> None:
+    members = [(f"presentation/{name}", b"x") for name in names]
+    assert refused(archive(*members), tmp_path) is FailureCode.ARCHIVE_UNSAFE
+
+
 def test_a_member_whose_headers_do_not_end_is_refused_before_they_are_in_memory(tmp_path: Path) -> None:
     data = archive(("a" * 2_000_000, b"x"))
     assert refused(data, tmp_path) is FailureCode.ARCHIVE_UNSAFE

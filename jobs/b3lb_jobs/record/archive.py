@@ -83,8 +83,9 @@ def extract(stream: BinaryIO, destination: Path, limits: ArchiveLimits | None = 
 
     Raises:
         RecordError: ``ARCHIVE_EMPTY``; ``ARCHIVE_CORRUPT``: not tar, compressed, or cut short; ``ARCHIVE_UNSAFE``: a
-            path out of the folder, a link, a device, a sparse file or a name that occurs twice; ``ARCHIVE_TOO_LARGE``;
-            ``RECORDING_INCOMPLETE``: parts are missing that no recording is without; ``DISK_FULL``.
+            path out of the folder, a link, a device, a sparse file, or a name that occurs twice or is a folder as well;
+            ``ARCHIVE_TOO_LARGE``; ``RECORDING_INCOMPLETE``: parts are missing that no recording is without;
+            ``DISK_FULL``.
     """
     limits = limits or ArchiveLimits()
     source = _Source(stream)
@@ -99,6 +100,8 @@ def extract(stream: BinaryIO, destination: Path, limits: ArchiveLimits | None = 
     except (ValueError, OverflowError, RecursionError, UnicodeError) as error:
         # What tarfile lets through of headers that make no sense.
         raise RecordError(FailureCode.ARCHIVE_CORRUPT, f"the archive has a bad header: {error}") from None
+    except (FileExistsError, NotADirectoryError):
+        raise RecordError(FailureCode.ARCHIVE_UNSAFE, "a name stands for a file and for a folder") from None
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise RecordError(FailureCode.DISK_FULL, "no room on the disk for the unpacked recording") from None
