@@ -218,10 +218,12 @@ def attempt_end(
     pause = None
     if state is TaskState.RETRY:
         pause = retry_after(attempt, policy, countdown=outcome.countdown, chance=chance())
+        if pause is None and outcome.granted:
+            pause = outcome.countdown or 0.0
         if pause is None:
             state, error = TaskState.FAILURE, f"{error} (attempt {attempt}, the last one)"
     end = AttemptEnd(state=state, retry_seconds=pause, result=result, error=error, traceback=trace)
-    return Outcome(state.value, outcome.exit_code, error, outcome.expected, outcome.countdown), end
+    return Outcome(state.value, outcome.exit_code, error, outcome.expected, outcome.countdown, outcome.granted), end
 
 
 def patiently(call: Callable[[], T]) -> T:

@@ -17,14 +17,21 @@ class TransientError(TaskError):
     Attributes:
         countdown: Seconds after which another attempt makes sense, or None for the schedule's next one.
         exit_code: The code that the run ends with.
+        granted: Whether an enqueued run has another attempt even if its queue allows no more of them.
     """
 
     def __init__(
-        self, message: str, *, countdown: float | None = None, exit_code: ExitCode = ExitCode.TRANSIENT
+        self,
+        message: str,
+        *,
+        countdown: float | None = None,
+        exit_code: ExitCode = ExitCode.TRANSIENT,
+        granted: bool = False,
     ) -> None:
         super().__init__(message)
         self.countdown = countdown
         self.exit_code = exit_code
+        self.granted = granted
 
 
 class PermanentError(TaskError):
@@ -55,6 +62,7 @@ class Outcome:
     error: str | None = None
     expected: bool = True
     countdown: float | None = None
+    granted: bool = False
 
 
 def outcome_of(error: BaseException) -> Outcome:
@@ -67,7 +75,7 @@ def outcome_of(error: BaseException) -> Outcome:
         error = error.exceptions[0]
     match error:
         case TransientError():
-            return Outcome("RETRY", error.exit_code, str(error), countdown=error.countdown)
+            return Outcome("RETRY", error.exit_code, str(error), countdown=error.countdown, granted=error.granted)
         case PermanentError():
             return Outcome("FAILURE", error.exit_code, str(error))
         case SoftTimeLimitError():

@@ -13,10 +13,13 @@ import pytest
 
 from b3lb.db.engine import transaction
 from b3lb.db.renders import cancel_render, retry_render
+from b3lb.db.task_runs import TaskState
+from b3lb.release import RetryPolicy
 from b3lb.storage.directory import DirectoryStorage, DirectoryWriter
 from b3lb.storage.interface import StorageError, StorageFullError
 from b3lb.storage.s3 import S3Storage
-from b3lb_jobs.errors import PermanentError, TransientError
+from b3lb_jobs.enqueued import attempt_end
+from b3lb_jobs.errors import PermanentError, TransientError, outcome_of
 from b3lb_jobs.exit_codes import ExitCode
 from b3lb_jobs.interruptions import StoppedError
 from b3lb_jobs.record import watch
@@ -150,15 +153,19 @@ def test_a_cancelled_video_ends_ffmpeg_and_the_run_well(
     assert stage.record_set_row()[:2] == ("FAILED", "Cancelled")
 
 
+@pytest.mark.parametrize("last", [False, True])
 def test_too_little_memory_is_raised_once_and_then_a_failure(
-    stage: RenderingStage, run: Attempts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stage: RenderingStage, run: Attempts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, last: bool
 ) -> None:
-    """The kernel ends FFmpeg with signal 9."""
+    """The kernel ends FFmpeg with signal 9; also where the queue allows no other attempt."""
     monkeypatch.setenv("PATH", encoder(tmp_path, "kill -9 $$"))
     stage.plan()
     with pytest.raises(TransientError, match="OutOfMemory") as first:
-        run()
+        run(last=last)
     assert (first.value.exit_code, first.value.countdown) == (ExitCode.OUT_OF_MEMORY, 0.0)
+    policy = RetryPolicy(max_retries=0 if last else 3)
+    _, end = attempt_end(outcome_of(first.value), policy, attempt=1)
+    assert (end.state, end.retry_seconds) == (TaskState.RETRY, 0.0)
     assert [row[1:3] for row in stage.records()] == [("PENDING", "OutOfMemory")]
     assert stage.video()["memory_steps"] == 1
     with pytest.raises(PermanentError, match="OutOfMemory") as second:

@@ -224,13 +224,14 @@ def _fail(context: RunContext, work: RenderWork, error: Exception, folder: str) 
     if not _write(context, write):
         raise PermanentError(line, exit_code=exit_code_of(fault.code)) from error
     if fault.code is FailureCode.OUT_OF_MEMORY:
-        raise TransientError(line, countdown=0.0, exit_code=ExitCode.OUT_OF_MEMORY) from error
+        # As after a pod that the kernel ended: once, however many attempts there were.
+        raise TransientError(line, countdown=0.0, exit_code=ExitCode.OUT_OF_MEMORY, granted=True) from error
     raise TransientError(line) from error
 
 
 def _is_tried_again(connection: sa.Connection, context: RunContext, work: RenderWork, fault: RecordError) -> bool:
     if fault.code is FailureCode.OUT_OF_MEMORY:
-        return not context.last_attempt and step_memory(connection, context.run_id)
+        return step_memory(connection, context.run_id)
     return is_tried_again(fault.code, last_reason=work.last_reason, last_attempt=context.last_attempt)
 
 
