@@ -149,6 +149,7 @@ records = sa.Table(
     sa.CheckConstraint("width >= 1 and height >= 1", name="picture"),
     sa.CheckConstraint("jsonb_typeof(warnings) = 'array'", name="warnings"),
     sa.CheckConstraint("octet_length(warnings::text) <= 65536", name="warnings_size"),
+    sa.Index("records_run_id_idx", "run_id"),
     sa.Index("records_unfinished_idx", "state", postgresql_where=sa.text("finished_at is null")),
 )
 

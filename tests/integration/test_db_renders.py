@@ -220,6 +220,12 @@ def test_progress_never_goes_back_and_stops_with_the_attempt(two: Stage) -> None
     assert not note(50)
 
 
+def test_a_video_is_found_by_its_run_without_reading_all_videos(two: Stage) -> None:
+    two.execute("SET LOCAL enable_seqscan = off")
+    plan = two.execute("EXPLAIN SELECT state FROM records WHERE run_id = :run", run=two.runs["a"]).scalars().all()
+    assert "records_run_id_idx" in "\n".join(plan)
+
+
 def test_a_record_set_without_videos_is_not_settled(two: Stage) -> None:
     two.execute("DELETE FROM records")
     assert settle_record_set(two.connection, two.id) is None

@@ -219,6 +219,7 @@ def _record_sets_constraints() -> list[sa.Constraint]:
 def _create_records() -> None:
     op.create_table("records", *_records_columns(), *_records_constraints())
     op.create_index("records_unfinished_idx", "records", ["state"], postgresql_where=sa.text("finished_at is null"))
+    op.create_index("records_run_id_idx", "records", ["run_id"])
 
 
 def _records_columns() -> list[sa.Column[Any]]:
