@@ -279,11 +279,3 @@ def write_audit(connection: sa.Connection, namespace: str, deletions: Sequence[D
         for item in deletions
     ]
     connection.execute(_AUDIT, {"namespace": namespace, "rows": dump(rows)})
-
-
-_KNOWN = sa.select(_S.id).where(_S.id == sa.any_(_ids))
-
-
-def known_record_sets(connection: sa.Connection, ids: Sequence[UUID]) -> set[UUID]:
-    """Return those of the IDs that name a record set of any namespace: one statement."""
-    return set(connection.scalars(_KNOWN, {"ids": list(ids)}))
