@@ -150,6 +150,10 @@ _RETRY_SETS = (
     )
     .values(state=RecordSetState.UPLOADED.value, reason=None, message=None, dismissed=False)
 )
+# Whoever waits for the retry sees that it failed again.
+_FAIL_AGAIN = (
+    sa.update(record_sets).where(_S.id == _ids, _S.state == RecordSetState.FAILED.value).values(failed_at=_now)
+)
 
 
 def _retry(connection: sa.Connection, ids: Sequence[UUID]) -> int:
@@ -157,7 +161,8 @@ def _retry(connection: sa.Connection, ids: Sequence[UUID]) -> int:
     if not ids:
         return 0
     connection.execute(_RETRY_VIDEOS, {"ids": list(ids)})
-    return connection.execute(_RETRY_SETS, {"ids": list(ids)}).rowcount
+    written = connection.execute(_RETRY_SETS, {"ids": list(ids)}).rowcount
+    return written + connection.execute(_FAIL_AGAIN, {"ids": list(ids)}).rowcount
 
 
 _CANCEL_VIDEOS = (

@@ -55,8 +55,10 @@ def test_a_retry_without_a_profile_runs_nothing_and_the_recording_still_heals(st
     stage.farm.run("UPDATE secrets SET record_profile_names = '{later}'")
     stage.upload()
     stage.plan()
+    before = stage.farm.rows("SELECT failed_at FROM record_sets")
     stage.wish(retry=1)
     assert stage.states() == ("FAILED", {"later": "FAILED"})
+    assert stage.farm.rows("SELECT failed_at FROM record_sets") > before, "whoever waits sees that it failed again"
     assert stage.runs() == []
     stage.profiles("hd", "later")
     stage.plan()
