@@ -19,8 +19,8 @@ from b3lb_operator.reconcilers.recordings import AT_ONCE_SECONDS, RECHECK_SECOND
 from b3lb_operator.status import StatusWriter
 from b3lb_operator.store import Change, Store
 from tests.integration.database_farm import Farm
+from tests.integration.render_plan_stage import Stage
 from tests.integration.run_stage import FakeDatabase
-from tests.integration.test_db_render_plan import Stage
 from tests.unit.operator_fakes import FakeKube, key, manifest_of
 
 pytestmark = pytest.mark.integration
