@@ -24,7 +24,6 @@ from b3lb.storage.s3 import Bucket, S3Storage
 from dev.postgres import Postgres
 from dev.processes import free_ports, wait_until
 from dev.s3 import S3Server
-from dev.toolchain import ToolchainError, s3_server_path
 from tests.integration.api_process import ApiProcess, in_bucket, in_directory
 from tests.integration.database_farm import Farm
 from tests.integration.playback_stage import figures
@@ -58,19 +57,6 @@ def taking(farm: Farm) -> Farm:
 def storage(tmp_path: Path) -> DirectoryStorage:
     (tmp_path / "storage").mkdir()
     return DirectoryStorage(tmp_path / "storage")
-
-
-@pytest.fixture(scope="module")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """A real server; without its program a test is skipped, unless it must not be."""
-    try:
-        s3_server_path()
-    except ToolchainError as error:
-        if os.environ.get("B3LB_REQUIRE_CLUSTER"):
-            raise
-        pytest.skip(f"no S3 server: {error}")
-    with S3Server(tmp_path_factory.mktemp("s3")) as server:
-        yield server
 
 
 class Upload:

@@ -21,7 +21,6 @@ from b3lb.storage.interface import Storage, StorageError
 from b3lb_api import connection
 from dev.processes import free_ports, wait_until
 from dev.s3 import S3Server
-from dev.toolchain import ToolchainError, s3_server_path
 from tests.integration.database_farm import Farm
 from tests.integration.playback_stage import POSTER, ask, begin, figures, publish
 from tests.integration.recordings_stage import Recordings
@@ -247,24 +246,17 @@ def test_a_storage_that_fails_is_told_before_the_answer_and_breaks_it_off_later(
 
 
 def test_s3_serves_its_videos_itself_or_through_here_where_players_cannot_reach_it(
-    stage: Stage, tmp_path: Path
+    stage: Stage, s3_server: S3Server
 ) -> None:
-    try:
-        s3_server_path()
-    except ToolchainError as error:
-        if os.environ.get("B3LB_REQUIRE_CLUSTER"):
-            raise
-        pytest.skip(f"no S3 server: {error}")
-    with S3Server(tmp_path) as s3:
-        storage = s3.storage(f"b3lb-{uuid4().hex}")
-        nonce = publish(stage.recordings, storage, "in-s3", DATA, name="Übung")
-        server = stage.start(storage)
-        told = ask(server, f"/b3lb/r/{nonce}?download=1")
-        assert (told.status, told.body, told.headers["cache-control"]) == (302, b"", "no-store")
-        answer = urllib3.request("GET", told.headers["location"], headers={"Range": "bytes=10-19"})
-        assert (answer.status, answer.data) == (206, DATA[10:20])
-        assert answer.headers["Content-Disposition"] == 'attachment; filename="_bung.mp4"'
-        through = stage.start(storage, playback_redirect=False)
-        part = ask(through, f"/b3lb/r/{nonce}", Range="bytes=10-19")
-        assert (part.status, part.body) == (206, DATA[10:20])
-        assert ask(through, f"/b3lb/r/{nonce}/poster").body == POSTER
+    storage = s3_server.storage(f"b3lb-{uuid4().hex}")
+    nonce = publish(stage.recordings, storage, "in-s3", DATA, name="Übung")
+    server = stage.start(storage)
+    told = ask(server, f"/b3lb/r/{nonce}?download=1")
+    assert (told.status, told.body, told.headers["cache-control"]) == (302, b"", "no-store")
+    answer = urllib3.request("GET", told.headers["location"], headers={"Range": "bytes=10-19"})
+    assert (answer.status, answer.data) == (206, DATA[10:20])
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="_bung.mp4"'
+    through = stage.start(storage, playback_redirect=False)
+    part = ask(through, f"/b3lb/r/{nonce}", Range="bytes=10-19")
+    assert (part.status, part.body) == (206, DATA[10:20])
+    assert ask(through, f"/b3lb/r/{nonce}/poster").body == POSTER

@@ -26,7 +26,6 @@ from b3lb.storage.layout import archive_key, manifest_key, record_set_of, record
 from b3lb.storage.manifest import ArchiveEntry, Manifest, ManifestError, list_manifests, read_manifest, write_manifest
 from b3lb.storage.s3 import Bucket, S3Storage
 from dev.s3 import S3Server
-from dev.toolchain import ToolchainError, s3_server_path
 
 pytestmark = pytest.mark.integration
 
@@ -61,22 +60,9 @@ def s3_storage(s3_endpoint: str) -> S3Storage:
     return storage
 
 
-@pytest.fixture(scope="module")
-def real_s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """A real server; without its program a test is skipped, unless it must not be."""
-    try:
-        s3_server_path()
-    except ToolchainError as error:
-        if os.environ.get("B3LB_REQUIRE_CLUSTER"):
-            raise
-        pytest.skip(f"no S3 server: {error}")
-    with S3Server(tmp_path_factory.mktemp("s3")) as server:
-        yield server
-
-
 @pytest.fixture
-def real_s3_storage(real_s3_server: S3Server) -> S3Storage:
-    return real_s3_server.storage(f"b3lb-{uuid4().hex}")
+def real_s3_storage(s3_server: S3Server) -> S3Storage:
+    return s3_server.storage(f"b3lb-{uuid4().hex}")
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """What the operator says is printed as tables for people, and word by word as JSON and YAML for programs."""
 
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +8,7 @@ import yaml
 
 from tests.unit.commands import b3lb
 from tests.unit.control_documents import DOCUMENTS, FAILED_ID, NODES, PING, RUN_ID, listing, queue
-from tests.unit.fake_plane import PROXY, TOKEN, FakePlane, fake_plane
+from tests.unit.fake_plane import PROXY, TOKEN, FakePlane
 
 TABLES = {
     "queues": """\
@@ -79,20 +77,11 @@ MONTH     TENANT   PARTICIPANT MIN   MEETING MIN   PEAK ATTENDEES   PEAK MEETING
 PATHS = {command: f"/{command.split()[-1]}" for command in TABLES} | {"meetings --secret uni-001": "/meetings"}
 
 
-@pytest.fixture(scope="module")
-def module_plane() -> Iterator[FakePlane]:
-    with fake_plane() as plane:
-        yield plane
-
-
 @pytest.fixture
-def plane(module_plane: FakePlane, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakePlane:
-    for name in [name for name in os.environ if name.startswith(("B3LB_", "KUBE"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("KUBECONFIG", str(module_plane.kubeconfig(tmp_path)))
-    module_plane.documents = dict(DOCUMENTS)
-    module_plane.asked.clear()
-    return module_plane
+def plane(named_plane: FakePlane) -> FakePlane:
+    named_plane.documents = dict(DOCUMENTS)
+    named_plane.asked.clear()
+    return named_plane
 
 
 @pytest.mark.usefixtures("plane")

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,7 +14,7 @@ from b3lb_cli.output import bytes_text
 from b3lb_cli.recording_steering import object_of
 from tests.unit.commands import b3lb
 from tests.unit.control_documents import DOCUMENTS, listing, queue, run
-from tests.unit.fake_plane import Answer, FakePlane, fake_plane, status
+from tests.unit.fake_plane import Answer, FakePlane, status
 from tests.unit.recording_rows import RECORD_ID, audit_line, delivered, recording, video
 
 OBJECT = f"/apis/b3lb.io/v1alpha1/namespaces/farm/bbbrecordings/{RECORD_ID}"
@@ -27,32 +25,23 @@ def document(**fields: Any) -> dict[str, Any]:
     return recording_document(recording(video(), callbacks=(delivered(),), **fields))
 
 
-@pytest.fixture(scope="module")
-def module_plane() -> Iterator[FakePlane]:
-    with fake_plane() as plane:
-        yield plane
-
-
 @pytest.fixture
-def plane(module_plane: FakePlane, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakePlane:
-    for name in [name for name in os.environ if name.startswith(("B3LB_", "KUBE"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("KUBECONFIG", str(module_plane.kubeconfig(tmp_path)))
+def plane(named_plane: FakePlane, monkeypatch: pytest.MonkeyPatch) -> FakePlane:
     monkeypatch.setattr(recordings, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(recordings, "TELL_SECONDS", 0.0)
     monkeypatch.setattr(runs, "POLL_SECONDS", 0.01)
     items = (document(), recording_document(recording(state="FAILED", reason="NoProfile", tenant_slug=None)))
-    module_plane.documents = {
+    named_plane.documents = {
         **DOCUMENTS,
         "/queues": QUEUES,
         "/recordings": listing("RecordingList", *items),
         "/callbacks": listing("CallbackList", callback_document(delivered())),
         "/audit": listing("AuditList", audit_document(audit_line())),
     }
-    module_plane.answers = {}
-    module_plane.asked.clear()
-    module_plane.patches.clear()
-    return module_plane
+    named_plane.answers = {}
+    named_plane.asked.clear()
+    named_plane.patches.clear()
+    return named_plane
 
 
 def known(plane: FakePlane, **fields: Any) -> None:

@@ -1,8 +1,7 @@
 """Without a database runs are enqueued and taken back by annotations of a BBBQueue, and the outcome is waited for."""
 
 import json
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,29 +10,20 @@ import pytest
 from b3lb_cli import operator_runs, runs
 from tests.unit.commands import b3lb
 from tests.unit.control_documents import DOCUMENTS, RUN_ID, listing, queue, run
-from tests.unit.fake_plane import PROXY, TOKEN, Answer, FakePlane, fake_plane, status
+from tests.unit.fake_plane import PROXY, TOKEN, Answer, FakePlane, status
 
 QUEUE = "/apis/b3lb.io/v1alpha1/namespaces/b3lb/bbbqueues"
 
 
-@pytest.fixture(scope="module")
-def module_plane() -> Iterator[FakePlane]:
-    with fake_plane() as plane:
-        yield plane
-
-
 @pytest.fixture
-def plane(module_plane: FakePlane, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakePlane:
-    for name in [name for name in os.environ if name.startswith(("B3LB_", "KUBE"))]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("KUBECONFIG", str(module_plane.kubeconfig(tmp_path)))
+def plane(named_plane: FakePlane, monkeypatch: pytest.MonkeyPatch) -> FakePlane:
     monkeypatch.setattr(operator_runs, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(runs, "POLL_SECONDS", 0.01)
-    module_plane.documents = dict(DOCUMENTS)
-    module_plane.answers = {}
-    module_plane.patches.clear()
-    module_plane.outcome = lambda _id, _request: None
-    return module_plane
+    named_plane.documents = dict(DOCUMENTS)
+    named_plane.answers = {}
+    named_plane.patches.clear()
+    named_plane.outcome = lambda _id, _request: None
+    return named_plane
 
 
 def done(plane: FakePlane, **state: Any) -> None:

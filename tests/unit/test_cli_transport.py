@@ -17,17 +17,11 @@ from b3lb_cli.kube import at
 from b3lb_cli.outcome import CommandError
 from tests.unit.commands import b3lb
 from tests.unit.control_documents import DOCUMENTS, NODES, PING
-from tests.unit.fake_plane import ANNOTATION, BEARER, PROXY, TOKEN, Answer, FakePlane, fake_plane, service, status
+from tests.unit.fake_plane import ANNOTATION, BEARER, PROXY, TOKEN, Answer, FakePlane, service, status
 
 NODES_PATH = f"{PROXY}/control/v1/nodes"
 SERVICES = "/api/v1/namespaces/b3lb/services"
 SECRET = "/api/v1/namespaces/b3lb/secrets/b3lb-control"
-
-
-@pytest.fixture(scope="module")
-def module_plane() -> Iterator[FakePlane]:
-    with fake_plane() as plane:
-        yield plane
 
 
 @pytest.fixture

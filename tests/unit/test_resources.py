@@ -32,9 +32,9 @@ from b3lb.resources.conditions import (
     remove_condition,
     set_condition,
 )
-from b3lb.resources.queue import SCHEDULE_PATTERN
 from b3lb.resources.reasons import REASONS
 from b3lb.resources.reasons.recordings import FAILURES
+from b3lb.resources.schedule import SCHEDULE_PATTERN
 from b3lb.resources.urls import normalise_url, origin
 from b3lb.window import parse_window
 

@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -22,8 +21,8 @@ from b3lb.storage.layout import record_set_prefix
 from b3lb.tasks import FINISH_DELETIONS
 from b3lb_jobs.errors import PermanentError, TransientError
 from b3lb_jobs.exit_codes import ExitCode
-from b3lb_jobs.housekeeping.storage_work import Budget, configured_storage, in_thread
-from b3lb_jobs.interface import Event, Findings, TaskContext
+from b3lb_jobs.housekeeping.storage_work import Budget, StorageTask, in_thread
+from b3lb_jobs.interface import Event, Findings
 
 SECONDS_EACH = 30.0
 MOST_SECONDS = 3600.0
@@ -38,26 +37,8 @@ class _Outcome:
     failed: dict[UUID, str] = field(default_factory=dict)
 
 
-class FinishDeletions:
-    """Deletes what is DELETING.
-
-    Args:
-        context: Of the run.
-        storage: Where the objects are; None: as the environment says.
-    """
-
-    def __init__(self, context: TaskContext, *, storage: Storage | None = None) -> None:
-        self._context = context
-        self._storage = storage
-
-    async def __aenter__(self) -> Self:
-        self._storage = self._storage or configured_storage()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """There is nothing to close."""
+class FinishDeletions(StorageTask):
+    """Deletes what is DELETING."""
 
     def load(self, connection: sa.Connection, _at: datetime) -> Sequence[DoomedRecordSet]:
         """Read what is DELETING: one statement."""

@@ -6,13 +6,15 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from types import TracebackType
+from typing import Self, TypeVar
 
 from b3lb.settings import SettingsError, load_settings
 from b3lb.storage.interface import Storage
 from b3lb.storage.settings import StorageSettings, open_storage
 from b3lb_jobs.errors import PermanentError
 from b3lb_jobs.exit_codes import ExitCode
+from b3lb_jobs.interface import TaskContext
 
 Result = TypeVar("Result")
 
@@ -46,6 +48,28 @@ def configured_storage() -> Storage | None:
         return open_storage(settings)
     except SettingsError as error:
         raise PermanentError(str(error), exit_code=ExitCode.CONFIGURATION) from error
+
+
+class StorageTask:
+    """What tasks that work on the storage have in common: it is opened once, from the environment.
+
+    Args:
+        context: Of the run.
+        storage: Where the objects are; None: as the environment says.
+    """
+
+    def __init__(self, context: TaskContext, *, storage: Storage | None = None) -> None:
+        self._context = context
+        self._storage = storage
+
+    async def __aenter__(self) -> Self:
+        self._storage = self._storage or configured_storage()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """There is nothing to close."""
 
 
 async def in_thread(work: Callable[[Budget], Result], seconds: float) -> Result:

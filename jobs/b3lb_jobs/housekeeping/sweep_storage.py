@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -23,8 +22,8 @@ from b3lb.storage.interface import Storage, StorageError, Unfinished
 from b3lb.storage.layout import RECORD_SETS, record_set_prefix
 from b3lb.tasks import SWEEP_STORAGE
 from b3lb_jobs.errors import TransientError
-from b3lb_jobs.housekeeping.storage_work import Budget, configured_storage, in_thread
-from b3lb_jobs.interface import Event, Findings, TaskContext
+from b3lb_jobs.housekeeping.storage_work import Budget, StorageTask, in_thread
+from b3lb_jobs.interface import Event, Findings
 
 SECONDS = 3600.0
 UPLOAD = "upload"
@@ -48,26 +47,8 @@ class _Gone:
     failures: list[str] = field(default_factory=list)
 
 
-class SweepStorage:
-    """Deletes what the storage holds and nobody needs.
-
-    Args:
-        context: Of the run.
-        storage: Where the objects are; None: as the environment says.
-    """
-
-    def __init__(self, context: TaskContext, *, storage: Storage | None = None) -> None:
-        self._context = context
-        self._storage = storage
-
-    async def __aenter__(self) -> Self:
-        self._storage = self._storage or configured_storage()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """There is nothing to close."""
+class SweepStorage(StorageTask):
+    """Deletes what the storage holds and nobody needs."""
 
     def load(self, connection: sa.Connection, _at: datetime) -> SweepRows:
         """Read which record sets there are, and whose the database is: two statements."""
