@@ -223,11 +223,7 @@ class Uploads:
             raise
         # Should this fail, the row may be there all the same: the archive stays, for the sweep of orphans to judge.
         if not await backend.note(uploaded):
-            await self._clear(record_set)
-            known = await self._known(metadata.record_id)
-            if known is None:
-                raise Refusal(503, "Deleting", "the recording was deleted meanwhile; come again")
-            return _Taken(metadata.record_id, known, stored=False)
+            return await self._outrun(metadata.record_id, record_set)
         _log.info(
             "a recording was uploaded",
             record_id=metadata.record_id,
@@ -236,6 +232,18 @@ class Uploads:
             bytes=writer.size,
         )
         return _Taken(metadata.record_id, record_set, stored=True)
+
+    async def _outrun(self, record_id: str, record_set: UUID) -> _Taken:
+        """Give up what was published while another upload of the recording came first.
+
+        Raises:
+            Refusal: The other one is gone again.
+        """
+        await self._clear(record_set)
+        known = await self._known(record_id)
+        if known is None:
+            raise Refusal(503, "Deleting", "the recording was deleted meanwhile; come again")
+        return _Taken(record_id, known, stored=False)
 
     async def _clear(self, record_set: UUID) -> None:
         """Delete what was published for nothing; what stays is left to the sweep of orphans."""

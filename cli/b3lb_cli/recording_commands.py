@@ -39,6 +39,7 @@ def add_commands(commands: Commands) -> None:
     _add_lists(group)
     _add_steering(group)
     _add_changes(group)
+    _add_link_and_rebuild(group)
 
 
 def _add_lists(group: Commands) -> None:
@@ -150,6 +151,9 @@ def _add_changes(group: Commands) -> None:
         )
         _add_recording(made)
         made.add_argument("--reason", required=True, metavar="TEXT", help="why, for the audit")
+
+
+def _add_link_and_rebuild(group: Commands) -> None:
     link = add_command(
         group,
         "link",

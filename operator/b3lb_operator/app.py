@@ -104,9 +104,7 @@ class Operator:
         self.farms = self._new_farms(outcomes, self._new_doctor(settings, client))
         self._nodes = WorkQueue("nodes", NodeReconciler(kube, self._store, self._view).reconcile)
         self._runs, self._queues = self._new_queues(writer, settings.job_defaults)
-        self._recording = RecordingReconciler(
-            kube=kube, store=self._store, database=self._database, writer=writer, missed=self._definitions.missed
-        )
+        self._recording = self._new_recording(writer)
         self._recordings = WorkQueue("recordings", self._recording.reconcile)
         secrets = self._new_secrets()
         self._api_secrets = WorkQueue("API secrets", secrets.reconcile)
@@ -114,6 +112,15 @@ class Operator:
         self._mirrors = {
             namespace: self._new_mirror(namespace, writer=writer, secrets=secrets) for namespace in self.namespaces
         }
+
+    def _new_recording(self, writer: StatusWriter) -> RecordingReconciler:
+        return RecordingReconciler(
+            kube=self._kube,
+            store=self._store,
+            database=self._database,
+            writer=writer,
+            missed=self._definitions.missed,
+        )
 
     def _new_metrics(self, instruments: Instruments) -> MetricsPage:
         instruments.observe(
