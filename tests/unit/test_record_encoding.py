@@ -59,7 +59,9 @@ def test_each_span_of_the_shared_screen_is_an_input_of_its_own_and_webcams_come_
     graph = filter_graph(plan())
     # What is in the video's colour matrix already is not converted.
     assert "[1:v]scale=1440:810,setsar=1,format=yuv420p,setpts" in graph
-    assert "enable='gte(t,1.966667)*lt(t,3.966667)'" in graph
+    # One overlay for both: a second one would have FFmpeg 7 copy frames in advance.
+    assert "enable='gte(t,1.966667)*lt(t,3.966667)+gte(t,5.966667)*lt(t,6.966667)'" in graph
+    assert "[d0][d1]interleave=nb_inputs=2[d]" in graph
     assert "[3:v]scale=480:360,setsar=1,format=yuv420p,colorspace=ispace=smpte170m" in graph
     assert "overlay=1440:0:eof_action=pass" in graph
 

@@ -6,13 +6,14 @@ their paths. Work that depends on the picture is done once for each state, befor
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from b3lb.resources.record_profile import BBBRecordProfileSpec, Container
 from b3lb_jobs.record.drawings import Colour
 from b3lb_jobs.record.media import INPUT_GUARD
-from b3lb_jobs.record.plan import Plan, PlannedVideo
+from b3lb_jobs.record.plan import Plan, PlannedVideo, ScreenShareVideo
 from b3lb_jobs.record.program import Version
 
 GRAPH_FILE = "graph.txt"
@@ -62,19 +63,26 @@ def filter_graph(plan: Plan) -> str:
         chains.append(f"[{last}][cam]overlay={box.x}:{box.y}:eof_action=pass[c]")
         last = "c"
     if plan.screen_share is not None:
-        share = plan.screen_share
-        scaled = _scaled(f"{share.box.width}:{share.box.height}", share.file)
-        for number, (begin, end) in enumerate(share.spans):
-            lead = _share_start(begin, plan.rate)
-            chains.append(f"[{inputs.shares[number]}:v]{scaled},setpts=PTS+{lead:.6f}/TB[d{number}]")
-            # Between two frames, so that no rounding moves a border.
-            enabled = f"gte(t,{(begin - 0.5) / plan.rate:.6f})*lt(t,{(end - 0.5) / plan.rate:.6f})"
-            overlay = f"overlay={share.box.x}:{share.box.y}:eof_action=repeat:enable='{enabled}'"
-            chains.append(f"[{last}][d{number}]{overlay}[b{number + 1}]")
-            last = f"b{number + 1}"
+        chains += _share_chains(plan.screen_share, inputs.shares, rate=plan.rate, below=last)
+        last = "s"
     pointer = f"ass={POINTER_FILE}," if plan.pointer else ""
     chains.append(f"[{last}]{pointer}{_TAGS}[v]")
     return ";\n".join(chains) + "\n"
+
+
+def _share_chains(share: ScreenShareVideo, inputs: Sequence[int], *, rate: int, below: str) -> Iterator[str]:
+    """Yield the chains that lay all spans of the screen share onto ``[below]``; the result is ``[s]``."""
+    scaled = _scaled(f"{share.box.width}:{share.box.height}", share.file)
+    enabled = []
+    for number, (begin, end) in enumerate(share.spans):
+        lead = _share_start(begin, rate)
+        yield f"[{inputs[number]}:v]{scaled},setpts=PTS+{lead:.6f}/TB[d{number}]"
+        # Between two frames, so that no rounding moves a border.
+        enabled.append(f"gte(t,{(begin - 0.5) / rate:.6f})*lt(t,{(end - 0.5) / rate:.6f})")
+    # One overlay for all: each copies every frame, shown or not, and with FFmpeg 7.1 several take more memory.
+    parts = "".join(f"[d{number}]" for number in range(len(share.spans)))
+    yield f"{parts}interleave=nb_inputs={len(share.spans)}[d]"
+    yield f"[{below}][d]overlay={share.box.x}:{share.box.y}:eof_action=repeat:enable='{'+'.join(enabled)}'[s]"
 
 
 def ffmpeg_command(
