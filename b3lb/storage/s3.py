@@ -58,7 +58,7 @@ class Bucket:
     secret_access_key: str | None = field(default=None, repr=False)
     path_style: bool = True
     part_bytes: int = 8 << 20
-    attempts: int = 8
+    attempts: int = 11
     connect_timeout: float = 5
     read_timeout: float = 30
 
