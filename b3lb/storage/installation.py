@@ -46,11 +46,12 @@ def claim(storage: Storage, install_id: UUID) -> None:
         StorageError: The storage failed.
     """
     found = read_install_id(storage)
-    if found is None and next(storage.list(), None) is None:
-        with storage.create(INSTALLATION_KEY, content_type="application/json") as writer:
-            writer.write(_Installation(install_id=install_id).model_dump_json().encode())
-            writer.publish()
-        # Whoever claimed it at the same time: the last one's ID stands, and one of us sees it.
+    if found is None:
+        if next(storage.list(), None) is None:
+            with storage.create(INSTALLATION_KEY, content_type="application/json") as writer:
+                writer.write(_Installation(install_id=install_id).model_dump_json().encode())
+                writer.publish()
+        # Whoever claimed it at the same time, before the list or after it: the last one's ID stands.
         found = read_install_id(storage)
     check(found, install_id)
 
