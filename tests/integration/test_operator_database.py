@@ -24,7 +24,11 @@ from b3lb_operator.resolve import Configuration
 
 pytestmark = [pytest.mark.integration]
 
-END_CONNECTIONS = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'b3lb-operator'"
+END_CONNECTIONS = """SELECT pg_terminate_backend(pid) FROM (
+    SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = 'b3lb-operator'
+    ORDER BY pid = pg_backend_pid()
+) AS connections"""
+"""Its own connection comes last: those after it would live on."""
 
 
 class Fixture:
