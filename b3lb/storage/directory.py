@@ -57,7 +57,8 @@ class DirectoryStorage:
         """Open an object; see `Storage.open`."""
         with _faults(key):
             file = self._path(key).open("rb", buffering=0)
-            file.seek(start)
+            if start:
+                file.seek(start)
         return io.BufferedReader(Window(_Readable(file), length), CHUNK_BYTES)
 
     def stat(self, key: str) -> StoredObject | None:

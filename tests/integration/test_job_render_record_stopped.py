@@ -1,10 +1,13 @@
 """A pod that renders is stopped: within ten seconds nothing is left of it, and the next one renders the recording."""
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
 import subprocess
+import sys
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -40,6 +43,13 @@ def is_alive(pid: int) -> bool:
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     return False
+
+
+def unread(pipe: int) -> int:
+    """Return how many bytes of a pipe nobody has read yet, by https://man7.org/linux/man-pages/man7/pipe.7.html."""
+    answer = bytearray(4)
+    fcntl.ioctl(pipe, termios.FIONREAD, answer)
+    return int.from_bytes(answer, sys.byteorder)
 
 
 class Pod:
@@ -105,7 +115,7 @@ def test_a_pod_that_is_stopped_while_it_waits_for_the_storage_ends_at_once(pod: 
     pipe = os.open(path, os.O_RDWR)
     os.write(pipe, b"./metadata.xml")
     with pod.running() as process:
-        wait_for(lambda: any(pod.temporary.glob("*/recording")), seconds=60)
+        wait_for(lambda: any(pod.temporary.glob("*/recording")) and unread(pipe) == 0, seconds=60)
         pod.stop(process)
     os.close(pipe)
 
