@@ -23,10 +23,12 @@ What a container sees:
 Probes (``httpGet``, ``tcpSocket``, ``exec``) and ``preStop`` hooks work as in a container, and so do restarts with
 their back-off. The stop signal goes to the container's first process; what that leaves behind is killed.
 
-Claims are bound to static volumes (:mod:`dev.kubelet.storage`), which are directories of this machine. The size of a
-volume, and ``runAsUser``, ``fsGroup`` and ``readOnlyRootFilesystem``, are accepted and mean nothing.
+Claims are bound to static volumes (:mod:`dev.kubelet.storage`), which are directories of this machine. Their size, and
+``runAsUser``, ``fsGroup`` and ``readOnlyRootFilesystem``, are accepted and mean nothing. A pod whose ``emptyDir`` grows
+beyond its ``sizeLimit`` is evicted.
 
 What it does not show: images, cgroups (memory is sampled, CPU is not limited), users and groups, a read-only root,
-seccomp, eviction, DNS, cluster addresses, NetworkPolicy, exec, port-forward and logs through the API server, Events.
-``grpc`` probes, ``postStart`` hooks, restartable init containers and volumes that need a storage driver are not there.
+seccomp, eviction by the node, DNS, cluster addresses, NetworkPolicy, exec, port-forward and logs through the API
+server, Events. ``grpc`` probes, ``postStart`` hooks, restartable init containers and volumes that need a storage driver
+are not there.
 """

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from dev.kubelet.api import ApiError, Manifest
 from dev.kubelet.containers import kill_leftovers
+from dev.kubelet.disk import REASON, SAMPLE_SECONDS, excess, limits
 from dev.kubelet.fields import ConfigurationError
 from dev.kubelet.host import Host
 from dev.kubelet.plans import hosts_file
@@ -25,6 +26,7 @@ logger = logging.getLogger(__name__)
 REFRESH_SECONDS = 60.0
 # What a pod gets whose object somebody removed without waiting for the kubelet.
 REMOVED_GRACE_SECONDS = 1.0
+EVICTED_GRACE_SECONDS = 1.0
 
 
 class PodWorker:
@@ -107,9 +109,11 @@ class PodWorker:
 
     async def _live(self) -> None:
         work = asyncio.create_task(self._work())
+        disk = asyncio.create_task(self._watch_disk())
         try:
             await self._supervise(work)
         finally:
+            disk.cancel()
             # Also when this task is cancelled: nothing of the pod may stay behind.
             self._runs.kill()
             work.cancel()
@@ -125,6 +129,16 @@ class PodWorker:
             self._failure = ("UnexpectedAdmissionError", f"{type(error).__name__}: {error}")
         self._finish(lost=self._stop.is_set() or self._failure is not None)
         logger.info("%s has ended", self.label)
+
+    async def _watch_disk(self) -> None:
+        """Ends the pod if one of its volumes becomes larger than it may."""
+        sizes = limits(self.pod)
+        while sizes:
+            await asyncio.sleep(SAMPLE_SECONDS)
+            message = await asyncio.to_thread(excess, sizes, self.root / "volumes")
+            if message is not None:
+                self._end(grace=EVICTED_GRACE_SECONDS, failure=(REASON, message))
+                return
 
     async def _supervise(self, work: asyncio.Task[None]) -> None:
         """Waits for the end of the containers, and brings it about when the pod is to end."""

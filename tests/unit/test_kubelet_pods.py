@@ -214,3 +214,23 @@ async def test_a_pod_that_cannot_be_set_up_fails_with_the_cause(start: Start, tm
     await pod.api.until(lambda: pod.api.phase == "Failed")
     assert pod.api.statuses[-1]["reason"] == "UnexpectedAdmissionError"
     assert "NotADirectoryError" in pod.api.statuses[-1]["message"]
+
+
+async def test_a_pod_whose_volume_grows_beyond_its_limit_is_evicted(start: Start) -> None:
+    volumes = [{"name": "tmp", "emptyDir": {"sizeLimit": "64Ki"}}, {"name": "other", "emptyDir": {"sizeLimit": "0"}}]
+    script = "mkdir volumes/tmp/d; head -c 70000 /dev/zero > volumes/tmp/d/file; while :; do sleep 0.05; done"
+    pod = start(script, volumes=volumes)
+    await pod.api.until(lambda: pod.api.phase == "Failed")
+    status = pod.api.statuses[-1]
+    assert (status["reason"], status["message"]) == (
+        "Evicted",
+        'Usage of EmptyDir volume "tmp" exceeds the limit "64Ki". ',
+    )
+    assert "DisruptionTarget" not in {condition["type"] for condition in status["conditions"]}
+
+
+async def test_a_pod_whose_volumes_stay_within_their_limits_lives_on(start: Start) -> None:
+    volumes = [{"name": "tmp", "emptyDir": {"sizeLimit": "64Ki"}}, {"name": "other", "emptyDir": {}}]
+    script = "head -c 60000 /dev/zero > volumes/tmp/file; head -c 70000 /dev/zero > volumes/other/file; sleep 0.7"
+    pod = start(script, volumes=volumes)
+    await pod.api.until(lambda: pod.api.phase == "Succeeded")
