@@ -91,12 +91,19 @@ class PushingServer:
         write_recording(self._published / options.meeting, options)
         return options.meeting
 
-    def push(self, *record_ids: str) -> subprocess.CompletedProcess[str]:
-        """Run the script; without an ID it pushes what was neither taken nor refused yet."""
+    def push(self, *record_ids: str, curl: str = "") -> subprocess.CompletedProcess[str]:
+        """Run the script; without an ID it pushes what was neither taken nor refused yet.
+
+        Args:
+            *record_ids: What is pushed.
+            curl: Lines of the server's own configuration of curl.
+        """
+        (self._directory / ".curlrc").write_text(f"{curl}\n")
         configuration = self._directory / "b3lb-push.conf"
         configuration.write_text(
             f"B3LB_URL={self._front_end.url}\nB3LB_NONCE={self._nonce()}\n"
             f"B3LB_PUBLISHED={self._published}\nB3LB_STATE={self._directory / 'state'}\nB3LB_PAUSE=1\n"
+            f"export CURL_HOME={self._directory}\n"
         )
         configuration.chmod(0o600)
         debian_program("curl", "curl")

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import psutil
 import pytest
 
 from dev.environment import Environment, Installation
@@ -15,6 +14,7 @@ from dev.recording_scenario import FrontEnd, PushingServer, fetch, recording_val
 from dev.recordings.options import Options
 from tests.e2e.conftest import assert_no_problems, remove
 from tests.e2e.leaks import known_values, leaks
+from tests.e2e.renders import RENDER_SECONDS, render_processes
 from tests.migrated import create_migrated_database
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
@@ -22,7 +22,6 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(240)]
 NAMESPACE = "e2e-recordings"
 LECTURE = Options(seconds=6, slides=2, screen_shares=0, external_meeting="UNI-001-lecture")
 LONG = replace(LECTURE, seconds=40, meeting=f"{'ab' * 20}-1700000000001")
-RENDER_SECONDS = 60
 
 
 def values() -> dict[str, Any]:
@@ -72,16 +71,6 @@ def wait_for(installation: Installation, front_end: FrontEnd, record_id: str, st
 
     assert installation.wait_until(reached, timeout=RENDER_SECONDS), seen[-1]
     return seen[-1]
-
-
-def render_processes(run: str) -> list[psutil.Process]:
-    """Return the processes of a run's pod, those of FFmpeg included."""
-    found = []
-    for process in psutil.process_iter(["cmdline"]):
-        words = process.info["cmdline"] or []
-        if "--run" in words and run in words and any("b3lb-job" in word for word in words):
-            found += [process, *process.children(recursive=True)]
-    return found
 
 
 def test_a_pushed_recording_is_rendered_played_and_deleted(
