@@ -61,7 +61,7 @@ def values(server: S3Server) -> dict[str, Any]:
         "accessKeyId": bucket.access_key_id,
         "secretAccessKey": bucket.secret_access_key,
     }
-    taken["queues"]["record"]["spec"]["retry"] = {"maxRetries": 3, "backoffSeconds": 1}
+    taken["queues"]["record"]["spec"]["retry"] = {"maxRetries": 9, "backoffSeconds": 1}
     queues = {**taken["queues"], "core": {"enabled": False}, "statistics": {"enabled": False}}
     return {**taken, "storage": {"type": "s3", "s3": s3}, "queues": queues}
 
