@@ -111,6 +111,26 @@ def test_a_pod_that_is_killed_for_its_memory_is_followed_by_one_with_half_as_muc
     assert record_of(cluster.engine, run_id) == ("FAILED", "OutOfMemory", 1)
 
 
+def test_a_render_whose_queue_was_deleted_with_its_job_while_no_operator_ran_is_done_by_the_next_queue(
+    cluster: OperatorCluster, player: RenderPlayer
+) -> None:
+    run_id = planned(cluster, "collected")
+    first = player.next_pod(run_id)
+    assert player.begin(first)
+    cluster.process.stop()
+    # The garbage collector learns of new kinds every half a minute only.
+    cluster.kubectl("delete", "bbbqueue/record", f"job/{job_of(cluster, first)['metadata']['name']}")
+    cluster.expect("the pod went with its Job", lambda: player.pods(run_id) == [], within=15)
+    cluster.start()
+    cluster.expect("the render waits", lambda: state(cluster, run_id) == "RETRY", within=15)
+    assert record_of(cluster.engine, run_id)[0] == "PENDING"
+    cluster.apply(render_queue())
+    second = player.next_pod(run_id, after=first)
+    assert player.begin(second)
+    assert player.succeed(second)
+    assert record_of(cluster.engine, run_id)[0] == "RENDERED"
+
+
 def test_many_recordings_at_once_are_rendered_four_at_a_time_once_each_and_fairly(
     cluster: OperatorCluster, player: RenderPlayer
 ) -> None:

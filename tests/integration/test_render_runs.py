@@ -13,7 +13,7 @@ from b3lb.db.engine import transaction
 from b3lb.db.render_needs import read_render_needs
 from b3lb.db.renders import begin_render, step_memory
 from b3lb.db.task_attempts import AttemptEnd, begin_attempt, end_attempt
-from b3lb.db.task_queue import revoke
+from b3lb.db.task_queue import mark_released, revoke
 from b3lb.db.task_runs import TaskState
 from b3lb.recordings.render_needs import RenderKey, RenderNeeds
 from b3lb_operator.kinds import JOB, POD, QUEUE, Manifest
@@ -261,3 +261,61 @@ async def test_the_job_of_a_revoked_render_is_deleted(stage: RenderStage) -> Non
     job = stage.job(run_id)
     deleted = [path for method, path, _ in stage.kube.requests if method == "DELETE"]
     assert job is None or deleted == [JOB.path(NAMESPACE, job["metadata"]["name"])]
+
+
+async def test_a_render_whose_job_was_deleted_is_done_again_when_its_pod_is_gone(stage: RenderStage) -> None:
+    (run_id,) = stage.plan("r-1")
+    await stage.look()
+    stage.begin(run_id, "pod-1")
+    job = stage.job(run_id)
+    assert job is not None
+    pod = manifest_of(POD, "pod-1")
+    pod["metadata"]["labels"] = {"batch.kubernetes.io/controller-uid": job["metadata"]["uid"]}
+    stage.kube.put(POD, {**pod, "status": {"phase": "Running"}})
+    stage.remove(run_id)
+    stage.start()
+    await stage.look()
+    assert stage.row(run_id).state == "STARTED"
+    stage.kube.put(POD, {**pod, "status": {"phase": "Failed"}})
+    await stage.look()
+    assert (stage.row(run_id).state, stage.row(run_id).error) == ("RETRY", "its Job was deleted")
+    assert record_of(stage.engine, run_id) == ("PENDING", "WorkerLost", 0)
+
+
+async def test_jobs_that_are_deleted_again_and_again_end_a_render_with_the_last_attempt(engine: sa.Engine) -> None:
+    stage = RenderStage(engine, retry={"maxRetries": 0})
+    (run_id,) = stage.plan("r-1")
+    await stage.look()
+    stage.remove(run_id)
+    await stage.look()
+    assert (stage.row(run_id).state, stage.row(run_id).error) == (
+        "FAILURE",
+        "its Job was deleted (attempt 1, the last one)",
+    )
+    assert record_of(engine, run_id) == ("FAILED", "WorkerLost", 0)
+
+
+@pytest.mark.parametrize("with_job", [True, False], ids=["at-work", "released"])
+async def test_renders_in_flight_whose_queue_is_deleted_wait_for_it(engine: sa.Engine, *, with_job: bool) -> None:
+    """However few attempts it allowed, and also if no operator saw it going."""
+    stage = RenderStage(engine, retry={"maxRetries": 0})
+    (run_id,) = stage.plan("r-1")
+    if with_job:
+        await stage.look()
+        stage.begin(run_id, "pod-1")
+        stage.remove(run_id)
+    else:
+        with transaction(engine, timeout_seconds=10) as connection:
+            mark_released(connection, NAMESPACE, "record", runs=[run_id], spent_until=None)
+    queue = stage.kube.object(QUEUE, "record")
+    stage.store.observe(QUEUE, "DELETED", {**queue, "metadata": {**queue["metadata"], "resourceVersion": "999999"}})
+    stage.start()
+    for _ in range(2):
+        await stage.look()
+    assert (stage.row(run_id).state, stage.row(run_id).attempts, stage.jobs()) == ("RETRY", 1, [])
+    assert record_of(engine, run_id)[0] == "PENDING"
+    stage.declare()
+    stage.start()
+    await stage.look()
+    assert stage.job(run_id, 2) is not None
+    assert stage.begin(run_id, "pod-2", 2)

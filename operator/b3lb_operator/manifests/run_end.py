@@ -14,6 +14,7 @@ PERMANENT_CODES = frozenset({*range(64, 71), 78})
 
 _KILLED = 128
 _OUT_OF_MEMORY_CODE = 69
+_FINAL_PHASES = ("Succeeded", "Failed")
 _DISK_WORDS = ("ephemeral", "EmptyDir")
 
 
@@ -62,6 +63,11 @@ def job_end(job: Mapping[str, Any], pods: Iterable[Mapping[str, Any]]) -> JobEnd
 def has_failed(job: Mapping[str, Any]) -> bool:
     """Whether a Job has the condition Failed."""
     return _holds(find_condition(job.get("status", {}).get("conditions", ()), "Failed"))
+
+
+def has_ended(pod: Mapping[str, Any]) -> bool:
+    """Whether nothing of a pod runs any more."""
+    return pod.get("status", {}).get("phase") in _FINAL_PHASES
 
 
 def _holds(condition: Mapping[str, Any] | None) -> bool:

@@ -23,7 +23,7 @@ def memory_steps_of(job: Mapping[str, Any]) -> int:
 
 
 def end_render(
-    connection: sa.Connection, run: EnqueuedRun, job: Mapping[str, Any], *, end: JobEnd, planned: AttemptEnd
+    connection: sa.Connection, run: EnqueuedRun, job: Mapping[str, Any] | None, *, end: JobEnd, planned: AttemptEnd
 ) -> AttemptEnd | None:
     """Note the end of a render's attempt whose pod said nothing, in the run and in the video's row.
 
@@ -32,7 +32,7 @@ def end_render(
     Args:
         connection: Within a transaction.
         run: The run.
-        job: Its Job.
+        job: Its Job, None if there is none any more.
         end: How the Job ended.
         planned: What becomes of another task's run that ended so.
 
@@ -40,7 +40,7 @@ def end_render(
         What was noted, None if the attempt was over already.
     """
     with connection.begin_nested() as savepoint:
-        if end.cause is Cause.OUT_OF_MEMORY:
+        if job is not None and end.cause is Cause.OUT_OF_MEMORY:
             planned = _with_more_memory(connection, run, job, end)
         if not end_attempt(connection, run.id, attempt=run.attempt, end=planned):
             savepoint.rollback()

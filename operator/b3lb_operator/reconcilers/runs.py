@@ -33,7 +33,7 @@ from b3lb_operator.kube import ConflictError, ForbiddenError, Kube, KubeError, N
 from b3lb_operator.manifests.cronjob import RUN_LABEL, JobDefaults, QueueIdentity, build_run_job
 from b3lb_operator.manifests.facts import Block
 from b3lb_operator.manifests.render_job import build_render_job
-from b3lb_operator.manifests.run_end import JobEnd, has_failed, job_end
+from b3lb_operator.manifests.run_end import JobEnd, has_ended, has_failed, job_end
 from b3lb_operator.reconcilers.queue import identity_of
 from b3lb_operator.reconcilers.releases import (
     IDLE_SECONDS,
@@ -182,9 +182,20 @@ class RunReconciler:
         elif job is not None and run.job_uid in {None, job["metadata"]["uid"]}:
             await self._observe(namespace, run, job)
         elif run.job_uid is not None:
-            await self._end(run, AttemptEnd(state=TaskState.REVOKED, error="its Job was deleted"))
+            await self._lose(namespace, run, run.job_uid)
         else:
             await self._create(namespace, run)
+
+    async def _lose(self, namespace: str, run: EnqueuedRun, job_uid: str) -> None:
+        """Note that somebody deleted the Job of an attempt, perhaps the garbage collector together with its BBBQueue.
+
+        That revokes a run, but not a render: a recording is given up by its BBBRecording only.
+        """
+        error = "its Job was deleted"
+        if not is_render(run):
+            await self._end(run, AttemptEnd(state=TaskState.REVOKED, error=error))
+        elif all(has_ended(pod) for pod in await self._pods(namespace, job_uid)):
+            await self._end_render(namespace, run, None, JobEnd(passing=True, error=error))
 
     async def _job(self, key: Key) -> Manifest | None:
         """Return a Job; that it is not there is asked of the API server itself, for a watch may be late."""
@@ -222,7 +233,7 @@ class RunReconciler:
                 await self._end(run, AttemptEnd(state=TaskState.FAILURE, error=error))
                 return
             await self._note_job(run, uid)
-        pods = await self._pods(namespace, job) if has_failed(job) else []
+        pods = await self._pods(namespace, uid) if has_failed(job) else []
         end = job_end(job, pods)
         if end is None:
             return
@@ -238,8 +249,8 @@ class RunReconciler:
         if state is not None:
             _log.info("enqueued run ended", run=str(run.id), task=run.task, state=str(state), chunks=run.chunks)
 
-    async def _pods(self, namespace: str, job: Manifest) -> list[Manifest]:
-        selector = f"batch.kubernetes.io/controller-uid={job['metadata']['uid']}"
+    async def _pods(self, namespace: str, job_uid: str) -> list[Manifest]:
+        selector = f"batch.kubernetes.io/controller-uid={job_uid}"
         return await self._kube.list_all(POD, namespace, label_selector=selector)
 
     def _attempt_end(self, namespace: str, run: EnqueuedRun, end: JobEnd) -> AttemptEnd:
@@ -249,6 +260,9 @@ class RunReconciler:
         if not end.passing and not innocent:
             return AttemptEnd(state=TaskState.FAILURE, error=end.error)
         manifest = self._store.get(QUEUE, Key(namespace, run.queue))
+        if is_render(run) and (manifest is None or is_deleting(manifest)):
+            # It waits for the queue, or moves to the next one.
+            return AttemptEnd(state=TaskState.RETRY, retry_seconds=0.0, error=end.error)
         spec = None if manifest is None else parse_spec(BBBQueueSpec, manifest)
         policy = RetryPolicy() if spec is None or isinstance(spec, Block) else _retry_policy(spec)
         pause = retry_after(run.attempt, policy, chance=self._chance())
@@ -257,7 +271,7 @@ class RunReconciler:
             return AttemptEnd(state=TaskState.FAILURE, error=error)
         return AttemptEnd(state=TaskState.RETRY, retry_seconds=pause, error=end.error)
 
-    async def _end_render(self, namespace: str, run: EnqueuedRun, job: Manifest, end: JobEnd) -> None:
+    async def _end_render(self, namespace: str, run: EnqueuedRun, job: Manifest | None, end: JobEnd) -> None:
         planned = self._attempt_end(namespace, run, end)
         noted = await self._database.call(partial(end_render, run=run, job=job, end=end, planned=planned))
         if noted is not None:
@@ -284,7 +298,7 @@ class RunReconciler:
         manifest = self._store.get(QUEUE, Key(namespace, run.queue))
         spec = None if manifest is None or is_deleting(manifest) else parse_spec(BBBQueueSpec, manifest)
         if manifest is None or spec is None:
-            await self._end(run, AttemptEnd(state=TaskState.REVOKED, error=f"there is no BBBQueue {run.queue}"))
+            await self._miss(namespace, run)
             return
         if isinstance(spec, Block):
             return
@@ -306,6 +320,14 @@ class RunReconciler:
             _log.warning("a Job is not admitted", namespace=namespace, run=str(run.id), error=str(error))
             return
         await self._note_job(run, job["metadata"]["uid"])
+
+    async def _miss(self, namespace: str, run: EnqueuedRun) -> None:
+        """Note that the BBBQueue of an attempt without a Job is gone."""
+        error = f"there is no BBBQueue {run.queue}"
+        if is_render(run):
+            await self._end_render(namespace, run, None, JobEnd(passing=True, error=error))
+        else:
+            await self._end(run, AttemptEnd(state=TaskState.REVOKED, error=error))
 
     def _job_of(
         self, run: EnqueuedRun, queue: QueueIdentity, spec: BBBQueueSpec, needs: RenderNeeds | None
