@@ -16,7 +16,8 @@ from psycopg import sql
 from b3lb.db.engine import create_engine
 from dev.postgres import Postgres
 from dev.prometheus import prometheus_programs
-from dev.toolchain import ToolchainError, assets_directory, helm_path
+from dev.s3 import S3Server
+from dev.toolchain import ToolchainError, assets_directory, helm_path, s3_server_path
 from tests.migrated import migrated_template
 
 # The files that take longest: three to six minutes each, most of them because faults are noticed only after a while.
@@ -87,6 +88,19 @@ def prometheus() -> Path:
         if os.environ.get("B3LB_REQUIRE_CLUSTER"):
             raise
         pytest.skip(f"no Prometheus: {error}")
+
+
+@pytest.fixture(scope="module")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real server; without its program a test is skipped, unless it must not be."""
+    try:
+        s3_server_path()
+    except ToolchainError as error:
+        if os.environ.get("B3LB_REQUIRE_CLUSTER"):
+            raise
+        pytest.skip(f"no S3 server: {error}")
+    with S3Server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,6 @@ from dev.recording_scenario import FrontEnd, PushingServer, fetch, recording_val
 from dev.recordings.options import Options
 from dev.s3 import S3Server
 from dev.scenario import API_VERSION
-from dev.toolchain import ToolchainError, s3_server_path
 from tests.e2e.conftest import assert_no_problems, remove
 from tests.e2e.leaks import known_values, leaks
 from tests.e2e.renders import encoder, videos, wait_for_state
@@ -128,19 +127,6 @@ class Farm:
 def lecture(number: int) -> Options:
     """Return a lecture of its own."""
     return replace(LECTURE, meeting=f"{number:040x}-1700000000000")
-
-
-@pytest.fixture(scope="module")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """A real server; without its program a test is skipped, unless it must not be."""
-    try:
-        s3_server_path()
-    except ToolchainError as error:
-        if os.environ.get("B3LB_REQUIRE_CLUSTER"):
-            raise
-        pytest.skip(f"no S3 server: {error}")
-    with S3Server(tmp_path_factory.mktemp("s3")) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """Fixtures for tests on real parts: PostgreSQL, a simulated farm, a control plane."""
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,8 +8,6 @@ import sqlalchemy as sa
 
 from dev.controlplane import ControlPlane
 from dev.farm.process import Farm as SimulatedFarm
-from dev.s3 import S3Server
-from dev.toolchain import ToolchainError, s3_server_path
 from tests.integration.database_farm import Farm
 from tests.integration.declared_queues import let_jobs_succeed
 from tests.integration.job_runs import all_healthy
@@ -43,19 +40,6 @@ def open_transaction(engine: sa.Engine) -> Iterator[Callable[[], sa.Connection]]
     yield connect
     for item in opened:
         item.close()
-
-
-@pytest.fixture(scope="module")
-def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """A real server; without its program a test is skipped, unless it must not be."""
-    try:
-        s3_server_path()
-    except ToolchainError as error:
-        if os.environ.get("B3LB_REQUIRE_CLUSTER"):
-            raise
-        pytest.skip(f"no S3 server: {error}")
-    with S3Server(tmp_path_factory.mktemp("s3")) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
