@@ -152,35 +152,35 @@ def mark_past_hold(connection: sa.Connection, ids: Sequence[UUID]) -> int:
     return connection.execute(_MARK, {"ids": list(ids), "why": DeletionReason.PAST_HOLD}).rowcount
 
 
+_set_id = sa.bindparam("set_id", type_=sa.Uuid)
 _ONE = (
-    sa.select(_S.id, _S.state, _S.legal_hold)
-    .where(_S.namespace == _namespace, _S.record_id == sa.bindparam("record_id", type_=sa.Text))
+    sa.select(_S.record_id, _S.state, _S.legal_hold)
+    .where(_S.namespace == _namespace, _S.id == _set_id)
     .with_for_update()
 )
-_MARK_ONE = sa.update(record_sets).where(_S.id == sa.bindparam("set_id", type_=sa.Uuid)).values(_DELETING)
+_MARK_ONE = sa.update(record_sets).where(_S.id == _set_id).values(_DELETING)
 
 
-def mark_requested(connection: sa.Connection, namespace: str, record_id: str) -> UUID:
-    """Let the record set of a recording be DELETING because somebody asks for it, and return its ID.
+def mark_requested(connection: sa.Connection, namespace: str, record_set: UUID) -> None:
+    """Let a record set be DELETING because somebody asks for it.
 
-    One that is DELETING already stays as it is.
+    One that is DELETING already stays as it is. The record set is named by its row's ID: a recording that was deleted
+    and pushed again is another record set of the same record ID, for which nobody asked.
 
     Raises:
         RecordSetNotFoundError: There is none.
         DeletionRefusedError: It is under a legal hold, or being rendered.
     """
-    row = connection.execute(_ONE, {"namespace": namespace, "record_id": record_id}).one_or_none()
+    row = connection.execute(_ONE, {"namespace": namespace, "set_id": record_set}).one_or_none()
     if row is None:
-        raise RecordSetNotFoundError(f"there is no record set {record_id}")
-    found: UUID = row.id
+        raise RecordSetNotFoundError(f"there is no record set {record_set}")
     state = RecordSetState(row.state)
     if state is RecordSetState.DELETING:
-        return found
+        return
     refusal = deletion_refusal(state, legal_hold=row.legal_hold)
     if refusal is not None:
-        raise DeletionRefusedError(record_id, refusal)
-    connection.execute(_MARK_ONE, {"set_id": found, "why": DeletionReason.REQUESTED})
-    return found
+        raise DeletionRefusedError(row.record_id, refusal)
+    connection.execute(_MARK_ONE, {"set_id": record_set, "why": DeletionReason.REQUESTED})
 
 
 _DOOMED = (

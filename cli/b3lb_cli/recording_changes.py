@@ -53,7 +53,7 @@ def delete(options: argparse.Namespace) -> None:
         _print_doomed(found, options.output)
         return
     source = runs_source(options)
-    arguments = {"record_id": found["recordID"], "actor": actor()}
+    arguments = {"record_set": found["recordSet"], "record_id": found["recordID"], "actor": actor()}
     print_run(source, source.enqueue(DELETE_TASK, arguments, None), options)
 
 

@@ -20,6 +20,7 @@ from b3lb.storage.directory import DirectoryStorage
 from b3lb.storage.installation import claim
 from b3lb.storage.layout import archive_key, manifest_key
 from b3lb.storage.manifest import ArchiveEntry, Manifest, VideoEntry, read_manifest, write_manifest
+from b3lb_jobs.housekeeping.delete_recording import DeleteRecordingArguments
 from tests.integration.database_farm import Farm
 from tests.integration.recordings_stage import Recordings
 from tests.unit.commands import b3lb
@@ -134,12 +135,14 @@ def test_links_lead_to_the_videos_and_end_when_they_are_to(farm: Farm, monkeypat
 
 
 def test_deleting_is_a_run_of_the_queue_that_has_the_task(farm: Farm) -> None:
-    Recordings(farm).add("r-1")
+    record_set = Recordings(farm).add("r-1")
     queues = [QueueRow("housekeeping", "u1", 1, ("delete-recording",))]
     with transaction(farm.engine, timeout_seconds=10) as connection:
         apply_queues(connection, "default", queues, complete=True)
     run = document("delete", "r-1")
-    assert (run["task"], run["queue"], run["arguments"]["record_id"]) == ("delete-recording", "housekeeping", "r-1")
+    assert (run["task"], run["queue"]) == ("delete-recording", "housekeeping")
+    asked = DeleteRecordingArguments.model_validate(run["arguments"])
+    assert (asked.record_set, asked.record_id) == (record_set, "r-1")
 
 
 def test_a_lost_index_comes_back_and_the_database_becomes_that_of_the_storage(storage: DirectoryStorage) -> None:

@@ -290,7 +290,7 @@ def test_the_run_of_a_recording_that_is_deleted_waits_no_more(stage: Stage, paus
     stage.wish(paused=paused)
     assert len(stage.runs()) == 1
     with transaction(stage.farm.engine, timeout_seconds=10) as connection:
-        mark_requested(connection, NAMESPACE, "r-1")
+        mark_requested(connection, NAMESPACE, record_set)
         assert delete_record_sets(connection, [record_set], [], NAMESPACE) == 1
     assert stage.runs() == []
     assert stage.farm.rows("SELECT state, error FROM task_runs") == [("REVOKED", "its recording was deleted")]

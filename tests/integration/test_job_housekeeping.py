@@ -205,7 +205,7 @@ class TestDeleteRecording:
     def run(self, database_url: str) -> Any:
         database = Database(database_url, application_name="test", monotonic=lambda: 0.0)
 
-        def delete(storage: DirectoryStorage | None, record_id: str, *, attempt: int = 1) -> Any:
+        def delete(storage: DirectoryStorage | None, record_set: UUID, *, attempt: int = 1) -> Any:
             context = RunContext(
                 run_id=uuid4(),
                 namespace="default",
@@ -215,44 +215,50 @@ class TestDeleteRecording:
                 database=database,
                 seconds_left=lambda: 60.0,
             )
-            arguments = DeleteRecordingArguments(record_id=record_id, actor="kubectl: alice")
+            arguments = DeleteRecordingArguments(record_set=record_set, record_id="r-1", actor="kubectl: alice")
             return delete_recording(context, arguments, open_storage=lambda: storage)
 
         yield delete
         database.close()
 
     def test_one_recording_goes_at_once_and_the_audit_says_who_wanted_it(self, stage: Stage, run: Any) -> None:
-        stage.add("r-1", state="UPLOADED")
+        record_set = stage.add("r-1", state="UPLOADED")
         stage.add("r-2")
-        result = run(stage.storage, "r-1")
+        result = run(stage.storage, record_set)
         assert result == {"record_id": "r-1", "deleted": True, "objects": 2, "bytes": 1010}
         assert stage.states() == {"r-2": "RENDERED"}
         assert len(stage.stored()) == 1
         assert stage.farm.rows(AUDIT) == [("record-set", "r-1", "kubectl: alice", "Requested", 2, 1010)]
 
     def test_an_attempt_goes_on_where_the_one_before_stopped(self, stage: Stage, run: Any) -> None:
-        stage.add("r-1")
+        record_set = stage.add("r-1")
         with pytest.raises(TransientError):
-            run(Broken(stage.root), "r-1")
+            run(Broken(stage.root), record_set)
         assert stage.states() == {"r-1": "DELETING"}
-        assert run(stage.storage, "r-1", attempt=2)["deleted"] is True
-        assert run(stage.storage, "r-1", attempt=3) == {"record_id": "r-1", "deleted": False}
+        assert run(stage.storage, record_set, attempt=2)["deleted"] is True
+        assert run(stage.storage, record_set, attempt=3) == {"record_id": "r-1", "deleted": False}
 
-    @pytest.mark.parametrize(
-        ("record_id", "reason"),
-        [("held", "LegalHold"), ("busy", "Rendering"), ("nobody", "there is no record set nobody")],
-    )
-    def test_what_must_not_go_stays_and_the_reason_is_given(
-        self, stage: Stage, run: Any, record_id: str, reason: str
-    ) -> None:
-        stage.add("held", legal_hold=True)
-        stage.add("busy", state="RENDERING")
-        with pytest.raises(PermanentError, match=reason):
-            run(stage.storage, record_id)
+    def test_what_was_pushed_again_after_an_attempt_had_deleted_it_stays(self, stage: Stage, run: Any) -> None:
+        record_set = stage.add("r-1")
+        run(stage.storage, record_set)
+        fresh = stage.add("r-1", state="UPLOADED")
+        assert run(stage.storage, record_set, attempt=2) == {"record_id": "r-1", "deleted": False}
+        assert stage.states() == {"r-1": "UPLOADED"}
+        assert stage.stored() == {str(fresh)}
+
+    def test_what_must_not_go_stays_and_the_reason_is_given(self, stage: Stage, run: Any) -> None:
+        doomed = {
+            "LegalHold": stage.add("held", legal_hold=True),
+            "Rendering": stage.add("busy", state="RENDERING"),
+            "there is no record set": uuid4(),
+        }
+        for reason, record_set in doomed.items():
+            with pytest.raises(PermanentError, match=reason):
+                run(stage.storage, record_set)
         assert len(stage.stored()) == 2
 
     def test_without_a_storage_nothing_is_marked(self, stage: Stage, run: Any) -> None:
-        stage.add("r-1")
+        record_set = stage.add("r-1")
         with pytest.raises(PermanentError, match="no storage is configured"):
-            run(None, "r-1")
+            run(None, record_set)
         assert stage.states() == {"r-1": "RENDERED"}

@@ -234,9 +234,9 @@ def test_a_recording_that_is_deleted_while_its_manifest_is_written_leaves_none(
     class Deleting(DirectoryStorage):
         def create(self, key: str, **more: Any) -> DirectoryWriter:
             with transaction(stage.engine, timeout_seconds=10) as connection:
-                record_set = mark_requested(connection, "default", "r-1")
-                delete_record_sets(connection, [record_set], [], "default")
-            self.delete_prefix(record_set_prefix("default", record_set))
+                mark_requested(connection, "default", stage.record_set)
+                delete_record_sets(connection, [stage.record_set], [], "default")
+            self.delete_prefix(record_set_prefix("default", stage.record_set))
             return super().create(key, **more)
 
     publish(stage, "a")

@@ -197,8 +197,9 @@ def test_deleting_is_a_run_and_names_who_asked(plane: FakePlane) -> None:
     assert (code, '{"deleted": true}' in out) == (0, True)
     (request,) = [json.loads(text) for _, patch in plane.patches for text in patch["metadata"]["annotations"].values()]
     assert request["run"]["task"] == "delete-recording"
-    assert request["run"]["arguments"]["record_id"] == RECORD_ID
-    assert request["run"]["arguments"]["actor"].startswith("b3lb of ")
+    arguments = request["run"]["arguments"]
+    assert (arguments["record_id"], arguments["record_set"]) == (RECORD_ID, "00000000-0000-0000-0000-000000000001")
+    assert arguments["actor"].startswith("b3lb of ")
 
 
 def test_a_dry_run_says_what_would_go_and_asks_for_nothing(plane: FakePlane) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,10 +26,14 @@ from b3lb_jobs.on_demand import OnDemandTask, RunContext
 
 
 class DeleteRecordingArguments(BaseModel):
-    """Which recording goes, and who asks for it, for the audit."""
+    """Which recording goes, and who asks for it, for the audit.
+
+    The record set is that which was seen by whoever asks; ``record_id`` is for people, who read the run.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
+    record_set: UUID
     record_id: str = Field(min_length=1, max_length=200)
     actor: str = Field(default=DELETE_RECORDING, min_length=1, max_length=200)
 
@@ -41,7 +46,8 @@ def delete_recording(
 ) -> Mapping[str, Any]:
     """Let the record set be DELETING, delete its objects, then its rows; return how much that was.
 
-    An attempt goes on where the one before stopped; that the record set is gone by then is what was wanted.
+    An attempt goes on where the one before stopped; that the record set is gone by then is what was wanted. What a node
+    pushed again since is another record set, and stays.
 
     Raises:
         PermanentError: There is no such recording, it is under a legal hold or being rendered, or there is no storage.
@@ -50,14 +56,15 @@ def delete_recording(
     storage = open_storage()
     if storage is None:
         raise PermanentError(NO_STORAGE, exit_code=ExitCode.CONFIGURATION)
+    record_set = arguments.record_set
     try:
         with context.database.transaction() as connection:
-            record_set = mark_requested(connection, context.namespace, arguments.record_id)
+            mark_requested(connection, context.namespace, record_set)
             doomed = load_deleting(connection, context.namespace, record_set)
     except RecordSetNotFoundError as error:
         if context.attempt > 1:
             return {"record_id": arguments.record_id, "deleted": False}
-        raise PermanentError(str(error)) from error
+        raise PermanentError(f"{arguments.record_id}: {error}") from error
     except DeletionRefusedError as error:
         raise PermanentError(str(error)) from error
     try:
