@@ -112,6 +112,7 @@ records = sa.Table(
     integer("renders", 0, comment="how many runs it had so far"),
     integer("attempts", 0),
     integer("memory_steps", 0, comment="how often it was given more memory"),
+    integer("memory_attempt", nullable=True, comment="attempt of the run that asked for that"),
     sa.Column("progress_percent", sa.Double, nullable=True),
     sa.Column("progress_message", sa.Text, nullable=True),
     timestamp("progress_at", nullable=True),

@@ -311,12 +311,21 @@ def retry_render(connection: sa.Connection, *, run_id: UUID, reason: str, messag
     return _end(connection, _RETRY, parameters)
 
 
-_STEP = sa.update(records).where(_mine, _R.memory_steps == 0).values(memory_steps=1).returning(_R.record_set_id)
+_attempt: sa.BindParameter[int] = sa.bindparam("attempt", type_=sa.Integer)
+_STEP = (
+    sa.update(records)
+    .where(_mine, sa.or_(_R.memory_steps == 0, _R.memory_attempt == _attempt))
+    .values(memory_steps=1, memory_attempt=_attempt)
+    .returning(_R.record_set_id)
+)
 
 
-def step_memory(connection: sa.Connection, run_id: UUID) -> bool:
-    """Let a video that ran out of memory have more of it at the next attempt; False if it had more already."""
-    return _end(connection, _STEP, {"run": run_id})
+def step_memory(connection: sa.Connection, *, run_id: UUID, attempt: int) -> bool:
+    """Let a video that ran out of memory have more of it at the next attempt; False if this attempt had more already.
+
+    It can be repeated: whoever asks for the same attempt is told the same, though it is done but once.
+    """
+    return _end(connection, _STEP, {"run": run_id, "attempt": attempt})
 
 
 def _end(connection: sa.Connection, statement: sa.Executable, parameters: Mapping[str, Any]) -> bool:

@@ -165,7 +165,7 @@ class Attempts:
     """Does attempts at renderings inside of the test; their temporary files are below a folder."""
 
     def __init__(self, stage: RenderingStage, database: Database, temporary: Path) -> None:
-        self._stage, self._database, self._temporary = stage, database, temporary
+        self._stage, self.database, self._temporary = stage, database, temporary
 
     def __call__(
         self, profile: str = "small", *, storage: Storage | None = None, number: int = 1, last: bool = False
@@ -177,7 +177,7 @@ class Attempts:
             queue="record",
             attempt=number,
             keys=KEYS,
-            database=self._database,
+            database=self.database,
             seconds_left=lambda: 60.0,
             last_attempt=last,
         )

@@ -120,7 +120,7 @@ def test_another_run_begins_nothing_and_changes_nothing(two: Stage) -> None:
     assert not finish_render(two.connection, run_id=stranger, file=FILE)
     assert not fail_render(two.connection, run_id=stranger, reason="Timeout", message="late")
     assert not cancel_render(two.connection, stranger)
-    assert not step_memory(two.connection, stranger)
+    assert not step_memory(two.connection, run_id=stranger, attempt=1)
     assert not retry_render(two.connection, run_id=stranger, reason="Timeout", message="late")
     assert not note_progress(two.connection, run_id=stranger, attempt=1, percent=5, message="")
     assert two.records() == [("a", "RENDERING", None), ("b", "PENDING", None)]
@@ -198,8 +198,11 @@ def test_a_run_that_ends_without_a_word_keeps_the_reason_of_its_last_attempt(two
 
 def test_memory_is_raised_once(two: Stage) -> None:
     two.begin("a")
-    assert step_memory(two.connection, two.runs["a"])
-    assert not step_memory(two.connection, two.runs["a"])
+    run_id = two.runs["a"]
+    assert step_memory(two.connection, run_id=run_id, attempt=1)
+    assert step_memory(two.connection, run_id=run_id, attempt=1), "whoever did not hear the answer asks again"
+    assert two.execute("SELECT memory_steps FROM records WHERE profile = 'a'").scalar_one() == 1
+    assert not step_memory(two.connection, run_id=run_id, attempt=2)
 
 
 def test_progress_never_goes_back_and_stops_with_the_attempt(two: Stage) -> None:

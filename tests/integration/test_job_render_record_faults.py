@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import uuid4
 
+import psycopg
 import pytest
 
 from b3lb.db.engine import transaction
@@ -18,6 +19,7 @@ from b3lb.release import RetryPolicy
 from b3lb.storage.directory import DirectoryStorage, DirectoryWriter
 from b3lb.storage.interface import StorageError, StorageFullError
 from b3lb.storage.s3 import S3Storage
+from b3lb_jobs import enqueued
 from b3lb_jobs.enqueued import attempt_end
 from b3lb_jobs.errors import PermanentError, TransientError, outcome_of
 from b3lb_jobs.exit_codes import ExitCode
@@ -172,6 +174,32 @@ def test_too_little_memory_is_raised_once_and_then_a_failure(
         run(number=2)
     assert second.value.exit_code == ExitCode.OUT_OF_MEMORY
     assert [row[1:3] for row in stage.records()] == [("FAILED", "OutOfMemory")]
+
+
+def test_more_memory_is_given_also_when_the_answer_to_that_is_lost(
+    stage: RenderingStage, run: Attempts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", encoder(tmp_path, "kill -9 $$"))
+    monkeypatch.setattr(enqueued, "_PAUSE_SECONDS", 0.1)
+    stage.plan()
+    with run.database.transaction():
+        """The engine is made when it is needed first."""
+    lost: list[bool] = []
+    dialect = run.database.engine.dialect
+    commit = dialect.do_commit
+
+    def commit_and_lose_the_answer(connection: Any) -> None:
+        commit(connection)
+        if not lost and stage.video()["memory_steps"] == 1:
+            lost.append(True)
+            raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(dialect, "do_commit", commit_and_lose_the_answer)
+    with pytest.raises(TransientError, match="OutOfMemory"):
+        run()
+    assert lost
+    assert [row[1:3] for row in stage.records()] == [("PENDING", "OutOfMemory")]
+    assert stage.video()["memory_steps"] == 1
 
 
 def test_an_encoder_that_fails_is_tried_once_more_and_its_last_words_are_kept(

@@ -205,7 +205,7 @@ async def test_a_pod_that_asked_for_more_memory_and_died_before_it_said_so_is_fo
     await stage.look()
     stage.begin(run_id, "pod-1")
     with transaction(stage.engine, timeout_seconds=10) as connection:
-        assert step_memory(connection, run_id)
+        assert step_memory(connection, run_id=run_id, attempt=1)
     stage.die(run_id, OOM)
     await stage.look()
     assert stage.row(run_id).state == "RETRY"

@@ -231,7 +231,7 @@ def _fail(context: RunContext, work: RenderWork, error: Exception, folder: str) 
 
 def _is_tried_again(connection: sa.Connection, context: RunContext, work: RenderWork, fault: RecordError) -> bool:
     if fault.code is FailureCode.OUT_OF_MEMORY:
-        return step_memory(connection, context.run_id)
+        return step_memory(connection, run_id=context.run_id, attempt=context.attempt)
     return is_tried_again(fault.code, last_reason=work.last_reason, last_attempt=context.last_attempt)
 
 

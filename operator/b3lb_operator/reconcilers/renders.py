@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import sqlalchemy as sa
 
-from b3lb.db.render_needs import read_render_needs
 from b3lb.db.renders import fail_render, retry_render, step_memory
 from b3lb.db.task_attempts import AttemptEnd, end_attempt
 from b3lb.db.task_queue import EnqueuedRun
 from b3lb.db.task_runs import TaskState
-from b3lb_operator.manifests.render_job import MEMORY_STEPS_ANNOTATION
 from b3lb_operator.manifests.run_end import Cause, JobEnd
 
 
-def memory_steps_of(job: Mapping[str, Any]) -> int:
-    """Return how often the render of a Job had been given more memory when the Job was made."""
-    written = job["metadata"].get("annotations", {}).get(MEMORY_STEPS_ANNOTATION, "0")
-    return int(written) if written.isdecimal() else 0
-
-
-def end_render(
-    connection: sa.Connection, run: EnqueuedRun, job: Mapping[str, Any] | None, *, end: JobEnd, planned: AttemptEnd
-) -> AttemptEnd | None:
+def end_render(connection: sa.Connection, run: EnqueuedRun, *, end: JobEnd, planned: AttemptEnd) -> AttemptEnd | None:
     """Note the end of a render's attempt whose pod said nothing, in the run and in the video's row.
 
     One that ran out of memory is tried once more, at once, with more of it, however many attempts there were.
@@ -32,16 +19,15 @@ def end_render(
     Args:
         connection: Within a transaction.
         run: The run.
-        job: Its Job, None if there is none any more.
-        end: How the Job ended.
+        end: How its Job ended.
         planned: What becomes of another task's run that ended so.
 
     Returns:
         What was noted, None if the attempt was over already.
     """
     with connection.begin_nested() as savepoint:
-        if job is not None and end.cause is Cause.OUT_OF_MEMORY:
-            planned = _with_more_memory(connection, run, job, end)
+        if end.cause is Cause.OUT_OF_MEMORY:
+            planned = _with_more_memory(connection, run, end)
         if not end_attempt(connection, run.id, attempt=run.attempt, end=planned):
             savepoint.rollback()
             return None
@@ -53,13 +39,8 @@ def end_render(
     return planned
 
 
-def _with_more_memory(connection: sa.Connection, run: EnqueuedRun, job: Mapping[str, Any], end: JobEnd) -> AttemptEnd:
-    if step_memory(connection, run.id) or _has_stepped_itself(connection, run, job):
+def _with_more_memory(connection: sa.Connection, run: EnqueuedRun, end: JobEnd) -> AttemptEnd:
+    # Also when a pod that noticed in time asked for it, and was gone before it could note its end.
+    if step_memory(connection, run_id=run.id, attempt=run.attempt):
         return AttemptEnd(state=TaskState.RETRY, retry_seconds=0.0, error=f"{end.error}; once more with more of it")
     return AttemptEnd(state=TaskState.FAILURE, error=end.error)
-
-
-def _has_stepped_itself(connection: sa.Connection, run: EnqueuedRun, job: Mapping[str, Any]) -> bool:
-    """Whether a pod that noticed in time asked for more memory, and was gone before it could note its end."""
-    needs = read_render_needs(connection, run.id)
-    return needs is not None and needs.memory_steps > memory_steps_of(job)

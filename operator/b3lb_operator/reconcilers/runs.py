@@ -195,7 +195,7 @@ class RunReconciler:
         if not is_render(run):
             await self._end(run, AttemptEnd(state=TaskState.REVOKED, error=error))
         elif all(has_ended(pod) for pod in await self._pods(namespace, job_uid)):
-            await self._end_render(namespace, run, None, JobEnd(passing=True, error=error))
+            await self._end_render(namespace, run, JobEnd(passing=True, error=error))
 
     async def _job(self, key: Key) -> Manifest | None:
         """Return a Job; that it is not there is asked of the API server itself, for a watch may be late."""
@@ -238,7 +238,7 @@ class RunReconciler:
         if end is None:
             return
         if is_render(run):
-            await self._end_render(namespace, run, job, end)
+            await self._end_render(namespace, run, end)
             return
         if run.chunks is None:
             await self._end(run, self._attempt_end(namespace, run, end))
@@ -271,9 +271,9 @@ class RunReconciler:
             return AttemptEnd(state=TaskState.FAILURE, error=error)
         return AttemptEnd(state=TaskState.RETRY, retry_seconds=pause, error=end.error)
 
-    async def _end_render(self, namespace: str, run: EnqueuedRun, job: Manifest | None, end: JobEnd) -> None:
+    async def _end_render(self, namespace: str, run: EnqueuedRun, end: JobEnd) -> None:
         planned = self._attempt_end(namespace, run, end)
-        noted = await self._database.call(partial(end_render, run=run, job=job, end=end, planned=planned))
+        noted = await self._database.call(partial(end_render, run=run, end=end, planned=planned))
         if noted is not None:
             _log.info("render ended", run=str(run.id), state=str(noted.state), cause=str(end.cause), reason=noted.error)
 
@@ -325,7 +325,7 @@ class RunReconciler:
         """Note that the BBBQueue of an attempt without a Job is gone."""
         error = f"there is no BBBQueue {run.queue}"
         if is_render(run):
-            await self._end_render(namespace, run, None, JobEnd(passing=True, error=error))
+            await self._end_render(namespace, run, JobEnd(passing=True, error=error))
         else:
             await self._end(run, AttemptEnd(state=TaskState.REVOKED, error=error))
 

@@ -245,6 +245,7 @@ def _records_columns() -> list[sa.Column[Any]]:
             nullable=False,
             comment="how often it was given more memory",
         ),
+        sa.Column("memory_attempt", sa.Integer(), nullable=True, comment="attempt of the run that asked for that"),
         sa.Column("progress_percent", sa.Double(), nullable=True),
         sa.Column("progress_message", sa.Text(), nullable=True),
         sa.Column("progress_at", sa.TIMESTAMP(timezone=True), nullable=True),
