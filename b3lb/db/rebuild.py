@@ -10,7 +10,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from b3lb.db.record_sets import find_secret
+from b3lb.db.renders import RecordState, first_failure, outcome_of
 from b3lb.db.tables import installation, record_sets, records
+from b3lb.recordings.hold import RecordSetState
 from b3lb.storage.manifest import Manifest
 
 
@@ -42,7 +44,8 @@ def adopt_install_id(connection: sa.Connection, install_id: UUID) -> None:
 def restore_record_set(connection: sa.Connection, manifest: Manifest) -> Rebuilt:
     """Write the rows of a manifest that are not there; rows that are there stay as they are.
 
-    With a video the record set is RENDERED, without one UPLOADED, so that it is rendered anew.
+    What is known of its profiles makes the record set RENDERED or FAILED. It is UPLOADED, so that the rest is rendered,
+    where a profile was still to be rendered when the manifest was written, and where none was begun.
     """
     insert = postgresql.insert(record_sets).values(_record_set(connection, manifest))
     statement = insert.on_conflict_do_nothing().returning(record_sets.c.id)
@@ -50,14 +53,28 @@ def restore_record_set(connection: sa.Connection, manifest: Manifest) -> Rebuilt
     present = connection.execute(
         sa.select(record_sets.c.id).where(record_sets.c.id == manifest.record_set_id)
     ).scalar_one_or_none()
-    if present is None or not manifest.videos:
-        # Another record set is the recording's.
+    rows = [*_videos(manifest), *_unrendered(manifest)]
+    if present is None or not rows:
+        # Another record set is the recording's, or nothing was begun.
         return Rebuilt(new, 0)
-    rows = [
-        {
+    written = postgresql.insert(records).values(rows).on_conflict_do_nothing().returning(records.c.state)
+    states = connection.scalars(written).all()
+    return Rebuilt(new, sum(state == RecordState.RENDERED for state in states))
+
+
+_EMPTY: dict[str, object] = dict.fromkeys(
+    ("nonce", "file_key", "poster_key", "file_bytes", "file_sha256", "content_type"), None
+) | dict.fromkeys(("duration_milliseconds", "width", "height", "finished_at", "reason", "message"), None)
+"""What a row of records need not have; rows that are written together have the same columns."""
+
+
+def _videos(manifest: Manifest) -> list[dict[str, object]]:
+    return [
+        _EMPTY
+        | {
             "record_set_id": manifest.record_set_id,
             "profile": video.profile,
-            "state": "RENDERED",
+            "state": RecordState.RENDERED.value,
             "nonce": video.nonce,
             "file_key": video.key,
             "poster_key": video.poster_key,
@@ -71,8 +88,36 @@ def restore_record_set(connection: sa.Connection, manifest: Manifest) -> Rebuilt
         }
         for video in manifest.videos
     ]
-    written = postgresql.insert(records).values(rows).on_conflict_do_nothing().returning(records.c.id)
-    return Rebuilt(new, len(connection.execute(written).all()))
+
+
+def _unrendered(manifest: Manifest) -> list[dict[str, object]]:
+    return [
+        _EMPTY
+        | {
+            "record_set_id": manifest.record_set_id,
+            "profile": entry.profile,
+            "state": entry.state,
+            "reason": entry.reason,
+            "message": entry.message,
+            "finished_at": entry.finished_at,
+        }
+        for entry in manifest.unrendered
+    ]
+
+
+def _state(manifest: Manifest) -> dict[str, object]:
+    """Return state, times and reason of the record set by what became of its profiles."""
+    states = [RecordState.RENDERED] * len(manifest.videos) + [RecordState(entry.state) for entry in manifest.unrendered]
+    outcome = outcome_of(states)
+    if outcome is None:
+        return {"state": RecordSetState.UPLOADED.value}
+    ends_at = [video.finished_at for video in manifest.videos]
+    ended_at = max([*ends_at, *(entry.finished_at or manifest.uploaded_at for entry in manifest.unrendered)])
+    if outcome is RecordSetState.RENDERED:
+        return {"state": outcome.value, "rendered_at": ended_at}
+    ends = sorted(manifest.unrendered, key=lambda entry: (entry.finished_at or manifest.uploaded_at, entry.profile))
+    reason, message = first_failure([(entry.profile, entry.state, entry.reason, entry.message) for entry in ends])
+    return {"state": outcome.value, "failed_at": ended_at, "reason": reason, "message": message}
 
 
 def _rank(manifest: Manifest) -> tuple[int, float]:
@@ -81,7 +126,6 @@ def _rank(manifest: Manifest) -> tuple[int, float]:
 
 def _record_set(connection: sa.Connection, manifest: Manifest) -> dict[str, object]:
     archive = manifest.archive
-    rendered_at = max((video.finished_at for video in manifest.videos), default=None)
     secret = None
     if manifest.tenant_slug is not None and manifest.sub_id is not None:
         secret = find_secret(connection, manifest.namespace, slug=manifest.tenant_slug, sub_id=manifest.sub_id)
@@ -96,9 +140,8 @@ def _record_set(connection: sa.Connection, manifest: Manifest) -> dict[str, obje
         "sub_id": manifest.sub_id,
         "cluster_name": manifest.cluster_name,
         "node_name": manifest.node_name,
-        "state": "UPLOADED" if rendered_at is None else "RENDERED",
+        **_state(manifest),
         "uploaded_at": manifest.uploaded_at,
-        "rendered_at": rendered_at,
         "archive_key": None if archive is None else archive.key,
         "archive_bytes": 0 if archive is None else archive.size,
         "archive_sha256": None if archive is None else archive.sha256,

@@ -6,7 +6,7 @@ change locks the record set first, so that of two profiles that end at once the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -363,23 +363,33 @@ def settle_record_set(connection: sa.Connection, record_set: UUID) -> str | None
         return None
     notify(connection, row.namespace)
     videos = connection.execute(_VIDEOS, {"set_id": record_set}).all()
-    if row.state == RecordSetState.DELETING or not videos or any(video.state in UNFINISHED for video in videos):
+    outcome = outcome_of([video.state for video in videos])
+    if outcome is None or row.state in {RecordSetState.DELETING, outcome}:
         return None
-    failed = [video for video in videos if video.state == RecordState.FAILED]
-    if not failed and any(video.state == RecordState.RENDERED for video in videos):
-        if row.state == RecordSetState.RENDERED:
-            return None
+    if outcome is RecordSetState.RENDERED:
         connection.execute(_RENDERED, {"set_id": record_set})
         announce_recording(connection, row.namespace, record_set)
-        return RecordSetState.RENDERED.value
-    if row.state == RecordSetState.FAILED:
+    else:
+        reason, message = first_failure(videos)
+        connection.execute(_FAILED, {"set_id": record_set, "why": reason, "words": message})
+    return outcome.value
+
+
+def outcome_of(states: Collection[str]) -> RecordSetState | None:
+    """Return what its videos' states make of a record set: RENDERED, FAILED, or None while that is open."""
+    if not states or any(state in UNFINISHED for state in states):
         return None
-    connection.execute(_FAILED, {"set_id": record_set, **_first_failure(failed)})
-    return RecordSetState.FAILED.value
+    is_good = RecordState.RENDERED in states and RecordState.FAILED not in states
+    return RecordSetState.RENDERED if is_good else RecordSetState.FAILED
 
 
-def _first_failure(failed: Sequence[Any]) -> dict[str, str | None]:
-    if not failed:
-        return {"why": CANCELLED, "words": None}
-    first = failed[0]
-    return {"why": first.reason, "words": f"{first.profile}: {first.message or first.reason}"}
+def first_failure(videos: Iterable[Sequence[Any]]) -> tuple[str | None, str | None]:
+    """Return reason and message of a record set that is FAILED.
+
+    Args:
+        videos: Profile, state, reason and message of each, in the order in which they ended.
+    """
+    for profile, state, reason, message in videos:
+        if state == RecordState.FAILED:
+            return reason, f"{profile}: {message or reason}"
+    return CANCELLED, None

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
+from typing import Literal, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from b3lb.storage.interface import ObjectNotFoundError, Storage, StorageError, check_key
 from b3lb.storage.layout import MANIFEST_NAME, RECORD_SETS, manifest_key
@@ -50,6 +51,22 @@ class VideoEntry(_Part):
     finished_at: AwareDatetime
 
 
+class UnrenderedEntry(_Part):
+    """A profile without a video: PENDING while it is still to be rendered, else FAILED or CANCELLED; and why."""
+
+    profile: str = Field(max_length=253)
+    state: Literal["PENDING", "FAILED", "CANCELLED"]
+    reason: str | None = Field(default=None, max_length=253)
+    message: str | None = None
+    finished_at: AwareDatetime | None = None
+
+    @model_validator(mode="after")
+    def _check_end(self) -> Self:
+        if self.state == "FAILED" and (self.reason is None or self.finished_at is None):
+            raise ValueError("what FAILED has a reason and a time")
+        return self
+
+
 class Manifest(_Part):
     """A record set: whose it is, when the meeting was, and which objects belong to it. Times are UTC."""
 
@@ -74,6 +91,7 @@ class Manifest(_Part):
     legal_hold_reason: str | None = None
     archive: ArchiveEntry | None
     videos: tuple[VideoEntry, ...] = ()
+    unrendered: tuple[UnrenderedEntry, ...] = ()
 
 
 def write_manifest(storage: Storage, manifest: Manifest) -> None:

@@ -15,7 +15,7 @@ from b3lb.db.record_sets import read_database_install_id
 from b3lb.db.tables import record_sets, records
 from b3lb.storage.directory import DirectoryStorage
 from b3lb.storage.layout import archive_key
-from b3lb.storage.manifest import ArchiveEntry, Manifest, VideoEntry, list_manifests, write_manifest
+from b3lb.storage.manifest import ArchiveEntry, Manifest, UnrenderedEntry, VideoEntry, list_manifests, write_manifest
 from tests.integration.database_farm import Farm
 
 pytestmark = pytest.mark.integration
@@ -80,6 +80,38 @@ def test_record_sets_and_videos_come_back_from_the_storage_as_they_were(farm: Fa
     assert (first["state"], first["secret_id"], first["metadata"]) == ("UPLOADED", secret, {"a": "b"})
     assert (second["state"], second["rendered_at"], second["legal_hold"]) == ("RENDERED", WHEN, True)
     assert {row["nonce"] for row in rows(farm, records)} == {"nonce-of-hd", "nonce-of-sd"}
+
+
+FAILED = UnrenderedEntry(
+    profile="sd", state="FAILED", reason="OutOfMemory", message="more than 8 GiB", finished_at=WHEN - timedelta(hours=1)
+)
+CANCELLED = UnrenderedEntry(profile="sd", state="CANCELLED", reason="Cancelled", finished_at=WHEN)
+PENDING = UnrenderedEntry(profile="sd", state="PENDING")
+
+
+@pytest.mark.parametrize(
+    ("entry", "videos", "state"),
+    [
+        (FAILED, ("hd",), ("FAILED", "OutOfMemory", "sd: more than 8 GiB")),
+        (FAILED, (), ("FAILED", "OutOfMemory", "sd: more than 8 GiB")),
+        (CANCELLED, ("hd",), ("RENDERED", None, None)),
+        (CANCELLED, (), ("FAILED", "Cancelled", None)),
+        (PENDING, ("hd",), ("UPLOADED", None, None)),
+    ],
+)
+def test_what_became_of_all_profiles_decides_and_not_the_good_videos_alone(
+    farm: Farm, entry: UnrenderedEntry, videos: tuple[str, ...], state: tuple[str | None, ...]
+) -> None:
+    original = manifest(1, videos=tuple(video(name) for name in videos), unrendered=(entry,))
+    assert restore(farm, original) == [Rebuilt(record_set=True, videos=len(videos))]
+    (row,) = rows(farm, record_sets)
+    assert (row["state"], row["reason"], row["message"]) == state
+    assert {row["profile"]: row["state"] for row in rows(farm, records)} == {
+        **dict.fromkeys(videos, "RENDERED"),
+        "sd": entry.state,
+    }
+    with transaction(farm.engine, timeout_seconds=10) as connection:
+        assert manifest_of(connection, UUID(int=1)) == original
 
 
 def test_rebuilding_twice_changes_nothing(farm: Farm) -> None:

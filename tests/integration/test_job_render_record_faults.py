@@ -18,6 +18,8 @@ from b3lb.db.task_runs import TaskState
 from b3lb.release import RetryPolicy
 from b3lb.storage.directory import DirectoryStorage, DirectoryWriter
 from b3lb.storage.interface import StorageError, StorageFullError
+from b3lb.storage.layout import manifest_key
+from b3lb.storage.manifest import read_manifest
 from b3lb.storage.s3 import S3Storage
 from b3lb_jobs import enqueued
 from b3lb_jobs.enqueued import attempt_end
@@ -75,12 +77,27 @@ def test_a_broken_archive_fails_for_good_and_says_why(
     assert stage.farm.rows("SELECT count(*) FROM callbacks") == [(0,)]
 
 
+def test_the_manifest_tells_of_a_profile_that_failed(
+    stage: RenderingStage, run: Attempts, short_recording: bytes
+) -> None:
+    stage.plan()
+    stage.plan("other")
+    stage.put_archive(short_recording[: len(short_recording) // 2])
+    with pytest.raises(PermanentError, match="ArchiveCorrupt"):
+        run()
+    found = read_manifest(stage.storage, manifest_key("default", stage.record_set)).unrendered
+    assert [(entry.profile, entry.state, entry.reason) for entry in found] == [
+        ("other", "PENDING", None),
+        ("small", "FAILED", "ArchiveCorrupt"),
+    ]
+
+
 def test_an_archive_that_is_another_one_than_was_uploaded_is_refused(stage: RenderingStage, run: Attempts) -> None:
     stage.plan()
     stage.farm.run("UPDATE record_sets SET archive_sha256 = repeat('0', 64)")
     with pytest.raises(PermanentError, match="checksum"):
         run()
-    assert stage.stored() == set()
+    assert stage.stored() == {"manifest.json"}
 
 
 class Away(DirectoryStorage):
@@ -114,7 +131,7 @@ def test_what_may_pass_is_tried_again_until_the_last_attempt(
         run(storage=storage(stage.root), number=2, last=True)
     assert caught.value.exit_code == ExitCode.INTERNAL
     assert [row[1:3] for row in stage.records()] == [("FAILED", reason)]
-    assert stage.stored() == set()
+    assert stage.stored() <= {"manifest.json"}
     assert not list((stage.root / ".unfinished").iterdir())
 
 

@@ -118,6 +118,16 @@ class Publication:
         if not settle_manifest(self.storage, self._manifest):
             raise TransientError("the record set changes again and again while its manifest is written")
 
+    def note_failure(self) -> None:
+        """Write the manifest anew when a video is FAILED; where that cannot be done, it is as if it were not."""
+        try:
+            self.write_manifest()
+        except (StorageError, TransientError) as error:
+            # A rebuilt index then has it rendered once more.
+            _log.warning(
+                "the manifest does not tell of the failure", record_set=str(self.record_set), reason=str(error)
+            )
+
     def delete_obsolete(self) -> Deleted:
         """Delete the objects of this video that its row does not name.
 

@@ -139,7 +139,7 @@ def _rendered(context: RunContext, work: RenderWork, place: Publication) -> Mapp
         except TransientError:
             raise
         except Exception as error:  # noqa: BLE001 - each fault becomes the video's reason; what is unknown is raised again
-            _fail(context, work, error, folder)
+            _fail(context, work, place, error=error, folder=folder)
             return None
     if not place.publish(file, warning_rows(video.warnings)):
         withdraw(place.storage, target)
@@ -195,7 +195,7 @@ def _stored(storage: Storage, target: Target, video: Video, watch: Watch, *, non
     )
 
 
-def _fail(context: RunContext, work: RenderWork, error: Exception, folder: str) -> None:
+def _fail(context: RunContext, work: RenderWork, place: Publication, *, error: Exception, folder: str) -> None:
     """Note why an attempt failed; return only if the video is not wanted any more.
 
     Raises:
@@ -208,6 +208,7 @@ def _fail(context: RunContext, work: RenderWork, error: Exception, folder: str) 
     if fault is None:
         words = f"{type(error).__name__}: {error}".replace(folder, "")
         _write(context, lambda connection: fail_render(connection, run_id=run_id, reason=INTERNAL_ERROR, message=words))
+        place.note_failure()
         raise error
     if fault.code is FailureCode.CANCELLED:
         return
@@ -222,6 +223,8 @@ def _fail(context: RunContext, work: RenderWork, error: Exception, folder: str) 
 
     line = f"{reason}: {fault}"
     if not _write(context, write):
+        if fault.code not in (FailureCode.STORAGE_UNAVAILABLE, FailureCode.TIMEOUT):
+            place.note_failure()
         raise PermanentError(line, exit_code=exit_code_of(fault.code)) from error
     if fault.code is FailureCode.OUT_OF_MEMORY:
         # As after a pod that the kernel ended: once, however many attempts there were.
