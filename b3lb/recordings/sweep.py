@@ -13,7 +13,7 @@ from enum import StrEnum
 from uuid import UUID
 
 from b3lb.storage.interface import StoredObject, Unfinished
-from b3lb.storage.layout import record_set_of
+from b3lb.storage.layout import is_video, record_set_of
 
 ABANDONED_AFTER = timedelta(days=2)
 """So old is an upload that nobody finishes any more; BBB's nodes push an archive again for a day at most."""
@@ -80,17 +80,64 @@ def stored_sets(objects: Iterable[StoredObject]) -> list[StoredSet]:
     return list(found.values())
 
 
-def abandoned(unfinished: Iterable[Unfinished], known: Collection[UUID], now: datetime) -> list[Unfinished]:
-    """Return what nobody will finish: older than two days, and of no record set that there is.
+def abandoned(
+    unfinished: Iterable[Unfinished], *, namespace: str, working: Collection[UUID], installs: Installs, now: datetime
+) -> list[Unfinished]:
+    """Return what nobody will finish: older than two days, and of no record set that is in work.
+
+    What has a key in another namespace, or in none, belongs to somebody else. In a storage of another installation
+    everything does, but for what tells no key: nobody writes to that for two days and goes on.
 
     Args:
-        unfinished: Temporary objects and multipart uploads.
-        known: The record sets in the database.
+        unfinished: Temporary objects, dated by when they were last written to, and multipart uploads, by their begin.
+        namespace: Whose record sets are looked at.
+        working: The record sets of which a video may just be rendered and stored, however long that takes.
+        installs: The IDs of both sides.
         now: By the clock that dates what is unfinished.
     """
-    chosen = [item for item in unfinished if now - item.begun_at > ABANDONED_AFTER]
-    places = [None if item.key is None else record_set_of(item.key) for item in chosen]
-    return [item for item, place in zip(chosen, places, strict=True) if place is None or place[1] not in known]
+    is_own = belong_together(installs)
+
+    def is_abandoned(item: Unfinished) -> bool:
+        if now - item.begun_at <= ABANDONED_AFTER:
+            return False
+        if item.key is None:
+            return True
+        place = record_set_of(item.key)
+        return is_own and place is not None and place[0] == namespace and place[1] not in working
+
+    return [item for item in unfinished if is_abandoned(item)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What the database knows of a namespace: its record sets, those in work, and the keys that its videos have."""
+
+    record_sets: Collection[UUID]
+    working: Collection[UUID]
+    named: Collection[str]
+
+
+def is_left_over(item: StoredObject, known: Known, installs: Installs, now: datetime) -> bool:
+    """Whether an object is a video that an attempt stored and nobody published or will publish.
+
+    So it is where no row names it, it is older than two days, and no render of its record set is waiting or under way.
+    What a record set that nobody knows has left is an orphan's.
+    """
+    place = record_set_of(item.key)
+    return (
+        place is not None
+        and is_video(item.key)
+        and item.key not in known.named
+        and place[1] in known.record_sets
+        and place[1] not in known.working
+        and now - item.modified_at > ABANDONED_AFTER
+        and belong_together(installs)
+    )
+
+
+def belong_together(installs: Installs) -> bool:
+    """Whether storage and database are those of one installation."""
+    return installs.database is not None and installs.storage == installs.database
 
 
 def orphans(stored: Sequence[StoredSet], known: Collection[UUID], installs: Installs, now: datetime) -> Sweep:

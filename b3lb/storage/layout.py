@@ -10,6 +10,8 @@ INSTALLATION_KEY = "installation.json"
 ARCHIVE_NAME = "archive.tar"
 MANIFEST_NAME = "manifest.json"
 
+_VIDEOS = "videos"
+
 RECORD_SETS = "recordsets/"
 """The prefix of all record sets."""
 
@@ -31,7 +33,13 @@ def manifest_key(namespace: str, record_set: UUID) -> str:
 
 def video_prefix(namespace: str, record_set: UUID, record: UUID) -> str:
     """Return the prefix of what the attempts at one video stored; its row says which of it is the video."""
-    return f"{record_set_prefix(namespace, record_set)}videos/{record}/"
+    return f"{record_set_prefix(namespace, record_set)}{_VIDEOS}/{record}/"
+
+
+def is_video(key: str) -> bool:
+    """Whether a key is that of a video or its still picture."""
+    parts = key.split("/")
+    return key.startswith(RECORD_SETS) and len(parts) > 4 and parts[3] == _VIDEOS  # noqa: PLR2004 - above it record sets, namespace, and the set's own
 
 
 def record_set_of(key: str) -> tuple[str, UUID] | None:

@@ -14,7 +14,7 @@ from b3lb.db.engine import transaction
 from b3lb.storage.directory import DirectoryStorage
 from b3lb.storage.installation import claim
 from b3lb.storage.interface import Deleted, StorageError
-from b3lb.storage.layout import archive_key, manifest_key
+from b3lb.storage.layout import archive_key, manifest_key, video_prefix
 from b3lb_jobs.database import Database
 from b3lb_jobs.errors import PermanentError, TransientError
 from b3lb_jobs.housekeeping.delete_recording import DeleteRecordingArguments, delete_recording
@@ -166,6 +166,7 @@ async def test_abandoned_uploads_and_orphans_are_swept_and_audited(stage: Stage)
     assert findings.summary == {
         "stored": 42,
         "abandoned": 1,
+        "left_over": 0,
         "orphans": 1,
         "refused": "",
         "swept": 2,
@@ -178,6 +179,32 @@ async def test_abandoned_uploads_and_orphans_are_swept_and_audited(stage: Stage)
         ("upload", upload.name, "sweep-storage", "Abandoned", 0, 0),
         ("record-set", str(orphan), "sweep-storage", "Orphan", 2, 1010),
     ]
+
+
+async def test_what_attempts_left_of_a_record_set_is_swept_when_nobody_works_on_it_any_more(stage: Stage) -> None:
+    settled, working = stage.add("settled"), stage.add("working", state="RENDERING")
+    anew = stage.add("anew")
+    stage.farm.run("INSERT INTO records (record_set_id, profile, state) VALUES (:id, 'other', 'PENDING')", id=anew)
+    places = {
+        name: video_prefix("default", found, UUID(int=1))
+        for name, found in {"settled": settled, "working": working, "anew": anew}.items()
+    }
+    keys = [f"{place}{name}" for place in places.values() for name in ("lost.mp4", "public.mp4")]
+    for key in keys:
+        with stage.storage.create(key) as writer:
+            writer.write(b"video")
+            writer.publish()
+        os.utime(stage.root / key, (OLD.timestamp(), OLD.timestamp()))
+    stage.farm.run(
+        "UPDATE records SET file_key = :key WHERE record_set_id = :id AND state = 'RENDERED'",
+        key=f"{places['settled']}public.mp4",
+        id=settled,
+    )
+    findings = await work(stage, SweepStorage(context(), storage=stage.storage))
+    assert (findings.summary["left_over"], findings.summary["swept"]) == (1, 1)
+    gone = f"{places['settled']}lost.mp4"
+    assert [key for key in keys if stage.storage.stat(key) is None] == [gone]
+    assert stage.farm.rows(AUDIT) == [("video", gone, "sweep-storage", "Abandoned", 1, 5)]
 
 
 async def test_a_storage_of_another_installation_is_not_swept(stage: Stage) -> None:

@@ -7,13 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from b3lb.recordings.sweep import Installs, StoredSet, SweepRefusal, abandoned, orphans, stored_sets
+from b3lb.recordings.sweep import (
+    Installs,
+    Known,
+    StoredSet,
+    SweepRefusal,
+    abandoned,
+    is_left_over,
+    orphans,
+    stored_sets,
+)
 from b3lb.storage.interface import StoredObject, Unfinished
-from b3lb.storage.layout import archive_key, manifest_key
+from b3lb.storage.layout import archive_key, manifest_key, video_prefix
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OLD = NOW - timedelta(days=3)
-A, B = UUID(int=1), UUID(int=2)
+A, B, C = UUID(int=1), UUID(int=2), UUID(int=3)
 SAME = Installs(storage=A, database=A)
 
 
@@ -25,15 +34,48 @@ def known(sets: list[StoredSet], *, but: int) -> set[UUID]:
     return {item.id for item in sets[but:]}
 
 
-def test_what_is_unfinished_is_abandoned_after_two_days_unless_its_record_set_is_there() -> None:
-    unfinished = [
-        Unfinished("u1", None, OLD),
-        Unfinished("u2", archive_key("farm", A), OLD),
-        Unfinished("u3", "elsewhere/x", OLD),
-        Unfinished("u4", archive_key("farm", B), OLD),
-        Unfinished("u5", None, NOW - timedelta(days=2)),
-    ]
-    assert abandoned(unfinished, {B}, NOW) == unfinished[:3]
+UNFINISHED = [
+    Unfinished("u1", None, OLD),
+    Unfinished("u2", archive_key("farm", A), OLD),
+    Unfinished("u3", f"{video_prefix('farm', A, C)}x.mp4", OLD),
+    Unfinished("u4", f"{video_prefix('farm', B, C)}x.mp4", OLD),
+    Unfinished("u5", archive_key("other", A), OLD),
+    Unfinished("u6", "elsewhere/x", OLD),
+    Unfinished("u7", None, NOW - timedelta(days=2)),
+    Unfinished("u8", archive_key("farm", A), NOW - timedelta(days=2)),
+]
+
+
+def left(installs: Installs) -> list[str]:
+    found = abandoned(UNFINISHED, namespace="farm", working={B}, installs=installs, now=NOW)
+    return [item.id for item in found]
+
+
+def test_what_is_unfinished_is_abandoned_after_two_days_unless_its_record_set_is_in_work() -> None:
+    assert left(SAME) == ["u1", "u2", "u3"]
+
+
+@pytest.mark.parametrize("installs", [Installs(storage=A, database=B), Installs(storage=None, database=None)])
+def test_uploads_of_another_installation_are_left_to_it(installs: Installs) -> None:
+    assert left(installs) == ["u1"]
+
+
+@pytest.mark.parametrize(
+    ("item", "expected"),
+    [
+        (StoredObject(f"{video_prefix('farm', A, C)}lost.mp4", 5, OLD), True),
+        (StoredObject(f"{video_prefix('farm', A, C)}young.mp4", 5, NOW - timedelta(days=2)), False),
+        (StoredObject(f"{video_prefix('farm', A, C)}public.mp4", 5, OLD), False),
+        (StoredObject(f"{video_prefix('farm', B, C)}rendering.mp4", 5, OLD), False),
+        (StoredObject(f"{video_prefix('farm', C, C)}orphan.mp4", 5, OLD), False),
+        (StoredObject(archive_key("farm", A), 5, OLD), False),
+        (StoredObject(manifest_key("farm", A), 5, OLD), False),
+    ],
+)
+def test_a_video_is_left_over_when_no_row_names_it_and_nobody_is_at_work(item: StoredObject, expected: bool) -> None:
+    known = Known(record_sets={A, B}, working={B}, named={f"{video_prefix('farm', A, C)}public.mp4"})
+    assert is_left_over(item, known, SAME, NOW) is expected
+    assert not is_left_over(item, known, Installs(storage=A, database=B), NOW)
 
 
 def test_the_objects_of_a_record_set_are_taken_together() -> None:

@@ -1,4 +1,4 @@
-"""The task ``sweep-storage``: uploads that nobody finished, and record sets that only the storage knows, go.
+"""The task ``sweep-storage``: uploads that nobody finished, and what only the storage knows, go.
 
 The storage is listed after the rows were read, and what is younger than two days is left alone; so what is uploaded
 meanwhile is never swept.
@@ -6,7 +6,7 @@ meanwhile is never swept.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -16,9 +16,19 @@ import sqlalchemy as sa
 
 from b3lb.db.record_deletion import RECORD_SET, Deletion, DeletionReason, write_audit
 from b3lb.db.record_sweep import SweepRows, load_sweep_rows
-from b3lb.recordings.sweep import ABANDONED_AFTER, Installs, StoredSet, Sweep, abandoned, orphans, stored_sets
+from b3lb.recordings.sweep import (
+    ABANDONED_AFTER,
+    Installs,
+    Known,
+    StoredSet,
+    Sweep,
+    abandoned,
+    is_left_over,
+    orphans,
+    stored_sets,
+)
 from b3lb.storage.installation import InstallationMismatchError, read_install_id
-from b3lb.storage.interface import Storage, StorageError, Unfinished
+from b3lb.storage.interface import Storage, StorageError, StoredObject, Unfinished
 from b3lb.storage.layout import RECORD_SETS, record_set_prefix
 from b3lb.tasks import SWEEP_STORAGE
 from b3lb_jobs.errors import TransientError
@@ -26,8 +36,8 @@ from b3lb_jobs.housekeeping.storage_work import Budget, StorageTask, in_thread
 from b3lb_jobs.interface import Event, Findings
 
 SECONDS = 3600.0
-UPLOAD = "upload"
-"""Of an audit line: an upload that nobody finished."""
+UPLOAD, VIDEO = "upload", "video"
+"""Of an audit line: an upload that nobody finished, and a stored video that nobody published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +45,7 @@ class _Seen:
     """What the storage holds that nobody needs."""
 
     abandoned: Sequence[Unfinished]
+    left_over: Sequence[StoredObject]
     sweep: Sweep
     stored: int
 
@@ -51,7 +62,7 @@ class SweepStorage(StorageTask):
     """Deletes what the storage holds and nobody needs."""
 
     def load(self, connection: sa.Connection, _at: datetime) -> SweepRows:
-        """Read which record sets there are, and whose the database is: two statements."""
+        """Read which record sets and videos there are, and whose the database is: three statements."""
         return load_sweep_rows(connection, self._context.namespace)
 
     def least_seconds(self, _loaded: SweepRows) -> float:
@@ -87,6 +98,7 @@ class SweepStorage(StorageTask):
             summary={
                 "stored": seen.stored,
                 "abandoned": len(seen.abandoned),
+                "left_over": len(seen.left_over),
                 "orphans": len(seen.sweep.orphans),
                 "refused": refused.value if refused else "",
                 "swept": len(gone.deletions),
@@ -105,13 +117,26 @@ class SweepStorage(StorageTask):
 
 def _look(storage: Storage, loaded: SweepRows, namespace: str, now: datetime) -> _Seen:
     unfinished = storage.unfinished(before=now - ABANDONED_AFTER)
-    stored = stored_sets(storage.list(f"{RECORD_SETS}{namespace}/"))
-    known = loaded.record_sets
+    known = Known(record_sets=loaded.record_sets, working=loaded.working, named=loaded.named)
     try:
         installs = Installs(storage=read_install_id(storage), database=loaded.install_id)
     except InstallationMismatchError:
         installs = Installs(storage=None, database=loaded.install_id)
-    return _Seen(abandoned(unfinished, known, now), orphans(stored, known, installs, now), len(stored))
+    left_over: list[StoredObject] = []
+
+    def listed() -> Iterator[StoredObject]:
+        for item in storage.list(f"{RECORD_SETS}{namespace}/"):
+            if is_left_over(item, known, installs, now):
+                left_over.append(item)
+            yield item
+
+    stored = stored_sets(listed())
+    return _Seen(
+        abandoned=abandoned(unfinished, namespace=namespace, working=loaded.working, installs=installs, now=now),
+        left_over=left_over,
+        sweep=orphans(stored, loaded.record_sets, installs, now),
+        stored=len(stored),
+    )
 
 
 def _sweep(storage: Storage, seen: _Seen, namespace: str, budget: Budget) -> _Gone:
@@ -119,6 +144,9 @@ def _sweep(storage: Storage, seen: _Seen, namespace: str, budget: Budget) -> _Go
     for item in seen.abandoned:
         if not budget.is_over():
             _attempt(gone, partial(_drop, storage, item))
+    for video in seen.left_over:
+        if not budget.is_over():
+            _attempt(gone, partial(_delete, storage, video))
     for orphan in seen.sweep.removable:
         if not budget.is_over():
             _attempt(gone, partial(_remove, storage, orphan, namespace))
@@ -137,6 +165,18 @@ def _drop(storage: Storage, item: Unfinished) -> Deletion:
     begun = {"begun_at": item.begun_at.isoformat()}
     return Deletion(
         subject=item.key or item.id, kind=UPLOAD, reason=DeletionReason.ABANDONED, actor=SWEEP_STORAGE, details=begun
+    )
+
+
+def _delete(storage: Storage, item: StoredObject) -> Deletion:
+    deleted = storage.delete(item.key)
+    return Deletion(
+        subject=item.key,
+        kind=VIDEO,
+        reason=DeletionReason.ABANDONED,
+        actor=SWEEP_STORAGE,
+        objects=deleted.objects,
+        size=deleted.size,
     )
 
 
@@ -161,6 +201,10 @@ def _rows(seen: _Seen) -> list[dict[str, Any]]:
     kept = f"kept: {seen.sweep.message}" if seen.sweep.refusal else "orphan"
     return [
         *({"object": f"upload/{item.key or item.id}", "message": f"begun {item.begun_at}"} for item in seen.abandoned),
+        *(
+            {"object": f"video/{item.key}", "bytes": item.size, "message": f"no one's, written {item.modified_at}"}
+            for item in seen.left_over
+        ),
         *(
             {"object": f"record-set/{item.id}", "bytes": item.size, "message": f"{kept}, written {item.newest_at}"}
             for item in seen.sweep.orphans
