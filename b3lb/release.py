@@ -11,14 +11,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 LEAST_PRIORITY, GREATEST_PRIORITY, DEFAULT_PRIORITY = 0, 9, 5
 LEVEL = timedelta(hours=1)
 """So long a run waits to be as important as one of the next higher priority."""
 
+HELD_UNTIL = datetime(9000, 1, 1, tzinfo=UTC)
+"""A run that is held begins then, which is never."""
+
 _UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+def is_held(not_before: datetime | None) -> bool:
+    """Whether a run that is not to begin before a moment is not to begin at all until somebody frees it."""
+    return not_before is not None and not_before >= HELD_UNTIL
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,6 +64,7 @@ class WholeRun:
     priority: str
     pod: str
     not_before: datetime | None
+    paused: bool
     started_at: datetime | None
     arguments: str
     result: str
@@ -121,6 +122,7 @@ def whole_run(item: Document) -> WholeRun:
         priority=label(item, "priority"),
         pod=label(item, "pod"),
         not_before=moment(item, "notBefore"),
+        paused=flag(item, "paused") is True,
         started_at=moment(item, "startedAt"),
         arguments=_json(item.get("arguments") or None),
         result=_json(item.get("result")),

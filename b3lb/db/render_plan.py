@@ -22,7 +22,8 @@ from b3lb.db.task_runs import TaskState
 from b3lb.db.video_plan import plan_videos
 from b3lb.recordings.hold import RecordSetState
 from b3lb.recordings.profiles import NO_PROFILE
-from b3lb.recordings.steering import HELD_UNTIL, Changes, LostRun, NewRun, Wish, decide
+from b3lb.recordings.steering import Changes, LostRun, NewRun, Wish, decide
+from b3lb.release import HELD_UNTIL
 from b3lb.tasks import RENDER_RECORD
 
 MOST_ROUNDS = 5

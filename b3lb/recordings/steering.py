@@ -7,15 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Final
+from datetime import datetime
 from uuid import UUID, uuid5
 
 from b3lb.recordings.hold import RecordSetState
 from b3lb.recordings.profiles import NO_PROFILE
-
-HELD_UNTIL: Final = datetime(9000, 1, 1, tzinfo=UTC)
-"""A run that is held begins then, which is never."""
+from b3lb.release import is_held
 
 MOST_ENDED = 100
 """So many videos are ended at a time; the rest follows at once."""
@@ -247,7 +244,7 @@ def _steer(changes: Changes, recording: Recording, video: Video, run: RenderRun)
     """Note what has to change about a run that waits."""
     if video.run_id is None:
         return
-    held = run.not_before is not None and run.not_before >= HELD_UNTIL
+    held = is_held(run.not_before)
     to_hold = recording.paused or video.crowded
     if to_hold != held:
         (changes.held if to_hold else changes.freed).append(video.run_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from b3lb.db.run_history import TaskRun
+from b3lb.release import is_held
 from b3lb.views.values import Document, timestamp
 
 
@@ -23,7 +24,8 @@ def run_document(run: TaskRun) -> Document:
         "error": run.error,
         "traceback": run.traceback,
         "createdAt": timestamp(run.created_at),
-        "notBefore": timestamp(run.not_before),
+        "notBefore": None if is_held(run.not_before) else timestamp(run.not_before),
+        "paused": is_held(run.not_before) and run.finished_at is None,
         "startedAt": timestamp(run.started_at),
         "finishedAt": timestamp(run.finished_at),
         "progress": _progress(run),

@@ -114,12 +114,9 @@ class Operator:
         }
 
     def _new_recording(self, writer: StatusWriter) -> RecordingReconciler:
+        missed, events = self._definitions.missed, self._events
         return RecordingReconciler(
-            kube=self._kube,
-            store=self._store,
-            database=self._database,
-            writer=writer,
-            missed=self._definitions.missed,
+            kube=self._kube, store=self._store, database=self._database, writer=writer, events=events, missed=missed
         )
 
     def _new_metrics(self, instruments: Instruments) -> MetricsPage:

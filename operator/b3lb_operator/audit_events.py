@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, timedelta
 from functools import partial
-from typing import Protocol
 
 import structlog
 
@@ -19,8 +18,8 @@ from b3lb.db.legal_hold import HOLD, RELEASE, AuditLine, audit_position, read_au
 from b3lb.db.record_deletion import DELETE, RECORD_SET
 from b3lb.tasks import FINISH_DELETIONS
 from b3lb_operator.database import Database, DatabaseUnavailableError
-from b3lb_operator.events import NORMAL, Happening
-from b3lb_operator.kinds import QUEUE, TENANT, Key, Kind, Manifest
+from b3lb_operator.events import NORMAL, Happening, Teller
+from b3lb_operator.kinds import QUEUE, TENANT, Key, Kind
 from b3lb_operator.store import Store
 
 LOOK_SECONDS = 30.0
@@ -39,13 +38,6 @@ _OBJECT_DELETED = "ObjectDeleted"
 _CONDITION = "Recording"
 
 _log = structlog.stdlib.get_logger(__name__)
-
-
-class Teller(Protocol):
-    """What sends Events."""
-
-    def tell(self, happening: Happening, *, kind: Kind, manifest: Manifest, occasion: str = "") -> None:
-        """Send one Event; a second one of the same occasion is none."""
 
 
 class AuditEvents:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -48,6 +48,30 @@ class Happening:
     type: str
     reason: str
     note: str
+
+
+class Teller(Protocol):
+    """What sends Events."""
+
+    def tell(self, happening: Happening, *, kind: Kind, manifest: Manifest, occasion: str = "") -> None:
+        """Send one Event; a second one of the same occasion is none."""
+
+
+RECORDING_DELETED = Happening(
+    RecordingCondition.RENDERED,
+    NORMAL,
+    "RecordingDeleted",
+    "archive and videos are deleted; b3lb recordings audit tells by whom and why",
+)
+
+
+def object_deleted(*, in_work: bool) -> Happening:
+    """Return what happened when somebody deleted a BBBRecording."""
+    if in_work:
+        note = "its BBBRecording was deleted: what was not rendered is cancelled; archive and videos stay"
+        return Happening(RecordingCondition.RENDERED, NORMAL, "Cancelled", note)
+    note = "its BBBRecording was deleted: it is shown again when there is something to do; archive and videos stay"
+    return Happening(RecordingCondition.RENDERED, NORMAL, "Dismissed", note)
 
 
 def happenings(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Happening]:

@@ -13,7 +13,7 @@ from b3lb.db.render_plan import forget_all_objects, forget_objects
 from b3lb.db.task_attempts import AttemptEnd, end_attempt
 from b3lb.db.task_queue import revoke
 from b3lb.db.task_runs import TaskState
-from b3lb.recordings.steering import HELD_UNTIL
+from b3lb.release import HELD_UNTIL
 from tests.integration.database_farm import Farm
 from tests.integration.render_plan_stage import NAMESPACE, Stage
 

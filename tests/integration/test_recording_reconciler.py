@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
 
 import pytest
@@ -53,7 +53,12 @@ class Fixture:
         self.events = EventRecorder(self.kube, instance="test")
         writer = StatusWriter(self.kube, self.store, self.events, clock=lambda: self.now)
         self.reconciler = RecordingReconciler(
-            kube=self.kube, store=self.store, database=cast("Database", self.database), writer=writer, missed=missed
+            kube=self.kube,
+            store=self.store,
+            database=cast("Database", self.database),
+            writer=writer,
+            events=self.events,
+            missed=missed,
         )
         self.reconciler.begin(NAMESPACE)
 
@@ -147,6 +152,7 @@ async def test_nothing_is_done_before_the_live_objects_are_known(fixture: Fixtur
         store=fixture.store,
         database=cast("Database", fixture.database),
         writer=StatusWriter(fixture.kube, fixture.store, fixture.events, clock=lambda: 0.0),
+        events=fixture.events,
     )
     assert await fixture.step() is None
     assert fixture.names() == set()
@@ -234,8 +240,10 @@ async def test_a_deletion_cancels_deletes_no_media_and_the_object_comes_back_onl
 ) -> None:
     fixture.upload()
     await fixture.settle()
+    fixture.happened()
     fixture.delete()
     await fixture.settle()
+    assert fixture.happened() == ["Cancelled"], "although nothing is there any more that could say so"
     assert fixture.names() == set()
     assert fixture.rows("SELECT state, reason, archive_key FROM record_sets") == [("FAILED", "Cancelled", "archive")]
     assert fixture.rows("SELECT state FROM records") == [("CANCELLED",)]
@@ -280,6 +288,31 @@ async def test_objects_that_go_with_their_definition_or_namespace_cancel_nothing
     assert fixture.rows("SELECT state FROM record_sets") == [("UPLOADED",)]
     await fixture.settle()
     assert fixture.status()["phase"] == "Pending"
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["deleting", "deleted"])
+async def test_a_recording_that_is_deleted_is_told_of_on_its_object(fixture: Fixture, gone: bool) -> None:
+    fixture.upload(state="FAILED")
+    await fixture.settle()
+    fixture.happened()
+    fixture.farm.run("UPDATE record_sets SET state = 'DELETING', deleting_at = now()")
+    if gone:
+        fixture.farm.run("DELETE FROM records")
+        fixture.farm.run("DELETE FROM record_sets")
+    await fixture.settle()
+    assert (fixture.names(), fixture.happened()) == (set(), ["RecordingDeleted"])
+
+
+async def test_a_recording_that_waits_for_its_queues_window_says_until_when(fixture: Fixture) -> None:
+    now = datetime.now(UTC)
+    opens, closes = (f"{now + timedelta(hours=hours):%H:%M}" for hours in (3, 5))
+    spec = {"tasks": ["render-record"], "schedule": None, "window": {"start": opens, "end": closes}}
+    fixture.store.observe(QUEUE, None, manifest_of(QUEUE, "record", spec, resourceVersion="99"))
+    fixture.upload()
+    await fixture.settle()
+    words = f"waits for the window of BBBQueue record, {opens} to {closes} (Etc/UTC), which opens at "
+    assert fixture.status()["message"].startswith(words)
+    assert fixture.status()["message"].endswith(f"T{opens}:00Z")
 
 
 async def test_an_object_without_a_recording_goes(fixture: Fixture) -> None:

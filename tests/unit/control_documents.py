@@ -61,6 +61,7 @@ def run(run_id: str = RUN_ID, **more: Any) -> dict[str, Any]:
         "traceback": None,
         "createdAt": "2026-11-02T11:50:00+00:00",
         "notBefore": None,
+        "paused": False,
         "startedAt": "2026-11-02T11:51:00+00:00",
         "finishedAt": "2026-11-02T11:52:30+00:00",
         **more,

@@ -166,6 +166,7 @@ def run(number: int, queue_name: str, task: str, *, state: str, error: str | Non
         "traceback": None,
         "createdAt": iso(began),
         "notBefore": None,
+        "paused": False,
         "startedAt": iso(began),
         "finishedAt": iso(began + timedelta(seconds=seconds)),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -10,8 +11,10 @@ import pytest
 
 from b3lb.db.work import MOST_OPEN, HourEnds, OpenRun, TaskEnds, Work
 from b3lb.metrics.queues import TaskTicks, TaskTotal
+from b3lb.release import HELD_UNTIL
 from b3lb.views.queues import HOURS, history_items
-from b3lb_operator.control.runs import active_items
+from b3lb.views.runs import run_document
+from b3lb_operator.control.runs import active_items, scheduled_items
 from b3lb_operator.kinds import QUEUE
 from tests.unit.control_desk import RUN, Desk, farm_metrics, items, task_run
 from tests.unit.operator_fakes import NOW, key, queue_manifest
@@ -67,6 +70,17 @@ async def test_runs_at_work_are_shown_with_their_jobs(desk: Desk) -> None:
 )
 def test_a_run_that_shares_its_job_is_shown_with_that_one(fields: dict[str, Any], job: str) -> None:
     assert [item["job"] for item in active_items([open_run(**fields)], {key(job)}, now=NOW)] == [job]
+
+
+def test_a_run_that_is_held_is_paused_and_names_no_year_in_which_it_begins() -> None:
+    held = open_run(state="PENDING", enqueued=True, not_before=HELD_UNTIL)
+    (item,) = scheduled_items([], [held], now=NOW)
+    assert (item["kind"], item["at"]) == ("paused", None)
+    document = run_document(replace(task_run(), not_before=HELD_UNTIL, finished_at=None))
+    assert (document["paused"], document["notBefore"]) == (True, None)
+    assert run_document(replace(task_run(), not_before=HELD_UNTIL, finished_at=NOW))["paused"] is False
+    later = run_document(replace(task_run(), not_before=NOW, finished_at=None))
+    assert (later["paused"], later["notBefore"]) == (False, NOW.isoformat())
 
 
 def test_a_run_of_a_schedule_whose_job_is_gone_is_not_at_work_for_ever() -> None:

@@ -10,6 +10,7 @@ import pytest
 from b3lb.recordings.hold import RecordSetState
 from b3lb.recordings.steering import Recording, RenderRun, Video
 from b3lb.resources.recording import MOST_VIDEOS, BBBRecordingSpec, BBBRecordingStatus
+from b3lb.window import parse_window
 from b3lb_operator.events import happenings
 from b3lb_operator.kinds import RECORDING, Manifest
 from b3lb_operator.manifests.recordings import KEPT_FOR, RecordQueue, build_recording, is_to_go, recording_status
@@ -76,6 +77,14 @@ def test_phase_reason_and_message_follow_from_the_rows(
 def test_what_keeps_it_waiting_is_said() -> None:
     assert "no BBBQueue" in shown(RECORDING_ROW, queue=RecordQueue(None))["message"]
     assert "suspended" in shown(RECORDING_ROW, queue=RecordQueue("record", suspended=True))["message"]
+
+
+def test_the_window_that_it_waits_for_is_said_until_it_opens() -> None:
+    window = parse_window("20:00", "06:00", "Europe/Berlin")
+    queue = RecordQueue("record", window=window, hours="20:00 to 06:00 (Berlin)")
+    words = "waits for the window of BBBQueue record, 20:00 to 06:00 (Berlin), which opens at 2026-03-01T19:00:00Z"
+    assert shown(RECORDING_ROW, queue=queue)["message"] == words
+    assert shown(RECORDING_ROW, queue=queue, now=NOW.replace(hour=19))["message"] == "waits in BBBQueue record"
 
 
 def test_texts_and_lists_are_bounded() -> None:

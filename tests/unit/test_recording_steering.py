@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from b3lb.recordings.hold import RecordSetState
 from b3lb.recordings.steering import (
-    HELD_UNTIL,
     MOST_ENDED,
     Changes,
     Recording,
@@ -24,6 +23,7 @@ from b3lb.recordings.steering import (
     rounded_up,
     run_id,
 )
+from b3lb.release import HELD_UNTIL
 from b3lb.resources.recording import recording_name
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from b3lb.db.run_history import TaskRun, find_run, latest_runs
 from b3lb.db.task_runs import TaskState
 from b3lb.db.work import LARGEST_SHOWN, MOST_OPEN, OpenRun
+from b3lb.release import is_held
 from b3lb.views.runs import run_document
 from b3lb.views.values import Document, listing, timestamp
 from b3lb_operator.control.farms import Farms
@@ -156,8 +157,8 @@ def _waiting(run: OpenRun, at: datetime, priorities: Mapping[Key, int]) -> Docum
         "queue": run.queue,
         "tasks": [run.task],
         "id": str(run.id),
-        "at": timestamp(at),
-        "kind": "retry" if run.state == TaskState.RETRY else "waiting",
+        "at": None if is_held(at) else timestamp(at),
+        "kind": "paused" if is_held(at) else "retry" if run.state == TaskState.RETRY else "waiting",
         "priority": priorities.get(Key(run.namespace, run.queue)) if run.priority is None else run.priority,
     }
 

@@ -18,6 +18,7 @@ from b3lb.resources.conditions import (
 )
 from b3lb.resources.recording import MOST_VIDEOS, RecordingPhase
 from b3lb.tasks import RENDER_RECORD
+from b3lb.window import Window
 from b3lb_operator.kinds import RECORDING, Manifest
 from b3lb_operator.manifests.facts import Verdict
 from b3lb_operator.manifests.verdicts import set_conditions
@@ -37,11 +38,16 @@ _REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class RecordQueue:
-    """The BBBQueue that renders; ``name`` is None if there is none, ``suspended`` if it starts nothing."""
+    """The BBBQueue that renders; ``name`` is None if there is none, ``suspended`` if it starts nothing.
+
+    It works when its window is open; ``hours`` are its words for that, such as ``20:00 to 06:00 (Europe/Berlin)``.
+    """
 
     name: str | None
     suspended: bool = False
     priority: int = 5
+    window: Window | None = None
+    hours: str = ""
 
 
 def build_recording(recording: Recording, namespace: str) -> Manifest:
@@ -70,6 +76,11 @@ def is_to_go(recording: Recording | None, manifest: Manifest, now: datetime) -> 
     return now > max(created, recording.rendered_at or created) + KEPT_FOR
 
 
+def was_shown(manifest: Manifest) -> bool:
+    """Whether a BBBRecording was ever that of a recording."""
+    return (manifest.get("status") or {}).get("phase") is not None
+
+
 def phase_of(recording: Recording) -> RecordingPhase:
     """Return where a recording is on its way."""
     if recording.is_in_work:
@@ -95,7 +106,7 @@ def recording_status(
         now: The database's time.
     """
     phase = phase_of(recording)
-    message = _message(recording, phase, queue)
+    message = _message(recording, phase, queue, now)
     reason = _REASONS.get(phase) or recording.reason or "Failed"
     status = ConditionStatus.TRUE if phase is RecordingPhase.RENDERED else ConditionStatus.FALSE
     generation = manifest["metadata"]["generation"]
@@ -140,11 +151,11 @@ def _video(video: Video) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _message(recording: Recording, phase: RecordingPhase, queue: RecordQueue) -> str:
+def _message(recording: Recording, phase: RecordingPhase, queue: RecordQueue, now: datetime) -> str:
     """Return what a recording waits for, does or failed of, for people."""
     match phase:
         case RecordingPhase.PENDING:
-            message = _waiting_message(recording, queue)
+            message = _waiting_message(recording, queue, now)
         case RecordingPhase.RENDERING:
             at_work = (video for video in recording.videos if video.state == "RENDERING")
             message = ", ".join(_with(video.profile, video.progress_message) for video in at_work)
@@ -159,11 +170,14 @@ def _message(recording: Recording, phase: RecordingPhase, queue: RecordQueue) ->
     return message[:MESSAGE_LENGTH]
 
 
-def _waiting_message(recording: Recording, queue: RecordQueue) -> str:
+def _waiting_message(recording: Recording, queue: RecordQueue, now: datetime) -> str:
     if queue.name is None:
         return f"no BBBQueue runs the task {RENDER_RECORD}"
     if queue.suspended:
         return f"BBBQueue {queue.name} is suspended"
+    opens_at = None if queue.window is None else queue.window.opens_at(now)
+    if opens_at is not None:
+        return f"waits for the window of BBBQueue {queue.name}, {queue.hours}, which opens at {format_time(opens_at)}"
     failed = next((video for video in recording.videos if video.state == "PENDING" and video.reason), None)
     if failed is not None:
         return f"{failed.profile} is tried again: {_with(str(failed.reason), failed.message)}"

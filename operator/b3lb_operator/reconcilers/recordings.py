@@ -15,14 +15,16 @@ import structlog
 
 from b3lb.db.recordings_in_work import RecordingsInWork
 from b3lb.db.render_plan import forget_all_objects, forget_objects, plan_renders
+from b3lb.recordings.hold import RecordSetState
 from b3lb.recordings.steering import Recording, Wish, is_missing, queue_positions
 from b3lb.resources import BBBQueueSpec, BBBRecordingSpec
 from b3lb.tasks import RENDER_RECORD
 from b3lb_operator.database import Database, DatabaseUnavailableError
+from b3lb_operator.events import RECORDING_DELETED, Teller, object_deleted
 from b3lb_operator.kinds import QUEUE, RECORDING, Key, Manifest, is_deleting
 from b3lb_operator.kube import ConflictError, Kube, KubeError, NotFoundError
 from b3lb_operator.manifests.facts import Block
-from b3lb_operator.manifests.recordings import RecordQueue, build_recording, is_to_go, recording_status
+from b3lb_operator.manifests.recordings import RecordQueue, build_recording, is_to_go, recording_status, was_shown
 from b3lb_operator.resolve import parse_spec
 from b3lb_operator.status import StatusWriter
 from b3lb_operator.store import Store
@@ -47,7 +49,14 @@ class RecordingReconciler:
     """Looks at all recordings of a namespace that are in work, or have or should have a BBBRecording."""
 
     def __init__(
-        self, *, kube: Kube, store: Store, database: Database, writer: StatusWriter, missed: Collection[str] = ()
+        self,
+        *,
+        kube: Kube,
+        store: Store,
+        database: Database,
+        writer: StatusWriter,
+        events: Teller,
+        missed: Collection[str] = (),
     ) -> None:
         """Take the parts; nothing is done in a namespace before `begin` was called for it.
 
@@ -56,6 +65,7 @@ class RecordingReconciler:
             store: The live objects.
             database: Where the recordings are.
             writer: Writes a status when it is due.
+            events: Tells of objects that go.
             missed: The kinds, by their plurals, that were not defined at one time: what is missing of them went with
                 its definition, and nobody deleted it.
         """
@@ -63,6 +73,7 @@ class RecordingReconciler:
         self._store = store
         self._database = database
         self._writer = writer
+        self._events = events
         self._listed: set[str] = set()
         self._missed = missed
         self._begun: set[str] = set()
@@ -107,7 +118,7 @@ class RecordingReconciler:
         for key, manifest in self._store.in_namespace(QUEUE, namespace):
             spec = parse_spec(BBBQueueSpec, manifest)
             if not isinstance(spec, Block) and RENDER_RECORD in spec.tasks and not is_deleting(manifest):
-                return RecordQueue(key.name, suspended=spec.suspend, priority=spec.priority)
+                return _record_queue(key.name, spec)
         return RecordQueue(None)
 
     async def _plan(
@@ -132,6 +143,12 @@ class RecordingReconciler:
             return []
         for recording in gone:
             _log.info("a BBBRecording was deleted", namespace=namespace, name=recording.name)
+            self._events.tell(
+                object_deleted(in_work=recording.is_in_work),
+                kind=RECORDING,
+                manifest=_was(namespace, recording),
+                occasion=f"{recording.object_uid}.deleted",
+            )
         return uids
 
     async def _is_gone(self, namespace: str, recording: Recording) -> Recording | None:
@@ -184,11 +201,14 @@ class RecordingReconciler:
         noted = [item.id for item in seen.recordings if item.name in names and item.object_uid is not None]
         if noted:
             await self._database.call(lambda connection: forget_objects(connection, noted))
-        await _at_a_time(doomed, self._delete)
+        await _at_a_time(doomed, lambda manifest: self._delete(manifest, known.get(manifest["metadata"]["name"])))
         return AT_ONCE_SECONDS if len(over) > len(doomed) else RECHECK_SECONDS
 
-    async def _delete(self, manifest: Manifest) -> None:
+    async def _delete(self, manifest: Manifest, recording: Recording | None) -> None:
         metadata = manifest["metadata"]
+        if was_shown(manifest) and (recording is None or recording.state is RecordSetState.DELETING):
+            occasion = f"{metadata['uid']}.deleted"
+            self._events.tell(RECORDING_DELETED, kind=RECORDING, manifest=manifest, occasion=occasion)
         try:
             await self._kube.delete(RECORDING, Key(metadata["namespace"], metadata["name"]), uid=metadata["uid"])
         except (NotFoundError, ConflictError):
@@ -215,8 +235,20 @@ class RecordingReconciler:
         return min(await _at_a_time(shown, write), default=RECHECK_SECONDS)
 
 
+def _record_queue(name: str, spec: BBBQueueSpec) -> RecordQueue:
+    window = spec.window
+    hours = "" if window is None else f"{window.start} to {window.end} ({spec.time_zone or 'Etc/UTC'})"
+    return RecordQueue(name, suspended=spec.suspend, priority=spec.priority, window=spec.opening, hours=hours)
+
+
 def _key(manifest: Manifest) -> Key:
     return Key(manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+
+
+def _was(namespace: str, recording: Recording) -> Manifest:
+    """Return what an Event tells of a BBBRecording that is gone."""
+    metadata = {"namespace": namespace, "name": recording.name, "uid": recording.object_uid, "resourceVersion": ""}
+    return {"metadata": metadata}
 
 
 def _wish(manifest: Manifest) -> Wish | None:
