@@ -1,7 +1,7 @@
-"""``python -m dev.pypy``: the record job's tests under PyPy, with Debian's FFmpeg, in a root file system of its own.
+"""PyPy 3.11 with the record job's packages and Debian's FFmpeg, in a root file system of its own.
 
 No package index has PyPy, so the root file system is made of Debian's packages and kept in the cache of the user; the
-checkout is mounted into it. Needs root. Arguments are pytest's; ``--run COMMAND`` runs another command in it.
+checkout is mounted into it. Needs root. ``python -m dev.pypy --run ARGUMENT...`` runs the interpreter in it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from dev.debian import debian_program
@@ -35,12 +35,7 @@ _PACKAGES = (
 _SOURCE = "/source"
 _SECRETS = Path(CA_BUNDLE).parent.as_posix()
 _COMPLETE = "complete"
-_PATTERNS = (
-    "tests/unit/test_record_*.py",
-    "tests/unit/test_dev_recordings.py",
-    "tests/integration/test_record_render.py",
-    "tests/integration/test_record_reference.py",
-)
+_NAMESPACE = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
 _ENVIRONMENT = {
     "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME": "/root",
@@ -52,35 +47,32 @@ _ENVIRONMENT = {
 }
 
 
+class CannotRunHereError(ImagesError):
+    """This machine or this user is allowed no root file system of its own; the message says why in one sentence."""
+
+
 def main() -> int:
-    """Run the tests; return pytest's code, or 1 if PyPy cannot be had here."""
+    """Run the interpreter with the given arguments; return its code, or 1 if it cannot be had here."""
     parser = argparse.ArgumentParser(prog="python -m dev.pypy", description=__doc__)
-    parser.add_argument("--run", action="store_true", help="the arguments are those of the interpreter, not pytest's")
-    known, arguments = parser.parse_known_args()
+    parser.add_argument("--run", nargs=argparse.REMAINDER, required=True, help="the interpreter's arguments")
+    arguments = parser.parse_args().run
     try:
         root = pypy_root()
-        python = pypy_environment(root)
+        return enter(root, [pypy_environment(root), *arguments])
     except (ImagesError, ToolchainError) as error:
         say(f"pypy: {error}")
         return 1
-    return enter(root, [python, *(arguments if known.run else _pytest(arguments))])
-
-
-def _pytest(arguments: Sequence[str]) -> list[str]:
-    files = sorted(str(path.relative_to(_ROOT)) for pattern in _PATTERNS for path in _ROOT.glob(pattern))
-    # The fixtures of other tests need parts that PyPy does not have; these tests use none of them.
-    return ["-m", "pytest", "--noconftest", "-p", "no:cacheprovider", *(arguments or ["-q"]), *files]
 
 
 def pypy_root() -> Path:
     """Return the root file system, made on first use.
 
     Raises:
-        ImagesError: it cannot be made: not root, or debootstrap failed.
-        ToolchainError: debootstrap is missing and cannot be installed.
+        CannotRunHereError: not root, no mounts allowed, or no debootstrap and no apt-get to install it with.
+        ImagesError: debootstrap failed.
+        ToolchainError: debootstrap could not be installed.
     """
-    if os.geteuid() != 0:
-        raise ImagesError("the tests under PyPy need root for their root file system: run make test-pypy as root")
+    _check_machine()
     debian_program("debootstrap", "debootstrap")
     root = cache_directory() / "pypy" / _digest(SUITE, *_PACKAGES)
     if not root.exists():
@@ -88,10 +80,30 @@ def pypy_root() -> Path:
         root.parent.mkdir(parents=True)
         say("pypy: making a root file system of Debian's packages (some minutes)")
         part = root.with_suffix(".part")
+        _make_unpacking_fast(part)
         command = ["debootstrap", "--variant=minbase", f"--include={','.join(_PACKAGES)}", SUITE, str(part)]
         run([*command, *debian_mirror()], seconds=_SECONDS)
         part.rename(root)
     return root
+
+
+def _check_machine() -> None:
+    needs = "PyPy needs a root file system of Debian's packages"
+    if os.geteuid() != 0:
+        raise CannotRunHereError(f"{needs}, which only root can make: run this as root")
+    if shutil.which("debootstrap") is None and shutil.which("apt-get") is None:
+        raise CannotRunHereError(f"{needs}, and there is neither debootstrap nor apt-get to install it with")
+    # Containers often have a root that may not mount.
+    allowed = subprocess.run([*_NAMESPACE, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False)
+    if allowed.returncode:
+        raise CannotRunHereError(f"{needs}, and this root may not mount file systems (CAP_SYS_ADMIN)")
+
+
+def _make_unpacking_fast(root: Path) -> None:
+    """Spare a new root file system the fsync of each file: after a crash it is made anew."""
+    folder = root / "etc/dpkg/dpkg.cfg.d"
+    folder.mkdir(parents=True)
+    (folder / "unsafe-io").write_text("force-unsafe-io\n")
 
 
 def pypy_environment(root: Path) -> str:
@@ -129,12 +141,12 @@ def _digest(*texts: str) -> str:
     return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:16]
 
 
-def enter(root: Path, command: Sequence[str]) -> int:
-    """Run a command in the root file system, in the checkout; return its code."""
-    return _in_namespace(root, {str(_ROOT): _SOURCE}, command, environment={})
+def enter(root: Path, command: Sequence[str], *, environment: Mapping[str, str] | None = None) -> int:
+    """Run a command in the root file system, in the checkout, with further variables; return its code."""
+    return _in_namespace(root, {str(_ROOT): _SOURCE}, command, environment=environment or {})
 
 
-def _in_namespace(root: Path, mounts: dict[str, str], command: Sequence[str], *, environment: dict[str, str]) -> int:
+def _in_namespace(root: Path, mounts: dict[str, str], command: Sequence[str], *, environment: Mapping[str, str]) -> int:
     """Run a command in mounts and processes of its own: when it ends, nothing of it is left."""
     script = ['root=$1; shift; mount -t proc proc "$root/proc"; mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"']
     script += ['for d in null zero random urandom; do : >"$root/dev/$d"; mount --bind "/dev/$d" "$root/dev/$d"; done']
@@ -145,7 +157,7 @@ def _in_namespace(root: Path, mounts: dict[str, str], command: Sequence[str], *,
     script.append(f"shift {2 * len(mounts)}")
     script.append(f'exec chroot "$root" sh -c \'test ! -d {_SOURCE} || cd {_SOURCE}; exec "$@"\' sh "$@"')
     pairs = [part for pair in mounts.items() for part in pair]
-    started = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-euc", "\n".join(script), "sh"]
+    started = [*_NAMESPACE, "sh", "-euc", "\n".join(script), "sh"]
     return subprocess.run(
         [*started, str(root), *pairs, *command], env={**_ENVIRONMENT, **environment}, check=False
     ).returncode

@@ -1,23 +1,19 @@
 """Fixtures for every kind of test: one PostgreSQL server per session, one fresh migrated database per test."""
 
 import asyncio
-import itertools
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import psycopg
 import pytest
 import sqlalchemy as sa
 from hypothesis import settings
-from psycopg import sql
 
-from b3lb.db.engine import create_engine
 from dev.postgres import Postgres
 from dev.prometheus import prometheus_programs
 from dev.s3 import S3Server
 from dev.toolchain import ToolchainError, assets_directory, helm_path, s3_server_path
+from tests.databases import copies, engine_of
 from tests.migrated import migrated_template
 
 # The files that take longest: three to six minutes each, most of them because faults are noticed only after a while.
@@ -33,8 +29,6 @@ _LONGEST = frozenset(
         "test_tenants.py",
     }
 )
-
-_numbers = itertools.count(1)
 
 # The machine is shared with other tests: a slow example is no failure.
 settings.register_profile("b3lb", deadline=None)
@@ -119,14 +113,14 @@ def template_database(postgres_server: Postgres) -> str:
 @pytest.fixture
 def create_database(postgres_server: Postgres) -> Iterator[Callable[[str], str]]:
     """Return a function that copies the named database and returns the copy's URL; copies go after the test."""
-    with _copies(postgres_server) as copy:
+    with copies(postgres_server.url) as copy:
         yield copy
 
 
 @pytest.fixture(scope="module")
 def module_database_url(postgres_server: Postgres, template_database: str) -> Iterator[str]:
     """The URL of a migrated database for a module whose tests leave nothing in it."""
-    with _copies(postgres_server) as copy:
+    with copies(postgres_server.url) as copy:
         yield copy(template_database)
 
 
@@ -145,28 +139,5 @@ def empty_database_url(create_database: Callable[[str], str]) -> str:
 @pytest.fixture
 def engine(database_url: str) -> Iterator[sa.Engine]:
     """An engine on a fresh, migrated database, as the programs make it, with connections for several rivals."""
-    created = create_engine(database_url, application_name="b3lb-tests", pool_size=5)
-    yield created
-    created.dispose()
-
-
-@contextmanager
-def _copies(server: Postgres) -> Iterator[Callable[[str], str]]:
-    names: list[str] = []
-
-    def copy(template: str) -> str:
-        name = f"b3lb_test_{next(_numbers)}"
-        names.append(name)
-        return server.create_database(name, template=template)
-
-    try:
-        yield copy
-    finally:
-        for name in names:
-            _run(server, "DROP DATABASE IF EXISTS {} WITH (FORCE)", name)
-
-
-def _run(server: Postgres, statement: str, *names: str) -> None:
-    identifiers = [sql.Identifier(name) for name in names]
-    with psycopg.connect(server.url, autocommit=True) as connection:
-        connection.execute(sql.SQL(statement).format(*identifiers))
+    with engine_of(database_url) as created:
+        yield created

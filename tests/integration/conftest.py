@@ -11,6 +11,7 @@ from dev.farm.process import Farm as SimulatedFarm
 from tests.integration.database_farm import Farm
 from tests.integration.declared_queues import let_jobs_succeed
 from tests.integration.job_runs import all_healthy
+from tests.integration.moto_server import moto_server
 from tests.integration.operator_cluster import OperatorCluster, install_definitions
 from tests.integration.recording_archives import recording_archive
 
@@ -40,6 +41,13 @@ def open_transaction(engine: sa.Engine) -> Iterator[Callable[[], sa.Connection]]
     yield connect
     for item in opened:
         item.close()
+
+
+@pytest.fixture(scope="module")
+def moto_endpoint() -> Iterator[str]:
+    """The address of an S3 server that moto plays, for a file's tests."""
+    with moto_server() as endpoint:
+        yield endpoint
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from b3lb.db.engine import transaction
 from b3lb.db.record_deletion import delete_record_sets, mark_requested
@@ -50,14 +49,10 @@ def run(stage: RenderingStage, database_url: str, tmp_path: Path) -> Iterator[At
 
 
 @pytest.fixture
-def bucket() -> Iterator[S3Storage]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    made = S3Storage(replace(UNREACHABLE, endpoint=f"http://{host}:{port}"))
+def bucket(moto_endpoint: str) -> S3Storage:
+    made = S3Storage(replace(UNREACHABLE, endpoint=moto_endpoint))
     made._client.create_bucket(Bucket="recordings")
-    yield made
-    server.stop()
+    return made
 
 
 def probed(video: Path) -> dict[str, Any]:

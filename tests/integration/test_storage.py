@@ -2,14 +2,12 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import pytest
 import urllib3
-from moto.server import ThreadedMotoServer
 
 from b3lb.storage import installation
 from b3lb.storage.directory import DirectoryStorage
@@ -35,20 +33,11 @@ RECORD_SET = UUID(int=1)
 INSTALL_ID = UUID(int=7)
 
 
-@pytest.fixture(scope="module")
-def s3_endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
-def s3_storage(s3_endpoint: str) -> S3Storage:
+def s3_storage(moto_endpoint: str) -> S3Storage:
     bucket = Bucket(
         name=f"b3lb-{uuid4().hex}",
-        endpoint=s3_endpoint,
+        endpoint=moto_endpoint,
         region="us-east-1",
         access_key_id="key",
         secret_access_key="a-secret-of-tests",
@@ -269,12 +258,12 @@ def test_a_directory_that_went_away_is_the_storages_fault_and_its_path_stays_sec
     assert str(tmp_path) not in str(caught.value)
 
 
-def test_no_credential_is_shown(s3_endpoint: str, s3_storage: S3Storage) -> None:
+def test_no_credential_is_shown(moto_endpoint: str, s3_storage: S3Storage) -> None:
     assert "a-secret-of-tests" not in repr(s3_storage)
     wrong = S3Storage(
         Bucket(
             name="no-such-bucket",
-            endpoint=s3_endpoint,
+            endpoint=moto_endpoint,
             region="us-east-1",
             access_key_id="key",
             secret_access_key="a-secret-of-tests",
