@@ -52,10 +52,8 @@ def inputs(arguments: list[str]) -> list[str]:
     return [arguments[index + 1] for index, argument in enumerate(arguments) if argument == "-i"]
 
 
-def test_each_span_of_the_shared_screen_is_an_input_of_its_own_and_webcams_come_last() -> None:
-    arguments = command()
-    assert inputs(arguments) == ["pipe:0", *["file:/r/deskshare/deskshare.webm"] * 2, "file:/r/video/webcams.webm"]
-    assert "3:a:0" in arguments
+def test_each_span_of_the_shared_screen_is_an_input_of_its_own() -> None:
+    assert inputs(command())[:3] == ["pipe:0", *["file:/r/deskshare/deskshare.webm"] * 2]
     graph = filter_graph(plan())
     # What is in the video's colour matrix already is not converted.
     assert "[1:v]scale=1440:810,setsar=1,format=yuv420p,setpts" in graph
@@ -64,6 +62,15 @@ def test_each_span_of_the_shared_screen_is_an_input_of_its_own_and_webcams_come_
     assert "[d0][d1]interleave=nb_inputs=2[d]" in graph
     assert "[3:v]scale=480:360,setsar=1,format=yuv420p,colorspace=ispace=smpte170m" in graph
     assert "overlay=1440:0:eof_action=pass" in graph
+
+
+def test_webcams_are_read_once_for_the_picture_and_once_for_the_sound() -> None:
+    arguments = command()
+    assert inputs(arguments)[3:] == ["file:/r/video/webcams.webm"] * 2
+    pictures, sound = [index for index, argument in enumerate(arguments) if argument == "file:/r/video/webcams.webm"]
+    assert "-an" in arguments[pictures - 6 : pictures]
+    assert "-vn" in arguments[sound - 6 : sound]
+    assert "4:a:0" in arguments
 
 
 def test_no_input_but_the_containers_of_bbb_is_opened() -> None:

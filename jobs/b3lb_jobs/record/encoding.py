@@ -105,11 +105,13 @@ def ffmpeg_command(
             lead = _share_start(begin, plan.rate)
             command += ["-ss", f"{lead:.6f}", "-t", f"{end / plan.rate - lead:.6f}"]
             command += _file(recording, plan.screen_share.file.path)
+    # Webcams' pictures and sound come from the same file, opened twice: from version 7 on FFmpeg reads a file whenever
+    # one of its streams is wanted, and all pictures that come with the sound are in memory until they are.
     if plan.webcams is not None:
-        command += _file(recording, plan.webcams.file.path)
+        command += ["-an", *_file(recording, plan.webcams.file.path)]
     if plan.sound is None:
         command += ["-f", "lavfi", "-i", "anullsrc=channel_layout=mono:sample_rate=48000"]
-    elif inputs.sound != inputs.webcams:
+    else:
         command += ["-vn", *_file(recording, plan.sound.path)]
     length = f"{plan.frames / plan.rate:.6f}"
     graph = "-/filter_complex" if version >= _OPTIONS_FROM_FILES else "-filter_complex_script"
@@ -142,11 +144,9 @@ def encoders(plan: Plan, profile: BBBRecordProfileSpec) -> list[str]:
 def _inputs(plan: Plan) -> Inputs:
     shares = tuple(range(1, 1 + (len(plan.screen_share.spans) if plan.screen_share else 0)))
     following = len(shares) + 1
-    webcams = None
-    if plan.webcams is not None:
-        webcams, following = following, following + 1
-    is_same = plan.sound is not None and plan.webcams is not None and plan.sound.path == plan.webcams.file.path
-    return Inputs(shares, webcams, webcams if is_same and webcams is not None else following)
+    if plan.webcams is None:
+        return Inputs(shares, None, following)
+    return Inputs(shares, following, following + 1)
 
 
 def _file(recording: Path, path: str) -> list[str]:
