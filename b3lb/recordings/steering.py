@@ -267,6 +267,7 @@ def _new_run(recording: Recording, video: Video) -> NewRun:
 _REASONS = (
     ("the hard time limit", "Timeout"),
     ("OOMKilled", "OutOfMemory"),
+    ("out of memory", "OutOfMemory"),
     ("its Job cannot be made", "JobRefused"),
 )
 

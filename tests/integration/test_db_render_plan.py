@@ -100,6 +100,7 @@ def test_without_a_queue_the_video_waits_and_its_run_moves_with_the_task(stage: 
         (TaskState.FAILURE, "the pod is gone without a word", ("FAILED", "FAILED", "WorkerLost")),
         (TaskState.FAILURE, "the hard time limit of 60 s is over", ("FAILED", "FAILED", "Timeout")),
         (TaskState.FAILURE, "OOMKilled: the pod used more memory", ("FAILED", "FAILED", "OutOfMemory")),
+        (TaskState.FAILURE, "out of memory", ("FAILED", "FAILED", "OutOfMemory")),
         (TaskState.REVOKED, "revoked by hand", ("FAILED", "CANCELLED", "Cancelled")),
         (TaskState.SUCCESS, "", ("FAILED", "FAILED", "WorkerLost")),
     ],

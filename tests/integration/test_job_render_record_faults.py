@@ -219,6 +219,27 @@ def test_more_memory_is_given_also_when_the_answer_to_that_is_lost(
     assert stage.video()["memory_steps"] == 1
 
 
+def test_too_little_memory_before_the_rendering_is_raised_once_as_well(
+    stage: RenderingStage, run: Attempts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where PyPy's heap is full when the storage's library is loaded."""
+
+    def full(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("b3lb_jobs.record.render_record.begin_render", full)
+    stage.plan()
+    with pytest.raises(TransientError, match="OutOfMemory: out of memory") as first:
+        run()
+    assert (first.value.exit_code, first.value.countdown) == (ExitCode.OUT_OF_MEMORY, 0.0)
+    assert stage.video()["memory_steps"] == 1
+    assert [row[1] for row in stage.records()] == ["PENDING"]
+    with pytest.raises(PermanentError, match="OutOfMemory: out of memory") as second:
+        run(number=2)
+    assert second.value.exit_code == ExitCode.OUT_OF_MEMORY
+    assert [row[1:3] for row in stage.records()] == [("FAILED", "OutOfMemory")]
+
+
 def test_an_encoder_that_fails_is_tried_once_more_and_its_last_words_are_kept(
     stage: RenderingStage, run: Attempts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

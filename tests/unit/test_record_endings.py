@@ -1,6 +1,7 @@
 """How a rendering that failed is told, and whether it is tried again."""
 
 import errno
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,7 @@ from b3lb_jobs.record.endings import (
     warning_rows,
 )
 from b3lb_jobs.record.failures import FailureCode, RecordError, RecordWarning, WarningCode
+from b3lb_jobs.record.render_record import memory_peak
 
 
 def test_reasons_are_written_as_conditions_have_them() -> None:
@@ -98,3 +100,13 @@ def test_losses_of_one_kind_are_one_warning() -> None:
         {"code": "SlideMissing", "count": 3, "message": "a; b; c"},
         {"code": "NoAudio", "count": 1, "message": ""},
     ]
+
+
+def test_the_peak_of_memory_is_read_where_the_kernel_tells_it(tmp_path: Path) -> None:
+    """Nodes with cgroup v1 have another file; nodes with older kernels have none."""
+    new, old = tmp_path / "memory.peak", tmp_path / "memory.max_usage_in_bytes"
+    assert memory_peak((new, old)) is None
+    old.write_text("1048576\n")
+    assert memory_peak((new, old)) == 1_048_576
+    new.write_text("2097152\n")
+    assert memory_peak((new, old)) == 2_097_152

@@ -9,7 +9,8 @@ from __future__ import annotations
 import platform
 import secrets
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -53,7 +54,7 @@ NO_STORAGE = "recordings are to be rendered, but no storage is configured: set B
 NONCE_BYTES = 24
 
 _NOTE_SECONDS = 2.0
-_CGROUP_PEAK = Path("/sys/fs/cgroup/memory.peak")
+_CGROUP_PEAKS = (Path("/sys/fs/cgroup/memory.peak"), Path("/sys/fs/cgroup/memory/memory.max_usage_in_bytes"))
 
 _log = get_logger(__name__)
 
@@ -89,6 +90,21 @@ def render_record(
         PermanentError: The recording cannot be rendered; the video is FAILED with the reason.
         TransientError: It may be possible later; the video is PENDING until then, or the database is away.
     """
+    try:
+        return _public(context, arguments, open_storage=open_storage, client=client)
+    except MemoryError as error:
+        # Where nothing else has caught it, as while the storage's library is loaded.
+        raise _end(context, RecordError(FailureCode.OUT_OF_MEMORY, "out of memory"), "out of memory") from error
+
+
+def _public(
+    context: RunContext,
+    arguments: RenderRecordArguments,
+    *,
+    open_storage: Callable[[], Storage | None],
+    client: CallbackClient | None,
+) -> Mapping[str, Any]:
+    """Do what :func:`render_record` promises, but for a lack of memory outside of the rendering."""
     storage = _opened(context, open_storage)
     run_id, record_set, profile = context.run_id, arguments.record_set, arguments.profile
     place = Publication(context.database, storage, run_id, record_set, profile)
@@ -212,30 +228,38 @@ def _fail(context: RunContext, work: RenderWork, place: Publication, *, error: E
         raise error
     if fault.code is FailureCode.CANCELLED:
         return
-    reason, message = reason_of(fault.code), message_of(fault, folder)
+    ended = _end(context, fault, message_of(fault, folder), last_reason=work.last_reason)
+    if isinstance(ended, PermanentError) and fault.code not in (FailureCode.STORAGE_UNAVAILABLE, FailureCode.TIMEOUT):
+        place.note_failure()
+    raise ended from error
+
+
+def _end(
+    context: RunContext, fault: RecordError, message: str, *, last_reason: str | None = None
+) -> PermanentError | TransientError:
+    """Note in the video's row what an attempt ended by; return the error by which its run says the same."""
+    reason = reason_of(fault.code)
 
     def write(connection: sa.Connection) -> bool:
-        if _is_tried_again(connection, context, work, fault):
-            retry_render(connection, run_id=run_id, reason=reason, message=message)
+        if _is_tried_again(connection, context, fault.code, last_reason):
+            retry_render(connection, run_id=context.run_id, reason=reason, message=message)
             return True
-        fail_render(connection, run_id=run_id, reason=reason, message=message)
+        fail_render(connection, run_id=context.run_id, reason=reason, message=message)
         return False
 
     line = f"{reason}: {fault}"
     if not _write(context, write):
-        if fault.code not in (FailureCode.STORAGE_UNAVAILABLE, FailureCode.TIMEOUT):
-            place.note_failure()
-        raise PermanentError(line, exit_code=exit_code_of(fault.code)) from error
+        return PermanentError(line, exit_code=exit_code_of(fault.code))
     if fault.code is FailureCode.OUT_OF_MEMORY:
         # As after a pod that the kernel ended: once, however many attempts there were.
-        raise TransientError(line, countdown=0.0, exit_code=ExitCode.OUT_OF_MEMORY, granted=True) from error
-    raise TransientError(line) from error
+        return TransientError(line, countdown=0.0, exit_code=ExitCode.OUT_OF_MEMORY, granted=True)
+    return TransientError(line)
 
 
-def _is_tried_again(connection: sa.Connection, context: RunContext, work: RenderWork, fault: RecordError) -> bool:
-    if fault.code is FailureCode.OUT_OF_MEMORY:
+def _is_tried_again(connection: sa.Connection, context: RunContext, code: FailureCode, last_reason: str | None) -> bool:
+    if code is FailureCode.OUT_OF_MEMORY:
         return step_memory(connection, run_id=context.run_id, attempt=context.attempt)
-    return is_tried_again(fault.code, last_reason=work.last_reason, last_attempt=context.last_attempt)
+    return is_tried_again(code, last_reason=last_reason, last_attempt=context.last_attempt)
 
 
 def _write(context: RunContext, write: Callable[[sa.Connection], bool]) -> bool:
@@ -254,19 +278,20 @@ def _figures(video: Video, file: RenderedFile) -> dict[str, Any]:
         "bytes": file.size,
         "warnings": len(video.warnings),
         "interpreter": f"{platform.python_implementation()} {platform.python_version()}",
-        "memory_peak_bytes": _memory_peak(),
+        "memory_peak_bytes": memory_peak(),
     }
 
 
-def _memory_peak() -> int | None:
-    """Return the most memory that the pod had so far; None where the kernel does not tell.
+def memory_peak(files: Iterable[Path] = _CGROUP_PEAKS) -> int | None:
+    """Return the most memory that the pod had so far, in bytes; None where the kernel does not tell.
 
-    https://docs.kernel.org/admin-guide/cgroup-v2.html (memory.peak)
+    https://docs.kernel.org/admin-guide/cgroup-v2.html (memory.peak), and on older nodes
+    https://docs.kernel.org/admin-guide/cgroup-v1/memory.html (memory.max_usage_in_bytes).
     """
-    try:
-        return int(_CGROUP_PEAK.read_text())
-    except (OSError, ValueError):
-        return None
+    for file in files:
+        with suppress(OSError, ValueError):
+            return int(file.read_text())
+    return None
 
 
 TASK = OnDemandTask(render_record, RenderRecordArguments)
