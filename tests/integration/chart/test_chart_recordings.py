@@ -12,7 +12,7 @@ from b3lb.storage.settings import StorageSettings
 from b3lb_api.settings import ApiSettings
 from b3lb_cli.recording_changes import LINK_VARIABLE
 from b3lb_operator.manifests.job_template import parse_job_storage
-from dev.helm import HelmError
+from dev.helm import CHART, HelmError
 from tests.integration.chart.charts import Helm, Manifest, declared, find
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
@@ -213,3 +213,24 @@ def test_what_does_not_go_together_is_refused_in_a_sentence(helm: Helm, setting:
     with pytest.raises(HelmError) as refused:
         helm.render("--set", setting)
     assert message in str(refused.value)
+
+
+def notes(helm: Helm, *values: str) -> str:
+    """Return what is told after an installation in the namespace ``main`` with the farms ``a`` and ``b``."""
+    farms = ("--namespace", "main", "--set", "namespaces={a,b}")
+    return helm.run("install", "b3lb", str(CHART), "--dry-run=client", *farms, *values).partition("NOTES:")[2]
+
+
+def test_the_notes_name_the_address_only_where_the_chart_makes_a_way_to_it(helm: Helm) -> None:
+    host = ("--set-json", 'api.host="{namespace}.example.org"')
+    assert "https://" not in notes(helm, *DIRECTORY, *host)
+    assert "of the Service b3lb-api, to which you make a way" in notes(helm, *DIRECTORY, *host)
+    assert "address https://a.example.org and" in notes(helm, *DIRECTORY, *host, "--set", "api.ingress.enabled=true")
+
+
+def test_the_notes_name_what_has_to_be_there_for_the_storage(helm: Helm) -> None:
+    assert "has to exist" not in notes(helm, *DIRECTORY)
+    claim = notes(helm, *DIRECTORY, "--set", "storage.directory.existingClaim=nfs")
+    assert "The PersistentVolumeClaim nfs has to exist in: a, b." in claim
+    keys = notes(helm, *BUCKET, "--set", "storage.s3.existingSecret.name=keys")
+    assert "The Secret keys with the keys of the bucket has to exist in: a, b." in keys
