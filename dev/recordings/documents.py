@@ -43,7 +43,7 @@ def _metadata(options: Options) -> str:
         f"  <start_time>{_START_MS}</start_time>\n  <end_time>{_START_MS + milliseconds + 60_000}</end_time>\n"
         "  <participants>2</participants>\n"
         f'  <meeting id="{options.meeting}" externalId="{options.external_meeting}" name="A test" breakout="false"/>\n'
-        "  <meta><meetingName>A test</meetingName><meetingId>{options.external_meeting}</meetingId></meta>\n"
+        f"  <meta><meetingName>A test</meetingName><meetingId>{options.external_meeting}</meetingId></meta>\n"
         "  <playback><format>presentation</format>"
         f"<duration>{milliseconds}</duration></playback>\n</recording>\n"
     )

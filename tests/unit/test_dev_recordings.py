@@ -23,6 +23,12 @@ def test_the_same_seed_gives_the_same_recording_and_another_one_another(generati
     assert ('class="canvas"' in first["shapes.svg"]) != generation.is_tldraw
 
 
+def test_the_metadata_names_the_meeting_as_the_options_do() -> None:
+    metadata = documents(Options(external_meeting="UNI-001-lecture"))["metadata.xml"]
+    assert "<meetingId>UNI-001-lecture</meetingId>" in metadata
+    assert "{" not in metadata
+
+
 @pytest.mark.parametrize(("seconds", "slides", "shares"), [(5, 1, 0), (12, 3, 1), (600, 20, 4), (10_800, 40, 9)])
 def test_slides_and_screen_shares_fill_the_time_without_a_gap(seconds: float, slides: int, shares: int) -> None:
     options = Options(seconds=seconds, slides=slides, screen_shares=shares)
