@@ -29,7 +29,7 @@ test-fast: setup ## Only the unit tests
 	@$(PYTHON) -m pytest tests/unit -n 2 $(PYTEST_ARGS)
 
 test-pypy: setup ## As root: the record job's unit and integration tests under PyPy 3.11, in a root file system of Debian's packages
-	@$(PYTHON) -m tests.pypy $(PYTEST_ARGS)
+	@$(PYTHON) -m tests.pypy $(PYPY_ARGS) $(PYTEST_ARGS)
 
 lint: setup ## Formatting, style, types, layers, Dockerfile, generated files
 	@.venv/bin/ruff format --check .

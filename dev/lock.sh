@@ -19,5 +19,5 @@ lock requirements/image-pypy.txt pyproject.toml --extra jobs --constraint "$test
   --override requirements/pypy-overrides.txt
 # Later ones of hypothesis have parts in Rust that PyPy 7.3.19 does not load either.
 sed -i '/^hypothesis/d' "$tested"
-printf '%s\n' 'hypothesis<6.156' psutil pytest pytest-asyncio pytest-timeout |
+printf '%s\n' 'hypothesis<6.156' psutil pytest pytest-asyncio pytest-timeout pytest-xdist |
   lock requirements/test-pypy.txt - --constraint "$tested"

@@ -93,10 +93,11 @@ def _check_machine() -> None:
         raise CannotRunHereError(f"{needs}, which only root can make: run this as root")
     if shutil.which("debootstrap") is None and shutil.which("apt-get") is None:
         raise CannotRunHereError(f"{needs}, and there is neither debootstrap nor apt-get to install it with")
-    # Containers often have a root that may not mount.
-    allowed = subprocess.run([*_NAMESPACE, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False)
+    # Containers often have a root that may do neither.
+    attempt = "mount -t tmpfs tmpfs /tmp; mknod /tmp/null c 1 3"
+    allowed = subprocess.run([*_NAMESPACE, "sh", "-ec", attempt], capture_output=True, check=False)
     if allowed.returncode:
-        raise CannotRunHereError(f"{needs}, and this root may not mount file systems (CAP_SYS_ADMIN)")
+        raise CannotRunHereError(f"{needs}, and this root may not mount file systems and make devices")
 
 
 def _make_unpacking_fast(root: Path) -> None:

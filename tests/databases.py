@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -22,7 +23,8 @@ def copies(server_url: str) -> Iterator[Callable[[str], str]]:
     names: list[str] = []
 
     def copy(template: str) -> str:
-        name = f"b3lb_test_{next(_numbers)}"
+        # Processes may share a server.
+        name = f"b3lb_test_{os.getpid()}_{next(_numbers)}"
         names.append(name)
         return create_database(server_url, name, template=template)
 

@@ -59,7 +59,9 @@ def _run_tests(root: Path, python: str, arguments: Sequence[str]) -> int:
             DATABASE_TEMPLATE: migrated_template(server),
             S3_ENDPOINT: endpoint,
         }
-        return enter(root, [python, "-m", "pytest", *options, *(arguments or ["-q"]), *files], environment=environment)
+        return enter(
+            root, [python, "-m", "pytest", *options, *(arguments or ["-q", "-n", "2"]), *files], environment=environment
+        )
 
 
 if __name__ == "__main__":
