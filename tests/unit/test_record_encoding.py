@@ -13,11 +13,11 @@ import pytest
 
 from b3lb.recordings.metadata import RecordingMetadata
 from b3lb_jobs.record.documents import ScreenShare
-from b3lb_jobs.record.encoding import ffmpeg_command, filter_graph
+from b3lb_jobs.record.encoding import ffmpeg_command, filter_graph, share_script
 from b3lb_jobs.record.failures import FailureCode, RecordError
 from b3lb_jobs.record.layout import parse_profile
 from b3lb_jobs.record.matroska import PictureStream
-from b3lb_jobs.record.media import Media, Video
+from b3lb_jobs.record.media import INPUT_GUARD, Media, Video
 from b3lb_jobs.record.plan import Plan, make_plan
 from b3lb_jobs.record.pointer import PointerSpan
 from b3lb_jobs.record.pointer_script import pointer_script
@@ -52,25 +52,40 @@ def inputs(arguments: list[str]) -> list[str]:
     return [arguments[index + 1] for index, argument in enumerate(arguments) if argument == "-i"]
 
 
-def test_each_span_of_the_shared_screen_is_an_input_of_its_own() -> None:
-    assert inputs(command())[:3] == ["pipe:0", *["file:/r/deskshare/deskshare.webm"] * 2]
-    graph = filter_graph(plan())
+def test_the_shared_screen_is_read_by_the_graph_span_by_span() -> None:
+    planned = plan()
+    assert planned.screen_share is not None
+    name = "file 'file:/it'\\''s/deskshare/deskshare.webm'"
+    # Two spans that are close to each other are read as one.
+    close = [name, "duration 7", "inpoint 0.000000", "outpoint 7.000000"]
+    assert share_script(planned.screen_share, 15, Path("/it's")).splitlines() == ["ffconcat version 1.0", *close]
+    late = replace(
+        planned.screen_share, spans=((75, 90), (1_500, 1_515)), file=replace(planned.screen_share.file, start=0.5)
+    )
+    first = [name, "duration 95", "inpoint 3.500000", "outpoint 6.500000"]
+    second = [name, "duration 3", "inpoint 98.500000", "outpoint 101.500000"]
+    assert share_script(late, 15, Path("/it's")).splitlines() == ["ffconcat version 1.0", *first, *second]
+    assert "(gte(t,3)*lt(t,6.000000)+gte(t,98)*lt(t,101.000000))" in filter_graph(replace(planned, screen_share=late))
+    graph = filter_graph(planned)
+    assert "movie=share.ffconcat:format_name=concat:" in graph
+    # The list is the graph's own; what it names is as guarded as every input.
+    assert f"{INPUT_GUARD[-1]},concat'" in graph
     # What is in the video's colour matrix already is not converted.
-    assert "[1:v]scale=1440:810,setsar=1,format=yuv420p,setpts" in graph
+    assert "scale=1440:810,setsar=1,format=yuv420p[d]" in graph
     # One overlay for both: a second one would have FFmpeg 7 copy frames in advance.
     assert "enable='gte(t,1.966667)*lt(t,3.966667)+gte(t,5.966667)*lt(t,6.966667)'" in graph
-    assert "[d0][d1]interleave=nb_inputs=2[d]" in graph
-    assert "[3:v]scale=480:360,setsar=1,format=yuv420p,colorspace=ispace=smpte170m" in graph
-    assert "overlay=1440:0:eof_action=pass" in graph
 
 
 def test_webcams_are_read_once_for_the_picture_and_once_for_the_sound() -> None:
     arguments = command()
-    assert inputs(arguments)[3:] == ["file:/r/video/webcams.webm"] * 2
+    assert inputs(arguments) == ["pipe:0", *["file:/r/video/webcams.webm"] * 2]
     pictures, sound = [index for index, argument in enumerate(arguments) if argument == "file:/r/video/webcams.webm"]
     assert "-an" in arguments[pictures - 6 : pictures]
     assert "-vn" in arguments[sound - 6 : sound]
-    assert "4:a:0" in arguments
+    assert "2:a:0" in arguments
+    graph = filter_graph(plan())
+    assert "[1:v]scale=480:360,setsar=1,format=yuv420p,colorspace=ispace=smpte170m" in graph
+    assert "overlay=1440:0:eof_action=pass" in graph
 
 
 def test_no_input_but_the_containers_of_bbb_is_opened() -> None:
@@ -92,7 +107,8 @@ def test_the_encoder_gets_what_the_profile_says() -> None:
     mp4 = " ".join(command({"video": {"preset": "faster", "crf": 20, "framesPerSecond": 25}}))
     assert "-c:v libx264 -preset faster -crf 20 -profile:v high -g 250" in mp4
     assert "-c:a aac" in mp4
-    assert "-frames:v 250 -t 10.000000" in mp4
+    assert "-t 10.000000" in mp4
+    assert "trim=end_frame=250," in filter_graph(plan({"video": {"framesPerSecond": 25}}))
     webm = " ".join(command({"container": "webm"}))
     assert "-c:v libvpx-vp9" in webm
     assert "-crf 36 -b:v 0" in webm
@@ -140,7 +156,7 @@ def test_without_ffmpeg_the_encoder_has_failed() -> None:
 
 
 def test_webcams_are_cut_when_the_profile_says_so() -> None:
-    assert "[3:v]crop=iw:iw*9/16,scale=480:270" in filter_graph(plan({"webcam": {"crop": True}}))
+    assert "[1:v]crop=iw:iw*9/16,scale=480:270" in filter_graph(plan({"webcam": {"crop": True}}))
     assert "crop=" not in filter_graph(plan())
 
 

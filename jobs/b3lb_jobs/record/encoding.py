@@ -6,8 +6,9 @@ their paths. Work that depends on the picture is done once for each state, befor
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from b3lb.resources.record_profile import BBBRecordProfileSpec, Container
@@ -18,9 +19,10 @@ from b3lb_jobs.record.program import Version
 
 GRAPH_FILE = "graph.txt"
 POINTER_FILE = "pointer.ass"
+SHARE_FILE = "share.ffconcat"
 _GOP_SECONDS = 10
 # The screen share has few frames a second: the one that is shown at its begin is found before it.
-_LEAD_SECONDS = 2.0
+_LEAD_SECONDS = 2
 # CRF of x264 → of VP9, the same class of quality: 23 → 36.
 _CRF_OFFSET = 13
 _LARGEST_VP9_CRF = 63
@@ -37,52 +39,58 @@ _TAGS = "setparams=colorspace=bt709:color_primaries=bt709:color_trc=bt709:range=
 _CONVERSION = "colorspace=ispace={}:iprimaries=bt709:itrc=bt709:irange=tv:all=bt709:range=tv:fast=1"
 
 
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """The inputs' numbers in the order of the command; the stage is number 0."""
-
-    shares: tuple[int, ...]
-    webcams: int | None
-    sound: int
-
-
 def filter_graph(plan: Plan) -> str:
     """Return the graph from the inputs to ``[v]``."""
-    inputs = _inputs(plan)
     backdrop = _hex(plan.backdrop)
     pad = f"pad={plan.width}:{plan.height}:0:0:color={backdrop}"
     chains = [f"[0:v]scale=out_color_matrix=bt709:out_range=tv,format=yuv420p,{pad},fps={plan.rate}[b0]"]
     last = "b0"
     # Webcams first: a slide's frames wait for theirs and are copied one by one. FFmpeg 7 lays anything else onto all of
     # them at once, and has as many pictures in memory.
-    if plan.webcams is not None and inputs.webcams is not None:
+    if plan.webcams is not None:
         box, place = plan.webcams.place.box, plan.webcams.place
         crop = "crop=iw:iw*9/16," if place.crop else ""
         size = f"{box.width}:{box.height}"
-        chains.append(f"[{inputs.webcams}:v]{crop}{_scaled(size, plan.webcams.file)},fps={plan.rate}[cam]")
+        chains.append(f"[1:v]{crop}{_scaled(size, plan.webcams.file)},fps={plan.rate}[cam]")
         chains.append(f"[{last}][cam]overlay={box.x}:{box.y}:eof_action=pass[c]")
         last = "c"
     if plan.screen_share is not None:
-        chains += _share_chains(plan.screen_share, inputs.shares, rate=plan.rate, below=last)
+        chains += _share_chains(plan.screen_share, rate=plan.rate, below=last)
         last = "s"
     pointer = f"ass={POINTER_FILE}," if plan.pointer else ""
-    chains.append(f"[{last}]{pointer}{_TAGS}[v]")
+    # With the option "-frames:v" FFmpeg 5.1 ends the sound as well, however far it is.
+    chains.append(f"[{last}]{pointer}trim=end_frame={plan.frames},{_TAGS}[v]")
     return ";\n".join(chains) + "\n"
 
 
-def _share_chains(share: ScreenShareVideo, inputs: Sequence[int], *, rate: int, below: str) -> Iterator[str]:
+def _share_chains(share: ScreenShareVideo, *, rate: int, below: str) -> Iterator[str]:
     """Yield the chains that lay all spans of the screen share onto ``[below]``; the result is ``[s]``."""
-    scaled = _scaled(f"{share.box.width}:{share.box.height}", share.file)
-    enabled = []
-    for number, (begin, end) in enumerate(share.spans):
-        lead = _share_start(begin, rate)
-        yield f"[{inputs[number]}:v]{scaled},setpts=PTS+{lead:.6f}/TB[d{number}]"
-        # Between two frames, so that no rounding moves a border.
-        enabled.append(f"gte(t,{(begin - 0.5) / rate:.6f})*lt(t,{(end - 0.5) / rate:.6f})")
+    read = [f"gte(t,{begin})*lt(t,{end / rate:.6f})" for begin, end in _read_parts(share, rate)]
+    # Between two frames, so that no rounding moves a border.
+    enabled = [f"gte(t,{(begin - 0.5) / rate:.6f})*lt(t,{(end - 0.5) / rate:.6f})" for begin, end in share.spans]
+    # What is decoded on the way from a key frame to a span is neither scaled nor shown a second time.
+    select = f"select='(isnan(prev_selected_t)+gt(t,prev_selected_t))*({'+'.join(read)})'"
+    shift = f"setpts=PTS+{_read_parts(share, rate)[0][0]}/TB"
+    guard = "\\:".join(f"{name[1:]}={value}" for name, value in pairwise(INPUT_GUARD) if name.startswith("-"))
+    movie = f"movie={SHARE_FILE}:format_name=concat:dec_threads=1:format_opts='safe=0\\:{guard},concat'"
+    yield f"{movie},{shift},{select},{_scaled(f'{share.box.width}:{share.box.height}', share.file)}[d]"
     # One overlay for all: each copies every frame, shown or not, and with FFmpeg 7.1 several take more memory.
-    parts = "".join(f"[d{number}]" for number in range(len(share.spans)))
-    yield f"{parts}interleave=nb_inputs={len(share.spans)}[d]"
     yield f"[{below}][d]overlay={share.box.x}:{share.box.y}:eof_action=repeat:enable='{'+'.join(enabled)}'[s]"
+
+
+def share_script(share: ScreenShareVideo, rate: int, recording: Path) -> str:
+    """Return which parts of the screen share's file are read, one after the other, each at its time.
+
+    Source: https://ffmpeg.org/ffmpeg-formats.html#concat-1
+    """
+    name = f"file:{recording / share.file.path}".replace("'", "'\\''")
+    lines = ["ffconcat version 1.0"]
+    parts = _read_parts(share, rate)
+    ends = [*(begin for begin, _ in parts[1:]), math.ceil(parts[-1][1] / rate)]
+    for (begin, end), following in zip(parts, ends, strict=True):
+        first, last = share.file.start + begin, share.file.start + end / rate
+        lines += [f"file '{name}'", f"duration {following - begin}", f"inpoint {first:.6f}", f"outpoint {last:.6f}"]
+    return "\n".join(lines) + "\n"
 
 
 def ffmpeg_command(
@@ -97,14 +105,8 @@ def ffmpeg_command(
         target: The new file.
         version: That of the installed FFmpeg.
     """
-    inputs = _inputs(plan)
     command = ["ffmpeg", "-hide_banner", "-nostats", "-loglevel", "warning", "-y", "-progress", "pipe:1"]
     command += _STAGE_INPUT
-    if plan.screen_share is not None:
-        for begin, end in plan.screen_share.spans:
-            lead = _share_start(begin, plan.rate)
-            command += ["-ss", f"{lead:.6f}", "-t", f"{end / plan.rate - lead:.6f}"]
-            command += _file(recording, plan.screen_share.file.path)
     # Webcams' pictures and sound come from the same file, opened twice: from version 7 on FFmpeg reads a file whenever
     # one of its streams is wanted, and all pictures that come with the sound are in memory until they are.
     if plan.webcams is not None:
@@ -117,8 +119,9 @@ def ffmpeg_command(
     graph = "-/filter_complex" if version >= _OPTIONS_FROM_FILES else "-filter_complex_script"
     # The graph ends with the frames that are wanted: none is repeated or dropped after it.
     timing = "-fps_mode" if version >= _FPS_MODE else "-vsync"
-    command += [graph, GRAPH_FILE, "-map", "[v]", "-map", f"{inputs.sound}:a:0", timing, "passthrough"]
-    command += ["-frames:v", str(plan.frames), "-t", length, *encoders(plan, profile)]
+    sound = 1 if plan.webcams is None else 2
+    command += [graph, GRAPH_FILE, "-map", "[v]", "-map", f"{sound}:a:0", timing, "passthrough"]
+    command += ["-t", length, *encoders(plan, profile)]
     return [*command, "-map_metadata", "-1", "-f", profile.container.value, f"file:{target}"]
 
 
@@ -141,14 +144,6 @@ def encoders(plan: Plan, profile: BBBRecordProfileSpec) -> list[str]:
     return [*x264, *group, "-c:a", "aac", "-b:a", "96k", "-af", "apad", "-movflags", "+faststart"]
 
 
-def _inputs(plan: Plan) -> Inputs:
-    shares = tuple(range(1, 1 + (len(plan.screen_share.spans) if plan.screen_share else 0)))
-    following = len(shares) + 1
-    if plan.webcams is None:
-        return Inputs(shares, None, following)
-    return Inputs(shares, following, following + 1)
-
-
 def _file(recording: Path, path: str) -> list[str]:
     return [*INPUT_GUARD, "-i", f"file:{recording / path}"]
 
@@ -162,8 +157,16 @@ def _scaled(size: str, file: PlannedVideo) -> str:
     return f"{scaled},{_CONVERSION.format(matrix)}"
 
 
-def _share_start(begin: int, rate: int) -> float:
-    return max(0.0, begin / rate - _LEAD_SECONDS)
+def _read_parts(share: ScreenShareVideo, rate: int) -> list[tuple[int, int]]:
+    """Return the parts of the screen share that are read: from a second on until a frame."""
+    parts: list[tuple[int, int]] = []
+    for begin, end in share.spans:
+        # Whole seconds, so that nothing is rounded on the way.
+        start = max(0, begin // rate - _LEAD_SECONDS)
+        if parts and start * rate <= parts[-1][1]:
+            start = parts.pop()[0]
+        parts.append((start, end))
+    return parts
 
 
 def _hex(colour: Colour) -> str:

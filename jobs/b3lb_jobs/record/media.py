@@ -19,7 +19,7 @@ INPUT_GUARD = ("-protocol_whitelist", "file", "-format_whitelist", "matroska,web
 _PROBE_SECONDS = 60.0
 _LARGEST_SIDE = 8192
 _ENTRIES = (
-    "format=duration:stream=codec_type,codec_name,width,height,avg_frame_rate,color_space,duration:"
+    "format=duration,start_time:stream=codec_type,codec_name,width,height,avg_frame_rate,color_space,duration:"
     "stream_disposition=attached_pic"
 )
 
@@ -37,12 +37,13 @@ class Video:
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """A file of audio, video or both; ``path`` is within the recording, ``duration`` in seconds if known."""
+    """A file of audio, video or both; ``path`` is within the recording, ``duration`` and ``start`` are in seconds."""
 
     path: str
     duration: float | None
     video: Video | None
     audio_codec: str | None
+    start: float = 0.0
 
 
 def probe(root: Path, path: str, *, program: str = "ffprobe") -> Media:
@@ -86,7 +87,13 @@ def parse_probe(output: bytes, path: str) -> Media:
     container = document.get("format")
     durations = [container, *streams] if isinstance(container, dict) else streams
     known = [found for one in durations if (found := positive(one.get("duration"))) is not None]
-    return Media(path, known[0] if known else None, videos[0] if videos else None, audios[0] if audios else None)
+    return Media(
+        path,
+        duration=known[0] if known else None,
+        video=videos[0] if videos else None,
+        audio_codec=audios[0] if audios else None,
+        start=(number(container.get("start_time")) if isinstance(container, dict) else None) or 0.0,
+    )
 
 
 def _video(stream: dict[str, Any]) -> Video | None:

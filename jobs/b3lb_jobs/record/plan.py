@@ -37,10 +37,11 @@ class PlannedSlide:
 
 @dataclass(frozen=True, slots=True)
 class PlannedVideo:
-    """A file of the recording and the colour matrix it is in, if the file says so."""
+    """A file of the recording, the colour matrix it is in, if the file says so, and the second that it begins with."""
 
     path: str
     colour_space: str | None
+    start: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +208,7 @@ def _share_video(
     if media is None or media.video is None or not spans:
         return None
     fitted = fit(media.video.width, media.video.height, width, height)
-    return ScreenShareVideo(PlannedVideo(media.path, media.video.colour_space), Box(0, 0, *fitted), spans)
+    return ScreenShareVideo(PlannedVideo(media.path, media.video.colour_space, media.start), Box(0, 0, *fitted), spans)
 
 
 def _webcam_video(recording: Recording, profile: BBBRecordProfileSpec) -> WebcamVideo | None:
@@ -215,7 +216,7 @@ def _webcam_video(recording: Recording, profile: BBBRecordProfileSpec) -> Webcam
     place = webcam_box(profile, media.video if media else None)
     if media is None or media.video is None or place is None:
         return None
-    return WebcamVideo(PlannedVideo(media.path, media.video.colour_space), place)
+    return WebcamVideo(PlannedVideo(media.path, media.video.colour_space, media.start), place)
 
 
 def _sound(recording: Recording) -> Sound | None:

@@ -12,7 +12,14 @@ from threading import Thread
 from typing import IO, BinaryIO, cast
 
 from b3lb.resources.record_profile import BBBRecordProfileSpec
-from b3lb_jobs.record.encoding import GRAPH_FILE, POINTER_FILE, ffmpeg_command, filter_graph
+from b3lb_jobs.record.encoding import (
+    GRAPH_FILE,
+    POINTER_FILE,
+    SHARE_FILE,
+    ffmpeg_command,
+    filter_graph,
+    share_script,
+)
 from b3lb_jobs.record.failures import (
     NO_ROOM_WORDS,
     STDERR_LINES,
@@ -62,6 +69,8 @@ def render(
     """
     (work / GRAPH_FILE).write_text(filter_graph(plan))
     (work / POINTER_FILE).write_text(pointer_script(plan))
+    if plan.screen_share is not None:
+        (work / SHARE_FILE).write_text(share_script(plan.screen_share, plan.rate, recording.absolute()))
     log = WarningLog()
     command = ffmpeg_command(
         plan, profile, recording=recording.absolute(), target=target.absolute(), version=ffmpeg_version()
