@@ -17,37 +17,41 @@ from b3lb.metrics.recordings import (
     StoredBytes,
 )
 
+# Every few seconds: of record sets there may be a hundred thousand, so they are counted in indexes alone.
 # Whoever pushes recordings writes their prefixes: only those of tenants that there are become labels. Profiles that
 # were deleted leave no series behind.
 _READ = sa.text(
     """
-    WITH ours AS (SELECT * FROM record_sets WHERE namespace = ANY(:namespaces)),
-    videos AS (
-        SELECT records.record_set_id, sum(coalesce(file_bytes, 0)) AS bytes,
-            count(*) FILTER (WHERE records.state = 'PENDING') AS waiting
-        FROM records JOIN ours ON ours.id = records.record_set_id GROUP BY 1
+    WITH waiting AS (
+        SELECT record_sets.namespace, record_sets.uploaded_at
+        FROM records JOIN record_sets ON record_sets.id = records.record_set_id
+        WHERE records.state = 'PENDING' AND records.finished_at IS NULL AND record_sets.namespace = ANY(:namespaces)
+            AND NOT record_sets.paused AND record_sets.state <> 'DELETING'
+        UNION ALL
+        SELECT namespace, uploaded_at FROM record_sets
+        WHERE namespace = ANY(:namespaces) AND state = 'UPLOADED' AND NOT paused
+            AND NOT EXISTS (SELECT FROM records WHERE records.record_set_id = record_sets.id)
     ),
-    joined AS (
-        SELECT ours.namespace, ours.state, coalesce(videos.bytes, 0) AS video_bytes,
-            CASE WHEN ours.archive_key IS NULL THEN 0 ELSE ours.archive_bytes END AS archive_bytes,
-            coalesce(tenants.slug, '') AS tenant,
-            CASE WHEN ours.paused OR ours.state = 'DELETING' THEN 0
-                WHEN ours.state = 'UPLOADED' AND videos.record_set_id IS NULL THEN 1
-                ELSE coalesce(videos.waiting, 0) END AS waiting,
-            extract(epoch FROM ours.uploaded_at)::float8 AS uploaded_at
-        FROM ours LEFT JOIN videos ON videos.record_set_id = ours.id
-            LEFT JOIN tenants ON tenants.namespace = ours.namespace AND tenants.name = lower(ours.tenant_slug)
-                AND tenants.slug = ours.tenant_slug AND tenants.deleted_at IS NULL
+    slugs AS (
+        SELECT namespace, tenant_slug, sum(archive_bytes) AS archives, sum(video_bytes) AS videos
+        FROM record_sets WHERE namespace = ANY(:namespaces) GROUP BY namespace, tenant_slug
+    ),
+    stored AS (
+        SELECT slugs.namespace, coalesce(tenants.slug, '') AS tenant, sum(archives) AS archives, sum(videos) AS videos
+        FROM slugs LEFT JOIN tenants ON tenants.namespace = slugs.namespace AND tenants.name = lower(slugs.tenant_slug)
+            AND tenants.slug = slugs.tenant_slug AND tenants.deleted_at IS NULL
+        GROUP BY 1, 2
     )
     SELECT 'sets' AS part, namespace, ARRAY[state] AS labels, ARRAY[count(*)]::float8[] AS numbers
-    FROM joined GROUP BY namespace, state
+    FROM record_sets WHERE namespace = ANY(:namespaces) GROUP BY namespace, state
     UNION ALL
-    SELECT 'backlog', namespace, ARRAY[]::text[], ARRAY[sum(waiting), min(uploaded_at) FILTER (WHERE waiting > 0)]
-    FROM joined GROUP BY namespace
+    SELECT 'backlog', ours.namespace, ARRAY[]::text[],
+        ARRAY[count(uploaded_at), extract(epoch FROM min(uploaded_at))]::float8[]
+    FROM unnest(CAST(:namespaces AS text[])) AS ours(namespace) LEFT JOIN waiting USING (namespace) GROUP BY 2
     UNION ALL
-    SELECT 'stored', namespace, ARRAY[tenant, 'archive'], ARRAY[sum(archive_bytes)] FROM joined GROUP BY 2, tenant
+    SELECT 'stored', namespace, ARRAY[tenant, 'archive'], ARRAY[archives]::float8[] FROM stored
     UNION ALL
-    SELECT 'stored', namespace, ARRAY[tenant, 'video'], ARRAY[sum(video_bytes)] FROM joined GROUP BY 2, tenant
+    SELECT 'stored', namespace, ARRAY[tenant, 'video'], ARRAY[videos]::float8[] FROM stored
     UNION ALL
     SELECT 'renders', namespace, ARRAY[profile, state, reason],
         ARRAY[renders, render_milliseconds, video_milliseconds]::float8[]

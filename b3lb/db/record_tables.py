@@ -54,8 +54,9 @@ record_sets = sa.Table(
     timestamp("deleting_at", nullable=True),
     sa.Column("reason", sa.Text, nullable=True, comment="why it failed or is deleted, e.g. NoProfile"),
     sa.Column("message", sa.Text, nullable=True),
-    sa.Column("archive_key", sa.Text, nullable=True, comment="of the object; null once the archive is deleted"),
+    sa.Column("archive_key", sa.Text, nullable=True, comment="of the object; null where there is no archive"),
     count("archive_bytes"),
+    count("video_bytes", comment="of its videos; a trigger of records counts them"),
     sa.Column("archive_sha256", sa.Text, nullable=True, comment="hexadecimal"),
     timestamp("started_at", nullable=True),
     timestamp("ended_at"),
@@ -91,11 +92,15 @@ record_sets = sa.Table(
     sa.CheckConstraint("(tenant_slug is null) = (sub_id is null)", name="tenant"),
     sa.CheckConstraint("sub_id between 0 and 999", name="sub_id"),
     sa.CheckConstraint(f"archive_sha256 ~ '{_SHA256}'", name="archive_sha256"),
-    sa.CheckConstraint("archive_bytes >= 0 and duration_milliseconds >= 0 and participants >= 0", name="counts"),
+    sa.CheckConstraint("least(archive_bytes, video_bytes, duration_milliseconds, participants) >= 0", name="counts"),
     sa.CheckConstraint("octet_length(metadata::text) <= 65536", name="metadata_size"),
     sa.CheckConstraint("priority between 0 and 9", name="priority"),
     sa.Index("record_sets_state_idx", "namespace", "state", "uploaded_at"),
-    sa.Index("record_sets_tenant_idx", "namespace", "tenant_slug", "ended_at"),
+    sa.Index(
+        "record_sets_tenant_idx",
+        *("namespace", "tenant_slug", "ended_at"),
+        postgresql_include=["archive_bytes", "video_bytes"],
+    ),
     sa.Index("record_sets_secret_id_idx", "secret_id"),
     sa.Index("record_sets_watched_idx", "namespace", "uploaded_at", postgresql_where=sa.text(WATCHED)),
 )
@@ -179,6 +184,11 @@ callbacks = sa.Table(
     sa.CheckConstraint("attempts >= 0", name="attempts"),
     sa.Index("callbacks_due_idx", "next_attempt_at", postgresql_where=sa.text("finished_at is null")),
     sa.Index("callbacks_secret_id_idx", "secret_id"),
+    sa.Index(
+        "callbacks_undelivered_idx",
+        *("namespace", "state", "created_at"),
+        postgresql_where=sa.text("state <> 'DELIVERED'"),
+    ),
 )
 
 audit = sa.Table(

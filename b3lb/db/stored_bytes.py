@@ -8,12 +8,9 @@ from typing import Final
 import sqlalchemy as sa
 
 STORED_BY_SLUG: Final = """
-    SELECT record_sets.tenant_slug AS slug,
-        sum(CASE WHEN record_sets.archive_key IS NULL THEN 0 ELSE record_sets.archive_bytes END)::bigint AS archives,
-        sum(coalesce(videos.bytes, 0))::bigint AS videos
-    FROM record_sets LEFT JOIN LATERAL (
-        SELECT sum(records.file_bytes) AS bytes FROM records WHERE records.record_set_id = record_sets.id
-    ) AS videos ON true
+    SELECT record_sets.tenant_slug AS slug, sum(record_sets.archive_bytes)::bigint AS archives,
+        sum(record_sets.video_bytes)::bigint AS videos
+    FROM record_sets
     WHERE record_sets.namespace = :namespace AND record_sets.tenant_slug IS NOT NULL
     GROUP BY record_sets.tenant_slug
 """

@@ -85,6 +85,20 @@ def test_states_backlog_and_bytes_are_those_of_the_namespace_and_of_tenants_that
     assert {item.namespace for item in look(farm, "default", "elsewhere").sets} == {"default", "elsewhere"}
 
 
+def test_the_bytes_of_videos_follow_what_becomes_of_them(farm: Farm) -> None:
+    record_set = Recordings(farm).add("r-1")
+    farm.run("UPDATE records SET file_bytes = 700")
+    add = "INSERT INTO records (record_set_id, profile, state) VALUES (:id, 'other', 'PENDING')"
+    farm.run(add, id=record_set)
+    assert farm.rows("SELECT video_bytes FROM record_sets") == [(700,)]
+    farm.run("UPDATE records SET file_bytes = 40 WHERE profile = 'other'")
+    assert farm.rows("SELECT video_bytes FROM record_sets") == [(740,)]
+    farm.run("UPDATE records SET state = 'PENDING', file_bytes = NULL WHERE profile = 'standard'")
+    assert farm.rows("SELECT video_bytes FROM record_sets") == [(40,)]
+    farm.run("DELETE FROM records")
+    assert farm.rows("SELECT video_bytes FROM record_sets") == [(0,)]
+
+
 def test_a_backlog_without_anything_that_waits_has_no_age(farm: Farm) -> None:
     Recordings(farm).add("r-1")
     assert look(farm).backlogs == [Backlog("default", 0, None)]

@@ -8,58 +8,13 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
+from b3lb.db.migrations.recording_triggers import FUNCTIONS, TRIGGERS
+
 revision = "0008"
 down_revision = "0007"
 branch_labels = None
 depends_on = None
 
-# A rendering that is over counts once, also when the same record is rendered again; what is restored is no rendering.
-_COUNT_RENDERS = """
-CREATE FUNCTION count_renders() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-  INSERT INTO render_totals (namespace, profile, state, reason, renders, render_milliseconds, video_milliseconds)
-  SELECT record_sets.namespace, over.profile, over.state,
-    CASE WHEN over.state = 'FAILED' THEN over.reason ELSE '' END, count(*),
-    coalesce(sum(greatest(extract(epoch FROM over.finished_at - over.started_at) * 1000, 0))
-      FILTER (WHERE over.state = 'RENDERED'), 0),
-    coalesce(sum(over.duration_milliseconds) FILTER (WHERE over.state = 'RENDERED'), 0)
-  FROM entered AS over JOIN before ON before.id = over.id AND before.state <> over.state
-    JOIN record_sets ON record_sets.id = over.record_set_id
-  WHERE over.state IN ('RENDERED', 'FAILED', 'CANCELLED')
-  GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
-  ON CONFLICT (namespace, profile, state, reason) DO UPDATE SET renders = render_totals.renders + excluded.renders,
-    render_milliseconds = render_totals.render_milliseconds + excluded.render_milliseconds,
-    video_milliseconds = render_totals.video_milliseconds + excluded.video_milliseconds;
-  RETURN NULL;
-END
-$$
-"""
-# A record set that failed before there was anything to render, for want of a profile, counts under no profile.
-_COUNT_FAILED_SETS = """
-CREATE FUNCTION count_failed_record_sets() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-  INSERT INTO render_totals (namespace, profile, state, reason, renders)
-  SELECT over.namespace, '', 'FAILED', over.reason, count(*)
-  FROM entered AS over JOIN before ON before.id = over.id AND before.state <> over.state
-  WHERE over.state = 'FAILED' AND NOT EXISTS (SELECT FROM records WHERE records.record_set_id = over.id)
-  GROUP BY 1, 4 ORDER BY 1, 4
-  ON CONFLICT (namespace, profile, state, reason) DO UPDATE SET renders = render_totals.renders + excluded.renders;
-  RETURN NULL;
-END
-$$
-"""
-_COUNT_DELETIONS = """
-CREATE FUNCTION count_deletions() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-  INSERT INTO deletion_totals (namespace, kind, reason, deletions, bytes)
-  SELECT namespace, kind, reason, count(*), sum(bytes) FROM entered WHERE action = 'delete'
-  GROUP BY 1, 2, 3 ORDER BY 1, 2, 3
-  ON CONFLICT (namespace, kind, reason) DO UPDATE SET deletions = deletion_totals.deletions + excluded.deletions,
-    bytes = deletion_totals.bytes + excluded.bytes;
-  RETURN NULL;
-END
-$$
-"""
 _WATCHED = (
     "state in ('UPLOADED', 'RENDERING') or object_uid is not null "
     "or (not dismissed and (legal_hold or state = 'FAILED'))"
@@ -120,7 +75,12 @@ def _create_record_sets() -> None:
     op.create_table("record_sets", *_record_sets_columns(), *_record_sets_constraints())
     op.create_index("record_sets_secret_id_idx", "record_sets", ["secret_id"])
     op.create_index("record_sets_state_idx", "record_sets", ["namespace", "state", "uploaded_at"])
-    op.create_index("record_sets_tenant_idx", "record_sets", ["namespace", "tenant_slug", "ended_at"])
+    op.create_index(
+        "record_sets_tenant_idx",
+        "record_sets",
+        ["namespace", "tenant_slug", "ended_at"],
+        postgresql_include=["archive_bytes", "video_bytes"],
+    )
     op.create_index(
         "record_sets_watched_idx", "record_sets", ["namespace", "uploaded_at"], postgresql_where=sa.text(_WATCHED)
     )
@@ -146,8 +106,22 @@ def _record_sets_columns() -> list[sa.Column[Any]]:
         sa.Column("deleting_at", sa.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("reason", sa.Text(), nullable=True, comment="why it failed or is deleted, e.g. NoProfile"),
         sa.Column("message", sa.Text(), nullable=True),
-        sa.Column("archive_key", sa.Text(), nullable=True, comment="of the object; null once the archive is deleted"),
+        *_archive_columns(),
+        *_steering_columns(),
+    ]
+
+
+def _archive_columns() -> list[sa.Column[Any]]:
+    return [
+        sa.Column("archive_key", sa.Text(), nullable=True, comment="of the object; null where there is no archive"),
         sa.Column("archive_bytes", sa.BigInteger(), server_default=sa.text("0"), nullable=False),
+        sa.Column(
+            "video_bytes",
+            sa.BigInteger(),
+            server_default=sa.text("0"),
+            nullable=False,
+            comment="of its videos; a trigger of records counts them",
+        ),
         sa.Column("archive_sha256", sa.Text(), nullable=True, comment="hexadecimal"),
         sa.Column("started_at", sa.TIMESTAMP(timezone=True), nullable=True),
         sa.Column("ended_at", sa.TIMESTAMP(timezone=True), nullable=False),
@@ -161,6 +135,11 @@ def _record_sets_columns() -> list[sa.Column[Any]]:
             comment="the meeting's own, texts by name in lower case",
         ),
         sa.Column("install_id", sa.Uuid(), nullable=False, comment="of the installation that took the upload"),
+    ]
+
+
+def _steering_columns() -> list[sa.Column[Any]]:
+    return [
         sa.Column("legal_hold", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("legal_hold_reason", sa.Text(), nullable=True),
         sa.Column("priority", sa.Integer(), nullable=True, comment="0 to 9; absent: the queue's"),
@@ -204,7 +183,7 @@ def _record_sets_constraints() -> list[sa.Constraint]:
         ),
         sa.CheckConstraint("(tenant_slug is null) = (sub_id is null)", name=op.f("record_sets_tenant_check")),
         sa.CheckConstraint(
-            "archive_bytes >= 0 and duration_milliseconds >= 0 and participants >= 0",
+            "least(archive_bytes, video_bytes, duration_milliseconds, participants) >= 0",
             name=op.f("record_sets_counts_check"),
         ),
         sa.CheckConstraint("octet_length(metadata::text) <= 65536", name=op.f("record_sets_metadata_size_check")),
@@ -332,6 +311,12 @@ def _create_callbacks() -> None:
         "callbacks_due_idx", "callbacks", ["next_attempt_at"], postgresql_where=sa.text("finished_at is null")
     )
     op.create_index("callbacks_secret_id_idx", "callbacks", ["secret_id"])
+    op.create_index(
+        "callbacks_undelivered_idx",
+        "callbacks",
+        ["namespace", "state", "created_at"],
+        postgresql_where=sa.text("state <> 'DELIVERED'"),
+    )
 
 
 def _create_audit() -> None:
@@ -381,18 +366,5 @@ def _create_totals() -> None:
         count("bytes"),
         sa.PrimaryKeyConstraint("namespace", "kind", "reason", name=op.f("deletion_totals_pkey")),
     )
-    op.execute(_COUNT_RENDERS)
-    op.execute(_COUNT_FAILED_SETS)
-    op.execute(_COUNT_DELETIONS)
-    op.execute(
-        "CREATE TRIGGER records_count AFTER UPDATE ON records"
-        " REFERENCING OLD TABLE AS before NEW TABLE AS entered FOR EACH STATEMENT EXECUTE FUNCTION count_renders()"
-    )
-    op.execute(
-        "CREATE TRIGGER record_sets_count AFTER UPDATE ON record_sets REFERENCING OLD TABLE AS before"
-        " NEW TABLE AS entered FOR EACH STATEMENT EXECUTE FUNCTION count_failed_record_sets()"
-    )
-    op.execute(
-        "CREATE TRIGGER audit_count AFTER INSERT ON audit"
-        " REFERENCING NEW TABLE AS entered FOR EACH STATEMENT EXECUTE FUNCTION count_deletions()"
-    )
+    for statement in (*FUNCTIONS, *TRIGGERS):
+        op.execute(statement)
