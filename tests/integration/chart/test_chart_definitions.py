@@ -1,4 +1,4 @@
-"""The Prometheus Operator's real definitions take the chart's objects; the ServiceMonitor leads to the right port."""
+"""The real definitions of others take the chart's objects: the Prometheus Operator's, and the Gateway API's."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from dev.controlplane import ControlPlane
+from dev.gateway import gateway_definitions
 from dev.helm import HelmError
 from dev.toolchain import ToolchainError, prometheus_definitions
 from tests.integration.chart.charts import NAMESPACE, Helm, Manifest, find
@@ -45,6 +46,20 @@ def monitored(plane: ControlPlane) -> ControlPlane:
     return plane
 
 
+@pytest.fixture(scope="module")
+def routed(monitored: ControlPlane) -> ControlPlane:
+    """The same, which also knows the real HTTPRoute."""
+    try:
+        definition = str(gateway_definitions() / "gateway.networking.k8s.io_httproutes.yaml")
+    except ToolchainError as error:
+        if os.environ.get("B3LB_REQUIRE_CLUSTER"):
+            raise
+        pytest.skip(f"no definition: {error}")
+    monitored.kubectl("apply", "--server-side", "-f", definition)
+    monitored.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", definition)
+    return monitored
+
+
 def monitor(manifests: list[Manifest]) -> Manifest:
     return find(manifests, "ServiceMonitor", NAME)
 
@@ -69,6 +84,20 @@ def test_the_real_definition_takes_the_alerts_and_the_api_server_the_dashboard(
     shown = [find(manifests, "PrometheusRule", "b3lb"), find(manifests, "ConfigMap", "b3lb-dashboard")]
     options = ("--server-side", "--dry-run=server", "--validate=strict")
     monitored.kubectl("apply", *options, "-f", "-", input=yaml.safe_dump_all(shown))
+
+
+@pytest.mark.parametrize("timeout", ["0s", "1h30m", ""])
+def test_the_real_definition_takes_the_route_to_the_front_end(routed: ControlPlane, helm: Helm, timeout: str) -> None:
+    parents = [{"name": "public", "namespace": "gateways", "sectionName": "https", "port": 443}, {"name": "other"}]
+    settings = (
+        "storage.type=directory,api.enabled=true,api.httpRoute.enabled=true,api.host=b3lb.example.org",
+        f"api.httpRoute.requestTimeout={timeout}",
+    )
+    arguments = [word for text in settings for word in ("--set", text)]
+    manifests = helm.render(*arguments, "--set-json", f"api.httpRoute.parentRefs={json.dumps(parents)}")
+    text = yaml.safe_dump(find(manifests, "HTTPRoute", "b3lb-api"))
+    options = ("--server-side", "--dry-run=server", "--validate=strict")
+    routed.kubectl("apply", *options, "-f", "-", input=text)
 
 
 def test_selector_and_port_lead_over_the_service_to_the_operators_container(
