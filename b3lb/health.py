@@ -150,9 +150,8 @@ def next_state(
         message = observation.message if ready else f"answering again: {successes} of {policy.healthy_after} polls"
         reason = observation.reason if ready or current is None else current.reason
     else:
-        failures, successes = 1 if current is None else current.failures + 1, 0
-        ready = current is not None and current.ready and failures < policy.unhealthy_after
-        delay = None if ready else _backoff(current, failures, policy, jitter)
+        ready, failures, delay = _after_failure(current, policy, jitter)
+        successes = 0
         meetings, attendees = (old.meetings, old.attendees) if old else (0, 0)
         reason, message = observation.reason, observation.message
     return NodeState(
@@ -190,6 +189,15 @@ def _after_success(current: NodeState | None, policy: HealthPolicy) -> tuple[boo
         return True, policy.healthy_after
     successes = min(current.successes + 1, policy.healthy_after)
     return successes >= policy.healthy_after, successes
+
+
+def _after_failure(
+    current: NodeState | None, policy: HealthPolicy, jitter: float
+) -> tuple[bool, int, timedelta | None]:
+    """Return (ready, consecutive failures, delay of the next poll beyond the next tick)."""
+    failures = 1 if current is None else current.failures + 1
+    ready = current is not None and current.ready and failures < policy.unhealthy_after
+    return ready, failures, None if ready else _backoff(current, failures, policy, jitter)
 
 
 def _backoff(current: NodeState | None, failures: int, policy: HealthPolicy, jitter: float) -> timedelta:
