@@ -6,13 +6,10 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-import structlog
-
 from b3lb.bbb.client import NodeClient
 from b3lb.crypto import KeyRing
 from b3lb.db.configuration import Action, Changed
 from b3lb.db.configuration import Kind as RowKind
-from b3lb.db.schema import SchemaMismatchError
 from b3lb.db.work import read_work
 from b3lb_operator.audit_events import AuditEvents
 from b3lb_operator.control.farms import Farms
@@ -20,6 +17,7 @@ from b3lb_operator.database import Database
 from b3lb_operator.dispatch import Dispatcher
 from b3lb_operator.doctor.doctor import Doctor, Subject
 from b3lb_operator.doctor.operator import OperatorFacts
+from b3lb_operator.endless import EndlessTasks
 from b3lb_operator.events import EventRecorder
 from b3lb_operator.http import Check, problems
 from b3lb_operator.instruments import Instruments
@@ -47,15 +45,8 @@ from b3lb_operator.sync import Sync
 from b3lb_operator.view import View
 from b3lb_operator.workqueue import WorkQueue
 
-EXIT_OK = 0
-EXIT_FAILURE = 1
-EXIT_TRANSIENT = 75
 RECOUNT_SECONDS = 2.0
 """Runs come, begin and end together mostly, and numbers may be written once a minute only."""
-
-_LEAD = "lead"
-
-_log = structlog.stdlib.get_logger(__name__)
 
 
 class Operator:
@@ -84,11 +75,9 @@ class Operator:
         keys = settings.key_ring
         self._kube = kube
         self.namespaces = settings.namespaces
-        self.stop_flag = asyncio.Event()
-        self.exit_code = EXIT_OK
+        self._tasks = EndlessTasks()
         self._definitions = Definitions(kube)
         self._lease_seen = False
-        self._tasks: list[asyncio.Task[None]] = []
         self._loop_monitor = LoopMonitor(clock)
         self._watch_monitor = WatchMonitor(clock)
         self._lease = LeaseRenewer(kube, self._watch_monitor, namespace=self.namespaces[0], identity=settings.identity)
@@ -124,14 +113,14 @@ class Operator:
             loop_lag_seconds=self._loop_monitor.longest_lag,
             live=lambda: float(not problems(self.live_checks)),
             ready=lambda: float(not problems(self.ready_checks)),
-            leads=lambda: float(bool(self._tasks)),
+            leads=lambda: float(self._tasks.are_running()),
         )
         return MetricsPage(
             store=self._store,
             database=self._database,
             namespaces=self.namespaces,
             instruments=instruments,
-            leads=lambda: bool(self._tasks),
+            leads=self._tasks.are_running,
         )
 
     def _new_secrets(self) -> ApiSecretReconciler:
@@ -147,7 +136,7 @@ class Operator:
             kube=self._kube,
             live=self.live_checks,
             ready=self.ready_checks,
-            leads=lambda: bool(self._tasks),
+            leads=self._tasks.are_running,
             loop_lag=self._loop_monitor.longest_lag,
             sight=self.metrics.sight,
             outcomes=outcomes,
@@ -241,6 +230,16 @@ class Operator:
         self._store.observe(kind, event_type, manifest)
 
     @property
+    def stop_flag(self) -> asyncio.Event:
+        """Set when the process is to end."""
+        return self._tasks.stop_flag
+
+    @property
+    def exit_code(self) -> int:
+        """That with which the process is to end."""
+        return self._tasks.exit_code
+
+    @property
     def live_checks(self) -> tuple[Check, ...]:
         """What ``/livez`` asks: whether a restart would help."""
         return self._loop_monitor.problem, self._watch_monitor.problem
@@ -274,22 +273,15 @@ class Operator:
             **{f"mirror of {namespace}": mirror.run for namespace, mirror in self._mirrors.items()},
         }
         for name, run in runs.items():
-            task = asyncio.create_task(run(), name=name)
-            task.add_done_callback(self._ended)
-            self._tasks.append(task)
+            self._tasks.start(name, run)
 
     def run_until_lost(self, keep: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Do what keeps the lead; when it ends, another operator leads and this process has to begin anew."""
-        task = asyncio.create_task(keep(), name=_LEAD)
-        task.add_done_callback(self._ended)
-        self._tasks.append(task)
+        self._tasks.start("lead", keep, may_end=True)
 
     async def stop(self) -> None:
         """End all tasks; nothing is lost, for everything follows from the cluster and the database."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._tasks.clear()
+        await self._tasks.stop()
         await self.metrics.close()
         await self.farms.works.close()
         await self.farms.doctor.close()
@@ -380,18 +372,3 @@ class Operator:
         for key, _ in self._store.in_namespace(API_SECRET, namespace):
             self._api_secrets.add(key)
         self.reconcile_queues(namespace)
-
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        """Stop the process when a task ended by itself: each is made to run for ever."""
-        if task.cancelled():
-            return
-        error = task.exception()
-        if error is None and task.get_name() == _LEAD:
-            self.exit_code = EXIT_TRANSIENT
-        elif isinstance(error, SchemaMismatchError):
-            _log.error("the database does not fit", reason=str(error))
-            self.exit_code = EXIT_TRANSIENT
-        else:
-            _log.critical("a task ended", task=task.get_name(), exc_info=error)
-            self.exit_code = EXIT_FAILURE
-        self.stop_flag.set()

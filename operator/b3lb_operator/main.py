@@ -19,10 +19,11 @@ import kopf
 from kopf._cogs.clients.errors import APINotFoundError
 
 from b3lb.bbb.client import NodeClient
-from b3lb_operator.app import EXIT_OK, Operator
+from b3lb_operator.app import Operator
 from b3lb_operator.control.dashboard import add_dashboard
 from b3lb_operator.control.routes import add_control
 from b3lb_operator.credentials import Credentials
+from b3lb_operator.endless import EXIT_OK
 from b3lb_operator.http import Check, application, serve
 from b3lb_operator.instruments import Instruments
 from b3lb_operator.kinds import CRON_JOB, JOB, KINDS, LEASE, PART_OF_LABEL, SECRET, SECRET_FIELDS, Kind

@@ -99,11 +99,10 @@ async def test_a_task_that_ends_by_itself_ends_the_process(operator: Operator, e
     async def broken() -> None:
         raise error
 
-    task = asyncio.create_task(broken())
-    task.add_done_callback(operator._ended)
     with structlog.testing.capture_logs() as logs:
-        await asyncio.gather(task, return_exceptions=True)
-        await asyncio.sleep(0)
+        operator._tasks.start("broken", broken)
+        await operator.stop_flag.wait()
+        await operator._tasks.stop()
     assert operator.stop_flag.is_set()
     assert operator.exit_code == code
     assert len(logs) == 1
