@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import os
+import socket
 import sys
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ SIGNED_VARIABLE = "B3LB_PLAYBACK_SIGNED_LINKS"
 
 _URL_COLUMNS = 400
 _LONGEST_ACTOR = 100
+_LONGEST_HOST = 64
 
 LINKS = Listing(
     "videos",
@@ -65,12 +67,12 @@ def refusal(found: Item) -> str:
 
 
 def actor() -> str:
-    """Return who asks, as the audit shall name him."""
+    """Return who asks, as the audit shall name him: the user, and the machine or pod."""
     try:
         name = getpass.getuser()
     except (OSError, KeyError):
         name = str(os.getuid())
-    return f"b3lb of {shown(name, _LONGEST_ACTOR)}"
+    return f"b3lb of {shown(name, _LONGEST_ACTOR)} on {shown(socket.gethostname(), _LONGEST_HOST)}"
 
 
 def hold(options: argparse.Namespace) -> None:

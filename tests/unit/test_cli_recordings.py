@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -199,7 +201,7 @@ def test_deleting_is_a_run_and_names_who_asked(plane: FakePlane) -> None:
     assert request["run"]["task"] == "delete-recording"
     arguments = request["run"]["arguments"]
     assert (arguments["record_id"], arguments["record_set"]) == (RECORD_ID, "00000000-0000-0000-0000-000000000001")
-    assert arguments["actor"].startswith("b3lb of ")
+    assert arguments["actor"] == f"b3lb of {getpass.getuser()} on {socket.gethostname()}"
 
 
 def test_a_dry_run_says_what_would_go_and_asks_for_nothing(plane: FakePlane) -> None:
