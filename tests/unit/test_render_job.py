@@ -287,6 +287,7 @@ def test_whatever_the_profile_is_called_the_name_of_the_job_is_a_dns_label_of_at
         # What contradicts each other follows the one that goes before.
         ({"limits": {"memory": "2Gi"}}, {}, ("2Gi", "2Gi")),
         ({"requests": {"memory": "16Gi"}}, {"limits": {"memory": "3Gi"}}, ("16Gi", "16Gi")),
+        ({}, {"requests": {"memory": "8Gi"}, "limits": {"memory": "4Gi"}}, ("4Gi", "4Gi")),
     ],
 )
 def test_memory_is_what_the_profile_says_else_the_queue_else_eight_and_ten_gibibytes(
