@@ -52,7 +52,7 @@ def inputs(arguments: list[str]) -> list[str]:
     return [arguments[index + 1] for index, argument in enumerate(arguments) if argument == "-i"]
 
 
-def test_the_shared_screen_is_read_by_the_graph_span_by_span() -> None:
+def test_the_shared_screen_is_one_input_that_is_read_span_by_span() -> None:
     planned = plan()
     assert planned.screen_share is not None
     name = "file 'file:/it'\\''s/deskshare/deskshare.webm'"
@@ -67,9 +67,11 @@ def test_the_shared_screen_is_read_by_the_graph_span_by_span() -> None:
     assert share_script(late, 15, Path("/it's")).splitlines() == ["ffconcat version 1.0", *first, *second]
     assert "(gte(t,3)*lt(t,6.000000)+gte(t,98)*lt(t,101.000000))" in filter_graph(replace(planned, screen_share=late))
     graph = filter_graph(planned)
-    assert "movie=share.ffconcat:format_name=concat:" in graph
-    # The list is the graph's own; what it names is as guarded as every input.
-    assert f"{INPUT_GUARD[-1]},concat'" in graph
+    assert "[1:v]setpts=PTS+0/TB,select=" in graph
+    arguments = command()
+    assert inputs(arguments)[:2] == ["pipe:0", "file:share.ffconcat"]
+    # The list is the program's own; what it names is as guarded as every input.
+    assert arguments[arguments.index("-format_whitelist") + 1] == f"{INPUT_GUARD[-1]},concat"
     # What is in the video's colour matrix already is not converted.
     assert "scale=1440:810,setsar=1,format=yuv420p[d]" in graph
     # One overlay for both: a second one would have FFmpeg 7 copy frames in advance.
@@ -78,13 +80,13 @@ def test_the_shared_screen_is_read_by_the_graph_span_by_span() -> None:
 
 def test_webcams_are_read_once_for_the_picture_and_once_for_the_sound() -> None:
     arguments = command()
-    assert inputs(arguments) == ["pipe:0", *["file:/r/video/webcams.webm"] * 2]
+    assert inputs(arguments)[2:] == ["file:/r/video/webcams.webm"] * 2
     pictures, sound = [index for index, argument in enumerate(arguments) if argument == "file:/r/video/webcams.webm"]
     assert "-an" in arguments[pictures - 6 : pictures]
     assert "-vn" in arguments[sound - 6 : sound]
-    assert "2:a:0" in arguments
+    assert "3:a:0" in arguments
     graph = filter_graph(plan())
-    assert "[1:v]scale=480:360,setsar=1,format=yuv420p,colorspace=ispace=smpte170m" in graph
+    assert "[2:v]scale=480:360,setsar=1,format=yuv420p,colorspace=ispace=smpte170m" in graph
     assert "overlay=1440:0:eof_action=pass" in graph
 
 
@@ -156,7 +158,7 @@ def test_without_ffmpeg_the_encoder_has_failed() -> None:
 
 
 def test_webcams_are_cut_when_the_profile_says_so() -> None:
-    assert "[1:v]crop=iw:iw*9/16,scale=480:270" in filter_graph(plan({"webcam": {"crop": True}}))
+    assert "[2:v]crop=iw:iw*9/16,scale=480:270" in filter_graph(plan({"webcam": {"crop": True}}))
     assert "crop=" not in filter_graph(plan())
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 
 from b3lb.resources.record_profile import BBBRecordProfileSpec, Container
@@ -30,6 +29,10 @@ _LARGEST_VP9_CRF = 63
 _OPTIONS_FROM_FILES: Version = (7, 0)
 _FPS_MODE: Version = (5, 1)
 _STAGE_INPUT = ("-f", "matroska", "-probesize", "32", "-analyzeduration", "0", "-i", "pipe:0")
+# The list is this program's own; what it names is as guarded as every input. Its times are taken as they are, though a
+# part begins with the key frame before it.
+_SHARE_INPUT = ("-an", "-threads", "1", "-f", "concat", "-safe", "0", "-seek_timestamp", "1")
+_SHARE_GUARD = (*INPUT_GUARD[:-1], f"{INPUT_GUARD[-1]},concat")
 # WebRTC's and FFmpeg's default for small pictures that do not say it.
 _UNTAGGED = "smpte170m"
 _MATRICES = ("smpte170m", "bt470bg", "bt2020nc")
@@ -51,7 +54,7 @@ def filter_graph(plan: Plan) -> str:
         box, place = plan.webcams.place.box, plan.webcams.place
         crop = "crop=iw:iw*9/16," if place.crop else ""
         size = f"{box.width}:{box.height}"
-        chains.append(f"[1:v]{crop}{_scaled(size, plan.webcams.file)},fps={plan.rate}[cam]")
+        chains.append(f"[{_webcams_input(plan)}:v]{crop}{_scaled(size, plan.webcams.file)},fps={plan.rate}[cam]")
         chains.append(f"[{last}][cam]overlay={box.x}:{box.y}:eof_action=pass[c]")
         last = "c"
     if plan.screen_share is not None:
@@ -71,9 +74,7 @@ def _share_chains(share: ScreenShareVideo, *, rate: int, below: str) -> Iterator
     # What is decoded on the way from a key frame to a span is neither scaled nor shown a second time.
     select = f"select='(isnan(prev_selected_t)+gt(t,prev_selected_t))*({'+'.join(read)})'"
     shift = f"setpts=PTS+{_read_parts(share, rate)[0][0]}/TB"
-    guard = "\\:".join(f"{name[1:]}={value}" for name, value in pairwise(INPUT_GUARD) if name.startswith("-"))
-    movie = f"movie={SHARE_FILE}:format_name=concat:dec_threads=1:format_opts='safe=0\\:{guard},concat'"
-    yield f"{movie},{shift},{select},{_scaled(f'{share.box.width}:{share.box.height}', share.file)}[d]"
+    yield f"[1:v]{shift},{select},{_scaled(f'{share.box.width}:{share.box.height}', share.file)}[d]"
     # One overlay for all: each copies every frame, shown or not, and with FFmpeg 7.1 several take more memory.
     yield f"[{below}][d]overlay={share.box.x}:{share.box.y}:eof_action=repeat:enable='{'+'.join(enabled)}'[s]"
 
@@ -107,6 +108,8 @@ def ffmpeg_command(
     """
     command = ["ffmpeg", "-hide_banner", "-nostats", "-loglevel", "warning", "-y", "-progress", "pipe:1"]
     command += _STAGE_INPUT
+    if plan.screen_share is not None:
+        command += [*_SHARE_INPUT, *_SHARE_GUARD, "-i", f"file:{SHARE_FILE}"]
     # Webcams' pictures and sound come from the same file, opened twice: from version 7 on FFmpeg reads a file whenever
     # one of its streams is wanted, and all pictures that come with the sound are in memory until they are.
     if plan.webcams is not None:
@@ -119,7 +122,7 @@ def ffmpeg_command(
     graph = "-/filter_complex" if version >= _OPTIONS_FROM_FILES else "-filter_complex_script"
     # The graph ends with the frames that are wanted: none is repeated or dropped after it.
     timing = "-fps_mode" if version >= _FPS_MODE else "-vsync"
-    sound = 1 if plan.webcams is None else 2
+    sound = _webcams_input(plan) + (plan.webcams is not None)
     command += [graph, GRAPH_FILE, "-map", "[v]", "-map", f"{sound}:a:0", timing, "passthrough"]
     command += ["-t", length, *encoders(plan, profile)]
     return [*command, "-map_metadata", "-1", "-f", profile.container.value, f"file:{target}"]
@@ -142,6 +145,11 @@ def encoders(plan: Plan, profile: BBBRecordProfileSpec) -> list[str]:
     # Lossless H.264 exists in its own profile only.
     x264 += ["-profile:v", "high"] if crf else []
     return [*x264, *group, "-c:a", "aac", "-b:a", "96k", "-af", "apad", "-movflags", "+faststart"]
+
+
+def _webcams_input(plan: Plan) -> int:
+    """Return the number of the input after the stage and, if there is one, the screen share."""
+    return 1 if plan.screen_share is None else 2
 
 
 def _file(recording: Path, path: str) -> list[str]:
