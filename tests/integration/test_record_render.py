@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,24 @@ def test_a_recording_of_sound_only_shows_its_slides_in_full_width(tmp_path: Path
     options = Options(seconds=2, slides=1, webcams=Webcams.NONE, screen_shares=0, zooms=0, shapes=0, moves=0)
     _, video = rendered(tmp_path, options, height=480)
     assert is_like(pixel(video, 10, 620, 10), corner_colours(0)[1])
+
+
+def test_a_damaged_screen_share_costs_nothing_but_its_own_pictures(tmp_path: Path) -> None:
+    from b3lb_jobs.record.render import render  # noqa: PLC0415 - cairo is not everywhere
+
+    write_recording(tmp_path, Options(seconds=4, slides=1, screen_shares=2, width=320, height=240))
+    share = tmp_path / "deskshare/deskshare.webm"
+    data = bytearray(share.read_bytes())
+    noise = random.Random(1)
+    for begin in range(len(data) // 3, len(data) - 200, 400):
+        data[begin : begin + 200] = noise.randbytes(200)
+    share.write_bytes(data)
+    profile = parse_profile({"width": WIDTH, "height": HEIGHT, "video": {"framesPerSecond": RATE}})
+    plan = make_plan(read_recording(tmp_path, lambda path: probe(tmp_path, path)), profile)
+    assert plan.screen_share is not None
+    assert len(plan.screen_share.spans) == 2
+    render(plan, profile, recording=tmp_path, work=tmp_path, target=tmp_path / "video.mp4")
+    assert int(facts(tmp_path / "video.mp4")["video"]["nb_read_frames"]) == plan.frames == 40
 
 
 def test_what_ffmpeg_says_is_kept_when_it_fails(tmp_path: Path) -> None:
